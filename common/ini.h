@@ -1,0 +1,54 @@
+/* ini files by libinih, read whole into memory with their line numbers, so that every
+ * complaint can name file, line, section and key. Keys may repeat; continuation lines
+ * (indented) add values to the key above. `#` and `;` start comments. */
+#ifndef HF_COMMON_INI_H
+#define HF_COMMON_INI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+
+struct hf_ini;
+
+struct hf_ini_entry {
+    const char *section; /* "source checkpoints" */
+    const char *key;
+    const char *value;
+    int line;
+    bool used; /* set by the getters; hf_ini_check_all_used names what is left */
+};
+
+int hf_ini_load(const char *path, struct hf_ini **out, struct hf_error *error);
+int hf_ini_parse(const char *name_for_errors, const char *text, struct hf_ini **out,
+                 struct hf_error *error);
+void hf_ini_free(struct hf_ini *ini);
+
+/* Sections in file order, without repetition: index from 0, NULL past the end. */
+const char *hf_ini_section(const struct hf_ini *ini, size_t index);
+bool hf_ini_has_section(const struct hf_ini *ini, const char *section);
+/* n-th value of a key, NULL past the end; marks it used. */
+const struct hf_ini_entry *hf_ini_get(struct hf_ini *ini, const char *section, const char *key,
+                                      size_t n);
+/* Typed, with defaults; a bad value names file:line, section, key, value and what is expected. */
+int hf_ini_get_string(struct hf_ini *ini, const char *section, const char *key,
+                      const char *fallback, const char **out, struct hf_error *error);
+int hf_ini_get_bool(struct hf_ini *ini, const char *section, const char *key, bool fallback,
+                    bool *out, struct hf_error *error);
+int hf_ini_get_u64(struct hf_ini *ini, const char *section, const char *key, uint64_t fallback,
+                   uint64_t min, uint64_t max, uint64_t *out, struct hf_error *error);
+int hf_ini_get_duration(struct hf_ini *ini, const char *section, const char *key,
+                        int64_t fallback_ns, int64_t *out_ns, struct hf_error *error);
+int hf_ini_get_size(struct hf_ini *ini, const char *section, const char *key, uint64_t fallback,
+                    uint64_t *out_bytes, struct hf_error *error);
+/* HF_ERR_INVALID for the first entry nobody asked for, with the nearest known key if
+ * the caller's list (NULL-terminated) has one close by. */
+int hf_ini_check_all_used(const struct hf_ini *ini, const char *const *known_keys,
+                          struct hf_error *error);
+/* Error text "FILE:LINE: [section] key: " + message, for checks of the caller's own. */
+int hf_ini_complain(const struct hf_ini *ini, const struct hf_ini_entry *entry,
+                    struct hf_error *error, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+#endif
