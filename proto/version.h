@@ -1,0 +1,48 @@
+/* A version: one state of one file, as it travels in frames and lies in the journal. */
+#ifndef HF_PROTO_VERSION_H
+#define HF_PROTO_VERSION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/hash.h"
+
+enum hf_file_type {
+    HF_FILE_ABSENT = 0, /* the file was deleted; deletions are versions too */
+    HF_FILE_REGULAR = 1,
+    HF_FILE_DIRECTORY = 2,
+    HF_FILE_SYMLINK = 3
+};
+
+enum hf_version_flag {
+    HF_VERSION_UNPARSABLE = 1, /* `validate = json` and it did not parse for 30 s */
+    HF_VERSION_RESTORED = 2    /* written by Holdfast's own restore; .job says which */
+};
+
+/* A chunk reference as bytes: 32 bytes of id, then the plaintext length, 32 bits little endian. */
+#define HF_CHUNK_REF_BYTES 36
+#define HF_CHUNK_REFS_MAX 1024
+/* Longer content: depth 1, where `refs` name chunks whose plaintexts, concatenated, are the
+ * references of the data chunks. No such list chunk is over HF_CHUNK_MAX_BYTES, so a file has at
+ * most 1024 * 14563 chunks (about 1.9 TB at the default average). */
+
+struct hf_version {
+    uint64_t seq;        /* position in its source, from 1, without gaps */
+    enum hf_file_type type;
+    uint32_t flags;      /* enum hf_version_flag */
+    struct hf_bytes path; /* absolute path on the host without the leading '/', any bytes but NUL */
+    int64_t captured_ns; /* by the host's clock */
+    /* What follows is zero and empty for HF_FILE_ABSENT. */
+    uint32_t mode;       /* permission bits, 07777 */
+    uint32_t uid, gid;
+    struct hf_bytes owner, group; /* names, empty when the host knows none */
+    int64_t mtime_ns;
+    uint64_t size;           /* bytes of a regular file; else 0 */
+    struct hf_bytes target;  /* of a symbolic link */
+    uint8_t depth;           /* 0: refs name data; 1: refs name lists */
+    struct hf_bytes refs;    /* n * HF_CHUNK_REF_BYTES */
+    uint64_t job;            /* restore job that wrote it, 0 for none */
+};
+
+#endif
