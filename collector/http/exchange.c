@@ -121,8 +121,8 @@ static void handle_on_worker(void *arg, struct hf_catalog_reader *catalog,
 {
     struct hf_http_exchange *exchange = arg;
     struct hf_http_response *response = &exchange->response;
-    *response = (struct hf_http_response){
-        .status = 200, .content_type = "application/json", .length = -1};
+    *response =
+        (struct hf_http_response){.status = 200, .content_type = "application/json", .length = -1};
     exchange->server->options.handler(exchange->server->options.context, &exchange->request,
                                       catalog, store, response);
     if (!response->produce) {

@@ -15,8 +15,8 @@ struct hf_http_server {
 };
 
 /* Owned by one side at a time: `at_worker` says which. The loop thread alone reads and writes `wsi`
- * and `abandoned`; a worker touches only request, response, piece, done and failed, and only between
- * exchange_start/exchange_produce and the post that ends them. */
+ * and `abandoned`; a worker touches only request, response, piece, done and failed, and only
+ * between exchange_start/exchange_produce and the post that ends them. */
 struct hf_http_exchange {
     struct hf_http_server *server;
     struct lws *wsi; /* NULL once the client went away */

@@ -25,8 +25,8 @@ struct lws_protocols;
 
 #define HF_HTTP_BODY_MAX_BYTES (1024u * 1024u)
 #define HF_HTTP_PATH_MAX_BYTES 1024u
-#define HF_HTTP_QUERY_MAX 32u /* parameters of one request */
-#define HF_HTTP_PIECE_BYTES (256u * 1024u)
+#define HF_HTTP_QUERY_MAX      32u /* parameters of one request */
+#define HF_HTTP_PIECE_BYTES    (256u * 1024u)
 
 struct hf_http_param {
     char *name;
@@ -34,8 +34,8 @@ struct hf_http_param {
 };
 
 struct hf_http_request {
-    const char *method; /* "GET", "HEAD", "POST", "PUT", "PATCH" or "DELETE" */
-    const char *path;   /* decoded, without the query */
+    const char *method;        /* "GET", "HEAD", "POST", "PUT", "PATCH" or "DELETE" */
+    const char *path;          /* decoded, without the query */
     const char *authorization; /* header, "" when absent; wiped after the exchange */
     const char *peer;          /* numeric address */
     const struct hf_http_param *params;
@@ -68,8 +68,8 @@ struct hf_http_options {
     struct hf_loop *loop;
     struct hf_ingest *ingest;
     hf_http_handler handler;
-    void *context;            /* outlives the server */
-    uint32_t exchanges_max;   /* requests at once; above it 503 with retry-after; default 256 */
+    void *context;          /* outlives the server */
+    uint32_t exchanges_max; /* requests at once; above it 503 with retry-after; default 256 */
 };
 
 struct hf_http_server;
@@ -94,8 +94,8 @@ void http_respond_error(struct hf_http_response *response, int status, const cha
  * EXISTS and CONFLICT 409, AGAIN 503, NO_SPACE 507, else 500. */
 void http_respond_failure(struct hf_http_response *response, const struct hf_error *error);
 
-/* Split one decoded parameter, "name=value" or "name", of length bytes into *param. HF_ERR_INVALID for
- * an empty name or a NUL inside. Free with http_params_free. */
+/* Split one decoded parameter, "name=value" or "name", of length bytes into *param. HF_ERR_INVALID
+ * for an empty name or a NUL inside. Free with http_params_free. */
 int http_param_parse(const char *text, size_t length, struct hf_http_param *param);
 void http_params_free(struct hf_http_param *params, size_t count);
 

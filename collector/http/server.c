@@ -172,9 +172,9 @@ static int write_headers(struct lws *wsi, struct hf_http_exchange *exchange)
         add_header(wsi, "x-content-type-options:", "nosniff", &p, end)) {
         return -1;
     }
-    if (chunked ? add_header(wsi, "transfer-encoding:", "chunked", &p, end)
-                : lws_add_http_header_content_length(wsi, (lws_filepos_t)response->length, &p,
-                                                     end)) {
+    if (chunked
+            ? add_header(wsi, "transfer-encoding:", "chunked", &p, end)
+            : lws_add_http_header_content_length(wsi, (lws_filepos_t)response->length, &p, end)) {
         return -1;
     }
     if (response->status == 401 && add_header(wsi, "www-authenticate:", "Bearer", &p, end)) {
