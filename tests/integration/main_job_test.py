@@ -1,0 +1,198 @@
+"""The main job: protect a host, lose its files, get them back."""
+import json
+import os
+import shutil
+import time
+
+import pytest
+
+from fleet import Fleet, now, run, tree_digest
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    with Fleet() as fleet:
+        yield fleet
+
+
+def make_tree(host):
+    host.write("data/empty", b"")
+    host.write("data/plain.txt", "hello\n")
+    host.write("data/deep/er/file.json", json.dumps({"a": 1}))
+    host.write("data/big.bin", os.urandom(3_000_000))
+    host.write("data/runs.bin", b"\0" * 2_000_000)
+    host.path("data/mode").mkdir(mode=0o750)
+    host.write("data/mode/secret", "s").chmod(0o600)
+    os.symlink("../plain.txt", host.path("data/deep/link"))
+    os.symlink("/nowhere/at/all", host.path("data/dangling"))
+    with open(os.fsencode(host.path("data")) + b"/not-utf8-\xff\xfe", "wb") as handle:
+        handle.write(b"bytes")
+    os.utime(host.path("data/plain.txt"), ns=(1_700_000_000_123_456_789,) * 2)
+
+
+def test_a_lost_tree_comes_back_equal_in_every_byte_mode_and_time(fleet):
+    host = fleet.add_host("robot-tree")
+    make_tree(host)
+    fleet.wait()
+    before = tree_digest(host.path("data"))
+    moment = now()
+    time.sleep(0.05)
+    shutil.rmtree(host.path("data"))
+    host.path("data").mkdir()
+    fleet.wait()
+    fleet.restore("robot-tree:data", "--at", moment)
+    assert tree_digest(host.path("data")) == before
+
+
+def test_any_past_moment_of_a_checkpoint_can_be_read_and_restored(fleet):
+    host = fleet.add_host("robot-moments")
+    moments = []
+    for i in range(5):
+        host.write("data/checkpoint.json", json.dumps({"step": i}))
+        fleet.wait()
+        moments.append(now())
+        time.sleep(0.02)
+    target = host.target("data", "data/checkpoint.json")
+    for i, moment in enumerate(moments):
+        assert json.loads(fleet.cli("cat", target, "--at", moment)) == {"step": i}
+    steps = [v["version"] for v in fleet.versions(host, "data", "data/checkpoint.json")]
+    assert steps == sorted(steps, reverse=True) and len(steps) == 5
+    fleet.restore(target, "--at", moments[2])
+    assert json.loads(host.path("data/checkpoint.json").read_text()) == {"step": 2}
+
+
+def test_a_restore_leaves_a_snapshot_of_what_it_replaced(fleet):
+    host = fleet.add_host("robot-undo")
+    host.write("data/f", "old")
+    fleet.wait()
+    moment = now()
+    host.write("data/f", "new and precious")
+    fleet.restore("robot-undo:data", "--at", moment)
+    assert host.path("data/f").read_text() == "old"
+    snapshots = fleet.json("snapshot", "list", "robot-undo")["snapshots"]
+    pre = [s for s in snapshots if s["reason"] == "pre-restore"]
+    assert len(pre) == 1
+    fleet.restore("robot-undo:data", "--at", pre[0]["at"])
+    assert host.path("data/f").read_text() == "new and precious"
+
+
+def test_deleted_files_are_absent_afterwards_and_present_before(fleet):
+    host = fleet.add_host("robot-delete")
+    path = host.write("data/here", "x")
+    fleet.wait()
+    moment = now()
+    path.unlink()
+    fleet.wait()
+    names = [e["path"] for e in fleet.json("ls", host.target("data", "data"))["entries"]]
+    assert not any(name.endswith("/here") for name in names)
+    names = [e["path"] for e in fleet.json("ls", host.target("data", "data"), "--at", moment)["entries"]]
+    assert any(name.endswith("/here") for name in names)
+    changes = fleet.json("diff", "robot-delete:data", "--from", moment)["changes"]
+    assert [c["change"] for c in changes if c.get("before", {}).get("path", "").endswith("/here")] == ["removed"]
+
+
+def test_only_content_that_the_host_lacks_travels(fleet):
+    host = fleet.add_host("robot-lacks")
+    host.write("data/kept.bin", os.urandom(2_000_000))
+    host.write("data/lost.bin", os.urandom(500_000))
+    fleet.wait()
+    moment = now()
+    host.path("data/lost.bin").unlink()
+    os.utime(host.path("data/kept.bin"))
+    fleet.wait()
+    fleet.restore("robot-lacks:data", "--at", moment)
+    job = fleet.json("jobs", "--all", "--host", "robot-lacks")["jobs"][0]
+    assert 400_000 < job["bytes"]["fetched"] < 600_000, job
+    assert host.path("data/lost.bin").stat().st_size == 500_000
+
+
+def test_conflict_rules_replace_skip_and_rename(fleet):
+    host = fleet.add_host("robot-conflict")
+    host.write("data/f", "old")
+    fleet.wait()
+    moment = now()
+    host.write("data/f", "new")
+    fleet.wait()
+    fleet.restore("robot-conflict:data", "--at", moment, "--on-conflict", "skip")
+    assert host.path("data/f").read_text() == "new"
+    fleet.restore("robot-conflict:data", "--at", moment, "--on-conflict", "rename")
+    assert host.path("data/f").read_text() == "new"
+    beside = [p for p in host.path("data").iterdir() if p.name.startswith("f.restored-")]
+    assert len(beside) == 1 and beside[0].read_text() == "old"
+    fleet.restore("robot-conflict:data", "--at", moment, "--dry-run")
+    assert host.path("data/f").read_text() == "new"
+    fleet.restore("robot-conflict:data", "--at", moment)
+    assert host.path("data/f").read_text() == "old"
+
+
+def test_a_restore_elsewhere_needs_a_root_that_the_host_allows(fleet):
+    host = fleet.add_host("robot-roots", start=False)
+    allowed = host.root / "allowed"
+    allowed.mkdir()
+    host.configure(host.source("data", restore_root=allowed))
+    host.start()
+    host.write("data/f", "x")
+    fleet.wait()
+    fleet.restore("robot-roots:data", "--to", str(allowed))
+    copies = [p for p in allowed.rglob("f")]
+    assert len(copies) == 1 and copies[0].read_text() == "x"
+    refused = fleet.restore("robot-roots:data", "--to", str(host.root / "elsewhere"), check=False)
+    assert refused.returncode == 1
+    assert "restore_root" in refused.stdout + refused.stderr
+    assert not (host.root / "elsewhere").exists()
+
+
+def test_another_host_gets_a_restore_only_if_it_allows_it(fleet):
+    origin = fleet.add_host("robot-origin")
+    origin.write("data/f", "from the origin")
+    closed = fleet.add_host("robot-closed")
+    opened = fleet.add_host("robot-open", start=False)
+    opened.configure(opened.source("data", restore_root=opened.root / "data", restore_from="*"))
+    opened.start()
+    fleet.wait()
+    refused = fleet.restore("robot-origin:data", "--onto", "robot-closed", "--to",
+                            str(closed.root / "data"), check=False)
+    assert refused.returncode == 1 and "restore_from" in refused.stdout + refused.stderr
+    fleet.restore("robot-origin:data", "--onto", "robot-open", "--to", str(opened.root / "data"))
+    found = [p for p in (opened.root / "data").rglob("f")]
+    assert [p.read_text() for p in found] == ["from the origin"]
+
+
+def test_an_offline_host_gets_its_restore_when_it_returns(fleet):
+    host = fleet.add_host("robot-offline")
+    host.write("data/f", "precious")
+    fleet.wait()
+    moment = now()
+    host.stop()
+    host.path("data/f").unlink()
+    fleet.cli("restore", "robot-offline:data", "--at", moment, "--no-wait")
+    host.start()
+    from fleet import wait_until
+    wait_until(lambda: host.path("data/f").exists(), "the restore")
+    assert host.path("data/f").read_text() == "precious"
+
+
+def test_a_download_is_a_tar_of_the_moment(fleet, tmp_path):
+    host = fleet.add_host("robot-tar")
+    make_tree(host)
+    fleet.wait()
+    fleet.cli("download", "robot-tar:data", "--output", tmp_path / "data.tar")
+    run("tar", "-xpf", tmp_path / "data.tar", "-C", tmp_path)
+    assert tree_digest(str(tmp_path) + str(host.path("data"))) == tree_digest(host.path("data"))
+
+
+def test_own_restore_is_recorded_as_such_and_not_as_a_foreign_change(fleet):
+    host = fleet.add_host("robot-own")
+    host.write("data/f", "one")
+    fleet.wait()
+    moment = now()
+    host.write("data/f", "two")
+    fleet.wait()
+    fleet.restore("robot-own:data", "--at", moment)
+    fleet.wait()
+    versions = fleet.versions(host, "data", "data/f")
+    assert len(versions) == 3
+    assert versions[0]["restored_by"] > 0
+    assert versions[0]["content"] == versions[2]["content"]
+    time.sleep(0.5)
+    assert len(fleet.versions(host, "data", "data/f")) == 3
