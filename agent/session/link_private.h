@@ -1,0 +1,74 @@
+/* What link.c (the face to other threads) and link_connection.c (the loop thread) share. */
+#ifndef HF_AGENT_SESSION_LINK_PRIVATE_H
+#define HF_AGENT_SESSION_LINK_PRIVATE_H
+
+#include <libwebsockets.h>
+#include <stdatomic.h>
+
+#include "agent/session/backoff.h"
+#include "agent/session/hello.h"
+#include "agent/session/link.h"
+#include "agent/session/outgoing.h"
+
+#define LINK_REASON_BYTES 256
+
+enum link_phase {
+    LINK_WAITING = 0,    /* for the time of the next attempt */
+    LINK_CONNECTING = 1, /* TCP, TLS, WebSocket handshake */
+    LINK_GREETING = 2,   /* HELLO sent */
+    LINK_OPEN = 3
+};
+
+struct hf_link {
+    /* Constant after link_new. */
+    char *host;
+    uint16_t port;
+    char *agent_pem_path, *ca_pem_path;
+    struct hf_queue *shipping, *restoring;
+    void (*tick)(void *context);
+    void *tick_context;
+    int64_t tick_ns;
+    struct hf_hello_facts facts;
+    struct lws_context *context;
+    struct hf_queue *sending; /* hf_message from any thread to the loop */
+
+    /* Shared: read and written by any thread. */
+    atomic_bool stopping;
+    atomic_ullong open_connection;  /* 0: none */
+    atomic_ullong renew_connection; /* link_renew asked for this one */
+    atomic_ullong drop_connection;
+    atomic_size_t bulk_bytes;  /* encoded and not yet written */
+    atomic_bool room_wanted;   /* somebody was told that bulk is full */
+    atomic_size_t inbox_bytes; /* received and not yet freed by its reader */
+
+    /* The loop thread's own. */
+    enum link_phase phase;
+    struct lws_vhost *vhost;
+    unsigned vhost_number;
+    struct lws *wsi;
+    uint64_t connection; /* number of the present attempt */
+    struct hf_outgoing outgoing;
+    struct hf_buf incoming; /* pieces of the message being received */
+    struct hf_backoff backoff;
+    uint32_t retry_after_ms;
+    bool reconnect_at_once;
+    bool hang_up; /* close at the next WRITEABLE, control first */
+    int64_t opened_at_ns;
+    char reason[LINK_REASON_BYTES];      /* why this connection ends, as far as known */
+    char last_reason[LINK_REASON_BYTES]; /* that was logged */
+    unsigned reason_repeats;
+    lws_sorted_usec_list_t timer_connect;  /* next attempt */
+    lws_sorted_usec_list_t timer_watchdog; /* of an attempt that gives no sign */
+    lws_sorted_usec_list_t timer_tick;
+};
+
+extern const struct lws_protocols link_protocols[];
+
+/* All on the loop thread. */
+int link_make_vhost(struct hf_link *link, struct hf_error *error);
+void link_start_timers(struct hf_link *link);
+void link_stop_timers(struct hf_link *link);
+/* Hand an event to an inbox, or free it when the inbox is closed. */
+void link_post(struct hf_queue *inbox, struct hf_link_event *event);
+
+#endif

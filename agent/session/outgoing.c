@@ -1,0 +1,153 @@
+#include "agent/session/outgoing.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A frame encoded with sequence number 0 begins with its array header, its type and one byte 0. */
+#define PREFIX_BYTES 3u
+
+int message_new(const struct hf_frame *frame, uint64_t connection, struct hf_message **out)
+{
+    struct hf_message *message = calloc(1, sizeof(*message));
+    if (!message)
+        return HF_ERR_NO_MEMORY;
+    message->connection = connection;
+    message->bulk = proto_frame_is_bulk(frame->type);
+    message->offset = HF_MESSAGE_HEADROOM_BYTES;
+    struct hf_frame numbered = *frame;
+    numbered.seq = 0;
+    int result = hf_buf_extend(&message->buf, HF_MESSAGE_HEADROOM_BYTES, NULL);
+    if (!result)
+        result = proto_encode(&numbered, &message->buf);
+    if (!result && (message_size(message) < PREFIX_BYTES || message_data(message)[2] != 0 ||
+                    message_size(message) + sizeof(uint64_t) > HF_FRAME_MAX_BYTES))
+        result = HF_ERR_LIMIT;
+    if (result) {
+        message_free(message);
+        return result;
+    }
+    *out = message;
+    return 0;
+}
+
+void message_free(struct hf_message *message)
+{
+    if (!message)
+        return;
+    if (message->counter)
+        atomic_fetch_sub(message->counter, message->buf.size);
+    hf_buf_free(&message->buf);
+    free(message);
+}
+
+/* Replace the sequence number 0 by seq in msgpack's shortest form. */
+static void message_number(struct hf_message *message, uint64_t seq)
+{
+    const uint8_t *old = message_data(message);
+    uint8_t prefix[PREFIX_BYTES + sizeof(uint64_t)] = {old[0], old[1]};
+    size_t size = 2;
+    unsigned bytes;
+    if (seq < 0x80) {
+        prefix[size++] = (uint8_t)seq;
+        bytes = 0;
+    } else if (seq <= UINT8_MAX) {
+        prefix[size++] = 0xcc;
+        bytes = 1;
+    } else if (seq <= UINT16_MAX) {
+        prefix[size++] = 0xcd;
+        bytes = 2;
+    } else if (seq <= UINT32_MAX) {
+        prefix[size++] = 0xce;
+        bytes = 4;
+    } else {
+        prefix[size++] = 0xcf;
+        bytes = 8;
+    }
+    for (unsigned i = bytes; i > 0; i--)
+        prefix[size++] = (uint8_t)(seq >> (8 * (i - 1)));
+    message->offset -= size - PREFIX_BYTES;
+    memcpy(message_data(message), prefix, size);
+}
+
+void outgoing_init(struct hf_outgoing *outgoing)
+{
+    *outgoing = (struct hf_outgoing){0};
+    outgoing->control_last = &outgoing->control_first;
+    outgoing->bulk_last = &outgoing->bulk_first;
+}
+
+static void release_all(struct hf_message *message)
+{
+    while (message) {
+        struct hf_message *next = message->next;
+        message_free(message);
+        message = next;
+    }
+}
+
+void outgoing_reset(struct hf_outgoing *outgoing)
+{
+    release_all(outgoing->control_first);
+    release_all(outgoing->bulk_first);
+    outgoing_init(outgoing);
+}
+
+void outgoing_push(struct hf_outgoing *outgoing, struct hf_message *message)
+{
+    message->next = NULL;
+    struct hf_message ***last = message->bulk ? &outgoing->bulk_last : &outgoing->control_last;
+    **last = message;
+    *last = &message->next;
+}
+
+void outgoing_grant(struct hf_outgoing *outgoing, uint64_t total_bytes)
+{
+    if (total_bytes > outgoing->credit_bytes)
+        outgoing->credit_bytes = total_bytes;
+}
+
+/* What the message will cost once it is numbered. */
+static uint64_t message_cost(const struct hf_outgoing *outgoing, const struct hf_message *message)
+{
+    uint64_t seq = outgoing->frames + 1;
+    size_t extra = seq < 0x80          ? 0
+                   : seq <= UINT8_MAX  ? 1
+                   : seq <= UINT16_MAX ? 2
+                   : seq <= UINT32_MAX ? 4
+                                       : 8;
+    return message_size(message) + extra;
+}
+
+static bool bulk_ready(const struct hf_outgoing *outgoing)
+{
+    /* sent_bytes never passes credit_bytes, so the difference can't wrap. */
+    return outgoing->bulk_first && message_cost(outgoing, outgoing->bulk_first) <=
+                                       outgoing->credit_bytes - outgoing->sent_bytes;
+}
+
+bool outgoing_ready(const struct hf_outgoing *outgoing)
+{
+    return outgoing->control_first || bulk_ready(outgoing);
+}
+
+struct hf_message *outgoing_take(struct hf_outgoing *outgoing)
+{
+    struct hf_message *message = outgoing->control_first;
+    if (message) {
+        outgoing->control_first = message->next;
+        if (!outgoing->control_first)
+            outgoing->control_last = &outgoing->control_first;
+    } else if (bulk_ready(outgoing)) {
+        message = outgoing->bulk_first;
+        outgoing->bulk_first = message->next;
+        if (!outgoing->bulk_first)
+            outgoing->bulk_last = &outgoing->bulk_first;
+    } else {
+        return NULL;
+    }
+    message->next = NULL;
+    message_number(message, ++outgoing->frames);
+    if (message->bulk)
+        outgoing->sent_bytes += message_size(message);
+    return message;
+}

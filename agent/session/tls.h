@@ -1,0 +1,30 @@
+/* The agent's end of mutual TLS on libwebsockets. The only file of the agent's session that knows
+ * the library's TLS options, so that a build on another TLS library changes nothing else.
+ * All functions belong to the loop thread. */
+#ifndef HF_AGENT_SESSION_TLS_H
+#define HF_AGENT_SESSION_TLS_H
+
+#include <libwebsockets.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+
+/* What a context needs to be told before any TLS happens; call on the zeroed info. */
+void tls_prepare_context(struct lws_context_creation_info *info);
+
+/* A vhost that connects with the key and chain in agent_pem_path and trusts ca_pem_path alone:
+ * the system's certificate authorities have no say. A certificate is read when its vhost is made,
+ * so a new certificate needs a new vhost. HF_ERR_INVALID when the files can't be used. */
+int tls_client_vhost(struct lws_context *context, const char *name, const char *agent_pem_path,
+                     const char *ca_pem_path, const struct lws_protocols *protocols,
+                     struct lws_vhost **out, struct hf_error *error);
+
+/* lws_client_connect_info.ssl_connection for a server that is verified by chain, time and name. */
+int tls_client_flags(void);
+
+/* Whether the peer's certificate really was verified: asked again once connected, because a
+ * library built otherwise may have let it pass. */
+bool tls_peer_verified(struct lws *wsi);
+
+#endif
