@@ -8,9 +8,9 @@
 
 #include "common/error.h"
 
-#define HF_AEAD_KEY_BYTES 32
+#define HF_AEAD_KEY_BYTES   32
 #define HF_AEAD_NONCE_BYTES 12
-#define HF_AEAD_TAG_BYTES 16
+#define HF_AEAD_TAG_BYTES   16
 
 struct hf_aead;
 

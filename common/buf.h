@@ -30,9 +30,9 @@ int hf_buf_append_format(struct hf_buf *buf, const char *format, ...)
 int hf_buf_extend(struct hf_buf *buf, size_t size, uint8_t **out);
 /* Remove size (<= buf->size) bytes from the front. */
 void hf_buf_consume(struct hf_buf *buf, size_t size);
-void hf_buf_clear(struct hf_buf *buf);             /* size 0, memory kept */
-void hf_buf_free(struct hf_buf *buf);              /* memory released, buf empty again */
-void hf_buf_wipe_free(struct hf_buf *buf);         /* the same, contents wiped first */
+void hf_buf_clear(struct hf_buf *buf);     /* size 0, memory kept */
+void hf_buf_free(struct hf_buf *buf);      /* memory released, buf empty again */
+void hf_buf_wipe_free(struct hf_buf *buf); /* the same, contents wiped first */
 /* NUL after the content (not counted in size), so that .data is a C string. */
 int hf_buf_terminate(struct hf_buf *buf);
 

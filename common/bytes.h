@@ -10,7 +10,10 @@
 
 static inline void hf_put_le32(uint8_t *p, uint32_t v)
 {
-    p[0] = (uint8_t)v; p[1] = (uint8_t)(v >> 8); p[2] = (uint8_t)(v >> 16); p[3] = (uint8_t)(v >> 24);
+    p[0] = (uint8_t)v;
+    p[1] = (uint8_t)(v >> 8);
+    p[2] = (uint8_t)(v >> 16);
+    p[3] = (uint8_t)(v >> 24);
 }
 static inline uint32_t hf_get_le32(const uint8_t *p)
 {
@@ -18,7 +21,8 @@ static inline uint32_t hf_get_le32(const uint8_t *p)
 }
 static inline void hf_put_le64(uint8_t *p, uint64_t v)
 {
-    hf_put_le32(p, (uint32_t)v); hf_put_le32(p + 4, (uint32_t)(v >> 32));
+    hf_put_le32(p, (uint32_t)v);
+    hf_put_le32(p + 4, (uint32_t)(v >> 32));
 }
 static inline uint64_t hf_get_le64(const uint8_t *p)
 {

@@ -9,7 +9,7 @@
 #include "common/error.h"
 
 #define HF_NS_PER_SECOND INT64_C(1000000000)
-#define HF_NS_PER_MS INT64_C(1000000)
+#define HF_NS_PER_MS     INT64_C(1000000)
 
 int64_t hf_clock_now_ns(void);       /* CLOCK_REALTIME */
 int64_t hf_clock_monotonic_ns(void); /* CLOCK_MONOTONIC */

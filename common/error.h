@@ -10,22 +10,22 @@
 enum hf_err {
     HF_OK = 0,
     HF_ERR_NO_MEMORY = -1,
-    HF_ERR_IO = -2,          /* the operating system failed us; see sys_errno */
-    HF_ERR_INVALID = -3,     /* input that breaks its own rules */
-    HF_ERR_LIMIT = -4,       /* input within its rules but over a limit */
-    HF_ERR_CORRUPT = -5,     /* stored data that does not verify */
+    HF_ERR_IO = -2,      /* the operating system failed us; see sys_errno */
+    HF_ERR_INVALID = -3, /* input that breaks its own rules */
+    HF_ERR_LIMIT = -4,   /* input within its rules but over a limit */
+    HF_ERR_CORRUPT = -5, /* stored data that does not verify */
     HF_ERR_NOT_FOUND = -6,
     HF_ERR_EXISTS = -7,
-    HF_ERR_DENIED = -8,      /* authentication or authorisation */
-    HF_ERR_AGAIN = -9,       /* not now; trying later is right */
-    HF_ERR_PROTOCOL = -10,   /* the peer broke the wire protocol */
-    HF_ERR_CRYPTO = -11,     /* a cryptographic library call failed */
-    HF_ERR_NO_SPACE = -12,   /* disk, quota or budget is full */
+    HF_ERR_DENIED = -8,    /* authentication or authorisation */
+    HF_ERR_AGAIN = -9,     /* not now; trying later is right */
+    HF_ERR_PROTOCOL = -10, /* the peer broke the wire protocol */
+    HF_ERR_CRYPTO = -11,   /* a cryptographic library call failed */
+    HF_ERR_NO_SPACE = -12, /* disk, quota or budget is full */
     HF_ERR_TIMEOUT = -13,
-    HF_ERR_CLOSED = -14,     /* the other end or this object is closed */
+    HF_ERR_CLOSED = -14, /* the other end or this object is closed */
     HF_ERR_UNSUPPORTED = -15,
-    HF_ERR_CONFLICT = -16,   /* the state does not allow it */
-    HF_ERR_RACED = -17       /* the thing changed while it was read */
+    HF_ERR_CONFLICT = -16, /* the state does not allow it */
+    HF_ERR_RACED = -17     /* the thing changed while it was read */
 };
 
 #define HF_ERROR_MESSAGE_BYTES 512

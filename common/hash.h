@@ -10,7 +10,7 @@
 
 #define HF_HASH_BYTES 32
 
-struct hf_hash;         /* a running SHA-256; one thread at a time */
+struct hf_hash; /* a running SHA-256; one thread at a time */
 
 struct hf_hash *hf_hash_new(void); /* NULL when out of memory */
 void hf_hash_free(struct hf_hash *hash);

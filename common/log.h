@@ -14,12 +14,11 @@ void hf_log_set_program(const char *program);
 /* Returns 0 and the level for "error", "warning", "info", "debug"; else HF_ERR_INVALID. */
 int hf_log_level_parse(const char *text, enum hf_log_level *level);
 
-void hf_log(enum hf_log_level level, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void hf_log(enum hf_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-#define hf_log_error(...) hf_log(HF_LOG_ERROR, __VA_ARGS__)
+#define hf_log_error(...)   hf_log(HF_LOG_ERROR, __VA_ARGS__)
 #define hf_log_warning(...) hf_log(HF_LOG_WARNING, __VA_ARGS__)
-#define hf_log_info(...) hf_log(HF_LOG_INFO, __VA_ARGS__)
-#define hf_log_debug(...) hf_log(HF_LOG_DEBUG, __VA_ARGS__)
+#define hf_log_info(...)    hf_log(HF_LOG_INFO, __VA_ARGS__)
+#define hf_log_debug(...)   hf_log(HF_LOG_DEBUG, __VA_ARGS__)
 
 #endif
