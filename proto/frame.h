@@ -14,39 +14,39 @@
 #include "common/hash.h"
 #include "proto/version.h"
 
-#define HF_PROTO_VERSION 1
+#define HF_PROTO_VERSION     1
 #define HF_PROTO_SUBPROTOCOL "holdfast.v1" /* Sec-WebSocket-Protocol */
-#define HF_PROTO_PATH "/v1/agent"          /* of the WebSocket's URL */
+#define HF_PROTO_PATH        "/v1/agent"   /* of the WebSocket's URL */
 
-#define HF_FRAME_MAX_BYTES (1024u * 1024u)
-#define HF_FRAME_DEPTH_MAX 6u
-#define HF_FRAME_OBJECTS_MAX 65536u
-#define HF_FRAME_CHUNKS_MAX 1024u   /* chunks in one CHUNKS frame */
+#define HF_FRAME_MAX_BYTES    (1024u * 1024u)
+#define HF_FRAME_DEPTH_MAX    6u
+#define HF_FRAME_OBJECTS_MAX  65536u
+#define HF_FRAME_CHUNKS_MAX   1024u /* chunks in one CHUNKS frame */
 #define HF_FRAME_VERSIONS_MAX 1024u /* versions in one VERSIONS, LISTING or RESTORE_PAGE */
-#define HF_FRAME_IDS_MAX 8192u      /* ids in one HAVE or CHUNK_GET */
-#define HF_FRAME_RESULTS_MAX 1024u
-#define HF_NAME_MAX_BYTES 64u       /* source names: [a-z0-9][a-z0-9._-]* */
-#define HF_PATH_MAX_BYTES 4095u
-#define HF_TEXT_MAX_BYTES 1024u     /* messages for people, host names, versions */
+#define HF_FRAME_IDS_MAX      8192u /* ids in one HAVE or CHUNK_GET */
+#define HF_FRAME_RESULTS_MAX  1024u
+#define HF_NAME_MAX_BYTES     64u /* source names: [a-z0-9][a-z0-9._-]* */
+#define HF_PATH_MAX_BYTES     4095u
+#define HF_TEXT_MAX_BYTES     1024u /* messages for people, host names, versions */
 
 enum hf_frame_type {
-    HF_FRAME_HELLO = 1,        /* agent -> collector, first */
-    HF_FRAME_WELCOME = 2,      /* collector -> agent, its answer */
-    HF_FRAME_SOURCE = 3,       /* agent: I protect this source as stream n */
-    HF_FRAME_SOURCE_STATE = 4, /* collector: what is committed of it */
-    HF_FRAME_HAVE = 5,         /* agent: which of these chunks are missing? */
-    HF_FRAME_NEED = 6,         /* collector: these */
-    HF_FRAME_CHUNKS = 7,       /* either: content */
-    HF_FRAME_VERSIONS = 8,     /* agent: history, in order */
-    HF_FRAME_ACK = 9,          /* collector: durable up to here */
-    HF_FRAME_CREDIT = 10,      /* collector: you may have sent this many bulk bytes in all */
-    HF_FRAME_MARK = 11,        /* agent: with version n the source is complete up to time T */
-    HF_FRAME_ERROR = 12,       /* either: one frame was refused, the session goes on */
-    HF_FRAME_GOAWAY = 13,      /* either: the session ends; when to come back */
-    HF_FRAME_LIST = 14,        /* agent: what do you hold of my stream, after this path? */
-    HF_FRAME_LISTING = 15,     /* collector: this */
-    HF_FRAME_RENEW = 16,       /* agent: certificate request for a new key */
-    HF_FRAME_RENEWED = 17,     /* collector: the certificate */
+    HF_FRAME_HELLO = 1,           /* agent -> collector, first */
+    HF_FRAME_WELCOME = 2,         /* collector -> agent, its answer */
+    HF_FRAME_SOURCE = 3,          /* agent: I protect this source as stream n */
+    HF_FRAME_SOURCE_STATE = 4,    /* collector: what is committed of it */
+    HF_FRAME_HAVE = 5,            /* agent: which of these chunks are missing? */
+    HF_FRAME_NEED = 6,            /* collector: these */
+    HF_FRAME_CHUNKS = 7,          /* either: content */
+    HF_FRAME_VERSIONS = 8,        /* agent: history, in order */
+    HF_FRAME_ACK = 9,             /* collector: durable up to here */
+    HF_FRAME_CREDIT = 10,         /* collector: you may have sent this many bulk bytes in all */
+    HF_FRAME_MARK = 11,           /* agent: with version n the source is complete up to time T */
+    HF_FRAME_ERROR = 12,          /* either: one frame was refused, the session goes on */
+    HF_FRAME_GOAWAY = 13,         /* either: the session ends; when to come back */
+    HF_FRAME_LIST = 14,           /* agent: what do you hold of my stream, after this path? */
+    HF_FRAME_LISTING = 15,        /* collector: this */
+    HF_FRAME_RENEW = 16,          /* agent: certificate request for a new key */
+    HF_FRAME_RENEWED = 17,        /* collector: the certificate */
     HF_FRAME_RESTORE_OFFER = 32,  /* collector: a restore job for you */
     HF_FRAME_RESTORE_ANSWER = 33, /* agent: accepted (all is captured) or refused, why */
     HF_FRAME_RESTORE_NEXT = 34,   /* agent: the files after this cursor */
@@ -57,45 +57,49 @@ enum hf_frame_type {
     HF_FRAME_RESTORE_CANCEL = 39  /* collector: stop, keep the old state */
 };
 
-enum hf_wire_code { /* of ERROR and GOAWAY */
-    HF_WIRE_MALFORMED = 1,       /* not a frame, or a field of the wrong kind */
-    HF_WIRE_UNKNOWN_TYPE = 2,
-    HF_WIRE_TOO_LARGE = 3,       /* a limit of this page was passed */
-    HF_WIRE_VERSION = 4,         /* no protocol version in common */
-    HF_WIRE_STATE = 5,           /* right frame, wrong moment */
-    HF_WIRE_CREDIT = 6,          /* more bulk bytes than granted */
-    HF_WIRE_HASH = 7,            /* content does not match its id or its length */
-    HF_WIRE_MISSING_CHUNKS = 8,  /* a version names chunks that this host never sent */
-    HF_WIRE_GAP = 9,             /* version sequence is not the next one */
-    HF_WIRE_DENIED = 10,
-    HF_WIRE_DUPLICATE = 11,      /* another live session has this identity */
-    HF_WIRE_REVOKED = 12,
-    HF_WIRE_OVERLOADED = 13,
-    HF_WIRE_SHUTDOWN = 14,
-    HF_WIRE_STORAGE = 15,        /* the repository can't take data now (disk full, failing) */
-    HF_WIRE_NOT_FOUND = 16,
-    HF_WIRE_INTERNAL = 17,
-    HF_WIRE_PATH = 18,           /* a path that may not be */
-    HF_WIRE_IDLE = 19,
-    HF_WIRE_EXPIRED = 20
+enum hf_wire_code {                        /* of ERROR and GOAWAY */
+                    HF_WIRE_MALFORMED = 1, /* not a frame, or a field of the wrong kind */
+                    HF_WIRE_UNKNOWN_TYPE = 2,
+                    HF_WIRE_TOO_LARGE = 3, /* a limit of this page was passed */
+                    HF_WIRE_VERSION = 4,   /* no protocol version in common */
+                    HF_WIRE_STATE = 5,     /* right frame, wrong moment */
+                    HF_WIRE_CREDIT = 6,    /* more bulk bytes than granted */
+                    HF_WIRE_HASH = 7,      /* content does not match its id or its length */
+                    HF_WIRE_MISSING_CHUNKS =
+                        8,           /* a version names chunks that this host never sent */
+                    HF_WIRE_GAP = 9, /* version sequence is not the next one */
+                    HF_WIRE_DENIED = 10,
+                    HF_WIRE_DUPLICATE = 11, /* another live session has this identity */
+                    HF_WIRE_REVOKED = 12,
+                    HF_WIRE_OVERLOADED = 13,
+                    HF_WIRE_SHUTDOWN = 14,
+                    HF_WIRE_STORAGE =
+                        15, /* the repository can't take data now (disk full, failing) */
+                    HF_WIRE_NOT_FOUND = 16,
+                    HF_WIRE_INTERNAL = 17,
+                    HF_WIRE_PATH = 18, /* a path that may not be */
+                    HF_WIRE_IDLE = 19,
+                    HF_WIRE_EXPIRED = 20
 };
 
 enum hf_conflict { HF_CONFLICT_REPLACE = 1, HF_CONFLICT_SKIP = 2, HF_CONFLICT_RENAME = 3 };
 
 enum hf_source_state { /* of MARK */
-    HF_SOURCE_WATCHING = 1,
-    HF_SOURCE_SCANNING = 2, /* a scan is under way; complete only up to until_ns */
-    HF_SOURCE_DEGRADED = 3, /* protected by scans alone; note says why */
-    HF_SOURCE_FAILING = 4   /* something can't be read; note says what */
+                       HF_SOURCE_WATCHING = 1,
+                       HF_SOURCE_SCANNING =
+                           2, /* a scan is under way; complete only up to until_ns */
+                       HF_SOURCE_DEGRADED = 3, /* protected by scans alone; note says why */
+                       HF_SOURCE_FAILING = 4   /* something can't be read; note says what */
 };
 
 enum hf_restore_status { /* of one file */
-    HF_RESTORE_RESTORED = 1,
-    HF_RESTORE_IDENTICAL = 2, /* already as wanted */
-    HF_RESTORE_SKIPPED = 3,   /* conflict = skip and something else is there */
-    HF_RESTORE_RENAMED = 4,   /* conflict = rename: written beside it; message is the new path */
-    HF_RESTORE_FAILED = 5,    /* message says why; the old state stands */
-    HF_RESTORE_WOULD = 6      /* dry run */
+                         HF_RESTORE_RESTORED = 1,
+                         HF_RESTORE_IDENTICAL = 2, /* already as wanted */
+                         HF_RESTORE_SKIPPED = 3,   /* conflict = skip and something else is there */
+                         HF_RESTORE_RENAMED =
+                             4, /* conflict = rename: written beside it; message is the new path */
+                         HF_RESTORE_FAILED = 5, /* message says why; the old state stands */
+                         HF_RESTORE_WOULD = 6   /* dry run */
 };
 
 enum hf_job_outcome { HF_JOB_SUCCEEDED = 1, HF_JOB_FAILED = 2, HF_JOB_CANCELLED = 3 };
@@ -155,8 +159,8 @@ struct hf_source_committed {
     uint64_t file_count;  /* alive now */
 };
 
-struct hf_ids { /* HAVE, CHUNK_GET */
-    uint64_t request; /* HAVE: echoed in NEED; CHUNK_GET: the job */
+struct hf_ids {          /* HAVE, CHUNK_GET */
+    uint64_t request;    /* HAVE: echoed in NEED; CHUNK_GET: the job */
     struct hf_bytes ids; /* n * HF_HASH_BYTES */
 };
 
@@ -183,12 +187,12 @@ struct hf_mark {
 
 struct hf_refusal { /* ERROR and GOAWAY */
     enum hf_wire_code code;
-    uint64_t about_seq;    /* seq of the refused frame, 0 for none (ERROR) */
-    uint32_t stream;       /* 0 for none */
-    uint64_t version_seq;  /* GAP: the one expected; MISSING_CHUNKS: the one refused */
+    uint64_t about_seq;      /* seq of the refused frame, 0 for none (ERROR) */
+    uint32_t stream;         /* 0 for none */
+    uint64_t version_seq;    /* GAP: the one expected; MISSING_CHUNKS: the one refused */
     uint32_t retry_after_ms; /* GOAWAY */
     struct hf_bytes message;
-    struct hf_bytes ids;   /* MISSING_CHUNKS, NOT_FOUND: n * HF_HASH_BYTES */
+    struct hf_bytes ids; /* MISSING_CHUNKS, NOT_FOUND: n * HF_HASH_BYTES */
 };
 
 struct hf_list {

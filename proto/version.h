@@ -22,27 +22,27 @@ enum hf_version_flag {
 
 /* A chunk reference as bytes: 32 bytes of id, then the plaintext length, 32 bits little endian. */
 #define HF_CHUNK_REF_BYTES 36
-#define HF_CHUNK_REFS_MAX 1024
+#define HF_CHUNK_REFS_MAX  1024
 /* Longer content: depth 1, where `refs` name chunks whose plaintexts, concatenated, are the
  * references of the data chunks. No such list chunk is over HF_CHUNK_MAX_BYTES, so a file has at
  * most 1024 * 14563 chunks (about 1.9 TB at the default average). */
 
 struct hf_version {
-    uint64_t seq;        /* position in its source, from 1, without gaps */
+    uint64_t seq; /* position in its source, from 1, without gaps */
     enum hf_file_type type;
-    uint32_t flags;      /* enum hf_version_flag */
+    uint32_t flags;       /* enum hf_version_flag */
     struct hf_bytes path; /* absolute path on the host without the leading '/', any bytes but NUL */
-    int64_t captured_ns; /* by the host's clock */
+    int64_t captured_ns;  /* by the host's clock */
     /* What follows is zero and empty for HF_FILE_ABSENT. */
-    uint32_t mode;       /* permission bits, 07777 */
+    uint32_t mode; /* permission bits, 07777 */
     uint32_t uid, gid;
     struct hf_bytes owner, group; /* names, empty when the host knows none */
     int64_t mtime_ns;
-    uint64_t size;           /* bytes of a regular file; else 0 */
-    struct hf_bytes target;  /* of a symbolic link */
-    uint8_t depth;           /* 0: refs name data; 1: refs name lists */
-    struct hf_bytes refs;    /* n * HF_CHUNK_REF_BYTES */
-    uint64_t job;            /* restore job that wrote it, 0 for none */
+    uint64_t size;          /* bytes of a regular file; else 0 */
+    struct hf_bytes target; /* of a symbolic link */
+    uint8_t depth;          /* 0: refs name data; 1: refs name lists */
+    struct hf_bytes refs;   /* n * HF_CHUNK_REF_BYTES */
+    uint64_t job;           /* restore job that wrote it, 0 for none */
 };
 
 #endif

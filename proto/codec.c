@@ -1,0 +1,129 @@
+#include "proto/codec.h"
+
+#include <stdlib.h>
+
+static const struct proto_codec codecs[] = {
+    {HF_FRAME_HELLO, "HELLO", 9, false, encode_hello, decode_hello},
+    {HF_FRAME_WELCOME, "WELCOME", 8, false, encode_welcome, decode_welcome},
+    {HF_FRAME_SOURCE, "SOURCE", 5, false, encode_source, decode_source},
+    {HF_FRAME_SOURCE_STATE, "SOURCE_STATE", 3, false, encode_source_state, decode_source_state},
+    {HF_FRAME_HAVE, "HAVE", 2, false, encode_ids, decode_ids},
+    {HF_FRAME_NEED, "NEED", 2, false, encode_need, decode_need},
+    {HF_FRAME_CHUNKS, "CHUNKS", 2, true, encode_chunks, decode_chunks},
+    {HF_FRAME_VERSIONS, "VERSIONS", 2, true, encode_versions, decode_versions},
+    {HF_FRAME_ACK, "ACK", 1, false, encode_ack, decode_ack},
+    {HF_FRAME_CREDIT, "CREDIT", 1, false, encode_credit, decode_credit},
+    {HF_FRAME_MARK, "MARK", 6, false, encode_mark, decode_mark},
+    {HF_FRAME_ERROR, "ERROR", 6, false, encode_error, decode_error},
+    {HF_FRAME_GOAWAY, "GOAWAY", 3, false, encode_goaway, decode_goaway},
+    {HF_FRAME_LIST, "LIST", 2, false, encode_list, decode_list},
+    {HF_FRAME_LISTING, "LISTING", 3, false, encode_listing, decode_listing},
+    {HF_FRAME_RENEW, "RENEW", 1, false, encode_blob, decode_blob},
+    {HF_FRAME_RENEWED, "RENEWED", 1, false, encode_blob, decode_blob},
+    {HF_FRAME_RESTORE_OFFER, "RESTORE_OFFER", 10, false, encode_offer, decode_offer},
+    {HF_FRAME_RESTORE_ANSWER, "RESTORE_ANSWER", 3, false, encode_answer, decode_answer},
+    {HF_FRAME_RESTORE_NEXT, "RESTORE_NEXT", 2, false, encode_next, decode_next},
+    {HF_FRAME_RESTORE_PAGE, "RESTORE_PAGE", 4, false, encode_page, decode_page},
+    {HF_FRAME_CHUNK_GET, "CHUNK_GET", 2, false, encode_ids, decode_ids},
+    {HF_FRAME_RESTORE_RESULT, "RESTORE_RESULT", 2, false, encode_results, decode_results},
+    {HF_FRAME_RESTORE_DONE, "RESTORE_DONE", 7, false, encode_done, decode_done},
+    {HF_FRAME_RESTORE_CANCEL, "RESTORE_CANCEL", 1, false, encode_cancel, decode_cancel},
+};
+
+const struct proto_codec *codec_find(enum hf_frame_type type)
+{
+    for (size_t i = 0; i < sizeof codecs / sizeof codecs[0]; i++) {
+        if (codecs[i].type == type) {
+            return &codecs[i];
+        }
+    }
+    return NULL;
+}
+
+bool proto_frame_is_bulk(enum hf_frame_type type)
+{
+    const struct proto_codec *codec = codec_find(type);
+    return codec && codec->bulk;
+}
+
+const char *proto_frame_name(enum hf_frame_type type)
+{
+    const struct proto_codec *codec = codec_find(type);
+    return codec ? codec->name : "unknown";
+}
+
+/* msgpack's writer: appends to the buffer. */
+static int append(void *context, const char *data, size_t size)
+{
+    return hf_buf_append(context, data, size) == HF_OK ? 0 : -1;
+}
+
+int proto_encode(const struct hf_frame *frame, struct hf_buf *out)
+{
+    const struct proto_codec *codec = codec_find(frame->type);
+    size_t start = out->size;
+    msgpack_packer packer;
+    if (!codec) {
+        return HF_ERR_UNSUPPORTED;
+    }
+    msgpack_packer_init(&packer, out, append);
+    int failed = msgpack_pack_array(&packer, codec->fields + 2) |
+                 msgpack_pack_uint32(&packer, (uint32_t)frame->type) |
+                 msgpack_pack_uint64(&packer, frame->seq);
+    int rc = failed ? HF_ERR_NO_MEMORY : codec->encode(frame, &packer);
+    if (rc == HF_OK && out->size - start > HF_FRAME_MAX_BYTES) {
+        rc = HF_ERR_LIMIT;
+    }
+    if (rc != HF_OK) {
+        out->size = start;
+    }
+    return rc;
+}
+
+int proto_decode(const uint8_t *data, size_t size, struct hf_frame *frame, struct hf_error *error)
+{
+    struct proto_reader reader;
+    *frame = (struct hf_frame){0};
+    if (size > HF_FRAME_MAX_BYTES) {
+        return hf_error_set(error, HF_ERR_LIMIT, 0, "A frame has %zu bytes; allowed are %u", size,
+                            HF_FRAME_MAX_BYTES);
+    }
+    reader_init(&reader, data, size, error);
+    size_t fields = reader_array(&reader, "frame", 2, 64);
+    frame->type = (enum hf_frame_type)reader_uint(&reader, "type", 0, UINT32_MAX);
+    frame->seq = reader_uint(&reader, "seq", 1, UINT64_MAX);
+    if (reader.rc != HF_OK) {
+        return reader.rc;
+    }
+    const struct proto_codec *codec = codec_find(frame->type);
+    if (!codec) {
+        return hf_error_set(error, HF_ERR_UNSUPPORTED, 0, "There is no frame type %u",
+                            (unsigned)frame->type);
+    }
+    if (fields - 2 < codec->fields) {
+        return hf_error_set(error, HF_ERR_PROTOCOL, 0, "%s has %zu fields; it needs %zu",
+                            codec->name, fields - 2, codec->fields);
+    }
+    codec->decode(&reader, frame);
+    size_t objects = HF_FRAME_OBJECTS_MAX;
+    for (size_t i = codec->fields + 2; i < fields && reader.rc == HF_OK; i++) {
+        reader.field = "trailing";
+        reader_skip(&reader, HF_FRAME_DEPTH_MAX, &objects);
+    }
+    if (reader.rc == HF_OK && reader.next != reader.end) {
+        reader.field = "frame";
+        reader_fail(&reader, HF_ERR_PROTOCOL, "is followed by %zu bytes that are not part of it",
+                    (size_t)(reader.end - reader.next));
+    }
+    if (reader.rc != HF_OK) {
+        proto_frame_free(frame);
+        hf_error_prefix(error, "%s", codec->name);
+    }
+    return reader.rc;
+}
+
+void proto_frame_free(struct hf_frame *frame)
+{
+    free(frame->owned);
+    frame->owned = NULL;
+}

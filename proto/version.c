@@ -1,0 +1,183 @@
+#include "proto/version.h"
+
+#include <string.h>
+
+#include "common/fs.h"
+#include "proto/codec.h"
+
+#define VERSION_FIELDS 16
+#define ABSENT_FIELDS  5
+
+static bool fits(const struct hf_version *version)
+{
+    return version->path.size > 0 && version->path.size <= HF_PATH_MAX_BYTES &&
+           version->owner.size <= HF_NAME_MAX_BYTES && version->group.size <= HF_NAME_MAX_BYTES &&
+           version->target.size <= HF_PATH_MAX_BYTES &&
+           version->refs.size <= (size_t)HF_CHUNK_REFS_MAX * HF_CHUNK_REF_BYTES;
+}
+
+int version_pack(const struct hf_version *version, msgpack_packer *packer)
+{
+    bool absent = version->type == HF_FILE_ABSENT;
+    if (!fits(version)) {
+        return HF_ERR_LIMIT;
+    }
+    msgpack_pack_array(packer, absent ? ABSENT_FIELDS : VERSION_FIELDS);
+    msgpack_pack_uint64(packer, version->seq);
+    msgpack_pack_uint8(packer, (uint8_t)version->type);
+    msgpack_pack_uint32(packer, version->flags);
+    pack_bytes(packer, version->path);
+    int failed = msgpack_pack_int64(packer, version->captured_ns);
+    if (absent) {
+        return failed ? HF_ERR_NO_MEMORY : HF_OK;
+    }
+    msgpack_pack_uint32(packer, version->mode);
+    msgpack_pack_uint32(packer, version->uid);
+    msgpack_pack_uint32(packer, version->gid);
+    pack_bytes(packer, version->owner);
+    pack_bytes(packer, version->group);
+    msgpack_pack_int64(packer, version->mtime_ns);
+    msgpack_pack_uint64(packer, version->size);
+    pack_bytes(packer, version->target);
+    msgpack_pack_uint8(packer, version->depth);
+    pack_bytes(packer, version->refs);
+    return msgpack_pack_uint64(packer, version->job) ? HF_ERR_NO_MEMORY : HF_OK;
+}
+
+/* The references must be whole and their lengths possible; at depth 0 they must add up to the size.
+ */
+static void check_content(struct proto_reader *reader, const struct hf_version *version)
+{
+    uint64_t total = 0;
+    reader->field = "refs";
+    if (version->refs.size % HF_CHUNK_REF_BYTES != 0) {
+        reader_fail(reader, HF_ERR_PROTOCOL, "has %zu bytes, which is no multiple of %d",
+                    version->refs.size, HF_CHUNK_REF_BYTES);
+        return;
+    }
+    for (size_t i = 0; i < version->refs.size; i += HF_CHUNK_REF_BYTES) {
+        const uint8_t *p = version->refs.data + i + HF_HASH_BYTES;
+        uint32_t length =
+            (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+        if (length == 0 || length > HF_CHUNK_MAX_BYTES) {
+            reader_fail(reader, HF_ERR_LIMIT, "names a chunk of %u bytes; allowed are 1 to %u",
+                        length, HF_CHUNK_MAX_BYTES);
+            return;
+        }
+        if (version->depth == 1 && length % HF_CHUNK_REF_BYTES != 0) {
+            reader_fail(reader, HF_ERR_PROTOCOL, "names a list of %u bytes, no multiple of %d",
+                        length, HF_CHUNK_REF_BYTES);
+            return;
+        }
+        total += length;
+    }
+    if (version->type != HF_FILE_REGULAR && (version->refs.size > 0 || version->size > 0)) {
+        reader_fail(reader, HF_ERR_PROTOCOL, "gives content to what is no regular file");
+    } else if (version->depth == 0 && total != version->size) {
+        reader_fail(reader, HF_ERR_PROTOCOL, "adds up to %llu bytes, but the size is %llu",
+                    (unsigned long long)total, (unsigned long long)version->size);
+    } else if (version->depth == 1 && version->refs.size == 0) {
+        reader_fail(reader, HF_ERR_PROTOCOL, "is empty at depth 1");
+    }
+}
+
+static void check_kind(struct proto_reader *reader, const struct hf_version *version)
+{
+    bool symlink = version->type == HF_FILE_SYMLINK;
+    reader->field = "target";
+    if (symlink != (version->target.size > 0)) {
+        reader_fail(reader, HF_ERR_PROTOCOL,
+                    symlink ? "is missing for a symbolic link"
+                            : "is given for what is no symbolic link");
+    } else if (memchr(version->target.data ? version->target.data : (const uint8_t *)"", 0,
+                      version->target.size)) {
+        reader_fail(reader, HF_ERR_PROTOCOL, "has a NUL byte");
+    }
+}
+
+void version_read(struct proto_reader *reader, struct hf_version *version)
+{
+    size_t fields = reader_array(reader, "version", ABSENT_FIELDS, 64);
+    size_t known = ABSENT_FIELDS;
+    *version = (struct hf_version){0};
+    version->seq = reader_uint(reader, "seq", 0, UINT64_MAX);
+    version->type = (enum hf_file_type)reader_uint(reader, "type", 0, HF_FILE_SYMLINK);
+    version->flags = (uint32_t)reader_uint(reader, "flags", 0, UINT32_MAX);
+    version->path = reader_bytes(reader, "path", HF_PATH_MAX_BYTES);
+    version->captured_ns = reader_int(reader, "captured");
+    if (reader->rc == HF_OK) {
+        struct hf_error reason = {0};
+        if (hf_path_check_relative((const char *)version->path.data, version->path.size, &reason) !=
+            HF_OK) {
+            reader->field = "path";
+            reader_fail(reader, HF_ERR_PROTOCOL, "may not be: %s", reason.message);
+        }
+    }
+    if (reader->rc == HF_OK && version->type != HF_FILE_ABSENT) {
+        reader->field = "version";
+        if (fields < VERSION_FIELDS) {
+            reader_fail(reader, HF_ERR_PROTOCOL, "has %zu fields; it needs %d", fields,
+                        VERSION_FIELDS);
+            return;
+        }
+        known = VERSION_FIELDS;
+        version->mode = (uint32_t)reader_uint(reader, "mode", 0, 07777);
+        version->uid = (uint32_t)reader_uint(reader, "uid", 0, UINT32_MAX);
+        version->gid = (uint32_t)reader_uint(reader, "gid", 0, UINT32_MAX);
+        version->owner = reader_text(reader, "owner", HF_NAME_MAX_BYTES);
+        version->group = reader_text(reader, "group", HF_NAME_MAX_BYTES);
+        version->mtime_ns = reader_int(reader, "mtime");
+        version->size = reader_uint(reader, "size", 0, INT64_MAX);
+        version->target = reader_bytes(reader, "target", HF_PATH_MAX_BYTES);
+        version->depth = (uint8_t)reader_uint(reader, "depth", 0, 1);
+        version->refs =
+            reader_bytes(reader, "refs", (size_t)HF_CHUNK_REFS_MAX * HF_CHUNK_REF_BYTES);
+        version->job = reader_uint(reader, "job", 0, INT64_MAX);
+        if (reader->rc == HF_OK) {
+            check_content(reader, version);
+            check_kind(reader, version);
+        }
+    }
+    size_t objects = HF_FRAME_OBJECTS_MAX;
+    for (size_t i = known; i < fields && reader->rc == HF_OK; i++) {
+        reader_skip(reader, HF_FRAME_DEPTH_MAX, &objects);
+    }
+}
+
+static int append(void *context, const char *data, size_t size)
+{
+    return hf_buf_append(context, data, size) == HF_OK ? 0 : -1;
+}
+
+int proto_version_encode(const struct hf_version *version, struct hf_buf *out)
+{
+    size_t start = out->size;
+    msgpack_packer packer;
+    msgpack_packer_init(&packer, out, append);
+    int rc = version_pack(version, &packer);
+    if (rc != HF_OK) {
+        out->size = start;
+    }
+    return rc;
+}
+
+int proto_version_decode(const uint8_t *data, size_t size, struct hf_version *version,
+                         struct hf_error *error)
+{
+    struct proto_reader reader;
+    reader_init(&reader, data, size, error);
+    version_read(&reader, version);
+    if (reader.rc == HF_OK && reader.next != reader.end) {
+        reader.field = "version";
+        reader_fail(&reader, HF_ERR_PROTOCOL, "is followed by %zu bytes that are not part of it",
+                    (size_t)(reader.end - reader.next));
+    }
+    return reader.rc;
+}
+
+size_t proto_version_size_bound(const struct hf_version *version)
+{
+    /* 16 numbers and headers of at most 9 bytes each. */
+    return 16u * 9u + version->path.size + version->owner.size + version->group.size +
+           version->target.size + version->refs.size;
+}
