@@ -1,0 +1,143 @@
+#include "agent/restore/decide.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/chunker.h"
+
+static const char *kind_of(mode_t mode)
+{
+    switch (mode & S_IFMT) {
+    case S_IFREG:
+        return "a file";
+    case S_IFDIR:
+        return "a directory";
+    case S_IFLNK:
+        return "a symbolic link";
+    case S_IFSOCK:
+        return "a socket";
+    case S_IFIFO:
+        return "a pipe";
+    default:
+        return "a device";
+    }
+}
+
+/* Something else is there. */
+static enum hf_action by_rule(enum hf_conflict conflict)
+{
+    return conflict == HF_CONFLICT_SKIP     ? HF_ACTION_SKIPPED
+           : conflict == HF_CONFLICT_RENAME ? HF_ACTION_BESIDE
+                                            : HF_ACTION_FILE;
+}
+
+static int in_the_way(const struct hf_version *version, mode_t mode, struct hf_error *error)
+{
+    return hf_error_set(error, HF_ERR_CONFLICT, 0,
+                        "%s is where %s should be; move it away and restore again", kind_of(mode),
+                        version->type == HF_FILE_DIRECTORY ? "the directory" : "the file");
+}
+
+/* Chunks of the file that is there, when it may hold some that are needed. */
+static struct hf_local *cut_present(int parent_fd, const char *name, const struct stat *status,
+                                    const struct hf_version *version)
+{
+    uint64_t size = (uint64_t)status->st_size;
+    /* A short file is one chunk: of another length it can't be the one that is wanted. */
+    bool single = version->refs.size == HF_CHUNK_REF_BYTES || size <= HF_CHUNK_SINGLE_MAX_BYTES;
+    if (size == 0 || version->size == 0 || (single && size != version->size))
+        return NULL;
+    int fd = openat(parent_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
+    if (fd < 0 && errno == EPERM) /* O_NOATIME is for owners */
+        fd = openat(parent_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    struct hf_local *local = local_cut(fd, size);
+    if (!local)
+        close(fd);
+    return local;
+}
+
+static void decide_regular(const struct hf_version *version, const struct hf_metadata *metadata,
+                           enum hf_conflict conflict, int parent_fd, const char *name,
+                           const struct stat *status, enum hf_action *action,
+                           struct hf_local **local)
+{
+    *local = cut_present(parent_fd, name, status, version);
+    bool same_size = (uint64_t)status->st_size == version->size;
+    bool same = same_size && (version->size == 0 || (*local && version->depth == 0 &&
+                                                     local_equals(*local, version->refs)));
+    if (same && metadata_matches(metadata, status))
+        *action = HF_ACTION_IDENTICAL;
+    else if (same && conflict == HF_CONFLICT_REPLACE)
+        *action = HF_ACTION_METADATA;
+    else
+        *action = by_rule(conflict);
+}
+
+static void decide_symlink(const struct hf_version *version, enum hf_conflict conflict,
+                           int parent_fd, const char *name, enum hf_action *action)
+{
+    char target[4096];
+    ssize_t size = readlinkat(parent_fd, name, target, sizeof(target));
+    bool same = size >= 0 && (size_t)size == version->target.size &&
+                !memcmp(target, version->target.data, version->target.size);
+    *action = same ? HF_ACTION_IDENTICAL : by_rule(conflict);
+}
+
+static void decide_directory(const struct hf_metadata *metadata, enum hf_conflict conflict,
+                             const struct stat *status, enum hf_action *action)
+{
+    bool same = metadata_matches(metadata, status);
+    if (conflict == HF_CONFLICT_REPLACE)
+        *action = same ? HF_ACTION_DIRECTORY_KEPT : HF_ACTION_DIRECTORY;
+    else if (same || conflict == HF_CONFLICT_RENAME)
+        *action = HF_ACTION_IDENTICAL; /* there is no second directory beside a directory */
+    else
+        *action = HF_ACTION_SKIPPED;
+}
+
+int decide_action(struct hf_targets *targets, const struct hf_version *version,
+                  const struct hf_target *target, const struct hf_metadata *metadata,
+                  enum hf_conflict conflict, enum hf_action *action, struct hf_local **local,
+                  struct hf_error *error)
+{
+    struct stat status;
+    const char *name;
+    int parent_fd;
+    *local = NULL;
+    if (version->type == HF_FILE_ABSENT) {
+        *action = HF_ACTION_NONE;
+        return 0;
+    }
+    *action = version->type == HF_FILE_DIRECTORY ? HF_ACTION_DIRECTORY : HF_ACTION_FILE;
+    int result = targets_open_parent(targets, target, HF_TARGETS_LEAVE, &parent_fd, &name, error);
+    if (result == HF_ERR_NOT_FOUND)
+        return 0;
+    if (result)
+        return result;
+    if (fstatat(parent_fd, name, &status, AT_SYMLINK_NOFOLLOW)) {
+        if (errno == ENOENT)
+            return 0;
+        return hf_error_set(error, HF_ERR_IO, errno, "can't look at what is there");
+    }
+
+    bool is_file = S_ISREG(status.st_mode), is_link = S_ISLNK(status.st_mode);
+    if (version->type == HF_FILE_DIRECTORY) {
+        if (!S_ISDIR(status.st_mode))
+            return in_the_way(version, status.st_mode, error);
+        decide_directory(metadata, conflict, &status, action);
+    } else if (version->type == HF_FILE_REGULAR && is_file) {
+        decide_regular(version, metadata, conflict, parent_fd, name, &status, action, local);
+    } else if (version->type == HF_FILE_SYMLINK && is_link) {
+        decide_symlink(version, conflict, parent_fd, name, action);
+    } else {
+        *action = by_rule(conflict);
+        /* An empty directory gives way when the time comes; pipes, sockets, devices never do. */
+        if (*action == HF_ACTION_FILE && !is_file && !is_link && !S_ISDIR(status.st_mode))
+            return in_the_way(version, status.st_mode, error);
+    }
+    return 0;
+}

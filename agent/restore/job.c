@@ -1,0 +1,419 @@
+#include "agent/restore/job.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/bytes.h"
+#include "common/fs.h"
+
+#define OFFER_MAX_BYTES   HF_FRAME_MAX_BYTES
+#define ANCHORS_MAX_BYTES (1024u * 1024u)
+/* `decided` of ten million files with a message for each hundredth. */
+#define DECIDED_MAX_BYTES (256u * 1024u * 1024u)
+/* Past this many, a failure's reason is in the agent's log only. */
+#define FAILURES_KEPT_MAX 20000u
+
+static void job_file(const struct hf_job *job, const char *name, char out[4096 + 32])
+{
+    snprintf(out, 4096 + 32, "%s/%s", job->directory, name);
+}
+
+static int job_read(const struct hf_job *job, const char *name, size_t max_bytes,
+                    struct hf_buf *out)
+{
+    char path[4096 + 32];
+    job_file(job, name, path);
+    return hf_read_file(path, max_bytes, out, NULL);
+}
+
+static int job_write(const struct hf_job *job, const char *name, const struct hf_buf *content,
+                     struct hf_error *error)
+{
+    char path[4096 + 32];
+    job_file(job, name, path);
+    return hf_write_file_atomic(path, content->data, content->size, 0600, error);
+}
+
+static void directory_remove(const char *directory)
+{
+    DIR *dir = opendir(directory);
+    if (!dir)
+        return;
+    for (struct dirent *entry; (entry = readdir(dir));)
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+            unlinkat(dirfd(dir), entry->d_name, 0);
+    closedir(dir);
+    rmdir(directory);
+}
+
+/* `decided`: count (64 bits little endian), that many action bytes, then for each failure its
+ * index (64), the length of its message (32) and the message. */
+static int decided_encode(const struct hf_job *job, struct hf_buf *out)
+{
+    uint8_t number[8];
+    hf_put_le64(number, job->count);
+    int result = hf_buf_append(out, number, 8);
+    if (!result)
+        result = hf_buf_append(out, job->actions, job->count);
+    for (size_t i = 0; !result && i < job->failure_count; i++) {
+        const struct hf_job_failure *failure = &job->failures[i];
+        uint8_t head[12];
+        hf_put_le64(head, failure->index);
+        hf_put_le32(head + 8, (uint32_t)strlen(failure->message));
+        result = hf_buf_append(out, head, sizeof(head));
+        if (!result)
+            result = hf_buf_append_str(out, failure->message);
+    }
+    return result;
+}
+
+static int decided_decode(struct hf_job *job, const struct hf_buf *in)
+{
+    if (in->size < 8 || hf_get_le64(in->data) > in->size - 8)
+        return HF_ERR_CORRUPT;
+    size_t count = (size_t)hf_get_le64(in->data), at = 8 + count;
+    job->actions = malloc(count + 1);
+    if (!job->actions)
+        return HF_ERR_NO_MEMORY;
+    memcpy(job->actions, in->data + 8, count);
+    job->count = job->capacity = count;
+    while (in->size - at >= 12) {
+        uint64_t index = hf_get_le64(in->data + at);
+        size_t length = hf_get_le32(in->data + at + 8);
+        at += 12;
+        if (length > in->size - at || index >= count)
+            return HF_ERR_CORRUPT;
+        char *message = strndup((const char *)in->data + at, length);
+        if (!message)
+            return HF_ERR_NO_MEMORY;
+        job_fail(job, index, message);
+        free(message);
+        at += length;
+    }
+    return at == in->size ? 0 : HF_ERR_CORRUPT;
+}
+
+static int phase_encode(const struct hf_job *job, enum hf_job_phase phase, struct hf_buf *out)
+{
+    if (phase == HF_JOB_APPLYING)
+        return hf_buf_append_format(out, "applying %llu %llu\n",
+                                    (unsigned long long)job->fetched_bytes,
+                                    (unsigned long long)job->reused_bytes);
+    return hf_buf_append_format(out, "done %llu %llu %d %.*s\n",
+                                (unsigned long long)job->fetched_bytes,
+                                (unsigned long long)job->reused_bytes, (int)job->outcome,
+                                (int)job->message.size, (const char *)job->message.data);
+}
+
+static int phase_decode(struct hf_job *job, struct hf_buf *in)
+{
+    unsigned long long fetched, reused;
+    int outcome, used = 0;
+    if (hf_buf_terminate(in))
+        return HF_ERR_NO_MEMORY;
+    const char *text = (const char *)in->data;
+    if (sscanf(text, "applying %llu %llu", &fetched, &reused) == 2) {
+        job->phase = HF_JOB_APPLYING;
+    } else if (sscanf(text, "done %llu %llu %d%n", &fetched, &reused, &outcome, &used) == 3 &&
+               used > 0 && outcome >= HF_JOB_SUCCEEDED && outcome <= HF_JOB_CANCELLED) {
+        const char *message = text + used + (text[used] == ' ');
+        job->phase = HF_JOB_DONE;
+        job->outcome = (enum hf_job_outcome)outcome;
+        if (hf_buf_append(&job->message, message, strcspn(message, "\n")))
+            return HF_ERR_NO_MEMORY;
+    } else {
+        return HF_ERR_CORRUPT;
+    }
+    job->fetched_bytes = fetched;
+    job->reused_bytes = reused;
+    return 0;
+}
+
+static void forget_run(struct hf_job *job)
+{
+    for (size_t i = 0; i < job->failure_count; i++)
+        free(job->failures[i].message);
+    free(job->failures);
+    free(job->actions);
+    hf_buf_free(&job->message);
+    job->failures = NULL;
+    job->actions = NULL;
+    job->failure_count = job->failure_capacity = job->count = job->capacity = 0;
+    job->fetched_bytes = job->reused_bytes = 0;
+    job->phase = HF_JOB_STAGING;
+}
+
+/* What an earlier run left; anything unreadable makes it a run that never got past staging. */
+static void job_resume(struct hf_job *job)
+{
+    struct hf_buf phase = {0}, decided = {0};
+    if (job_read(job, "phase", 4096, &phase) || phase_decode(job, &phase) ||
+        job_read(job, "decided", DECIDED_MAX_BYTES, &decided) || decided_decode(job, &decided))
+        forget_run(job);
+    hf_buf_free(&phase);
+    hf_buf_free(&decided);
+}
+
+static int plan_open(struct hf_job *job, struct hf_error *error)
+{
+    char path[4096 + 32];
+    job_file(job, "plan", path);
+    int fd = open(path,
+                  O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW |
+                      (job->phase == HF_JOB_STAGING ? O_TRUNC : 0),
+                  0600);
+    job->plan = fd >= 0 ? fdopen(fd, "r+") : NULL;
+    if (job->plan)
+        return 0;
+    int failure = errno;
+    if (fd >= 0)
+        close(fd);
+    return hf_error_set(error, failure == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, failure,
+                        "can't open %s", path);
+}
+
+int job_open(const char *state_directory, const struct hf_restore_offer *offer, struct hf_job **out,
+             struct hf_error *error)
+{
+    struct hf_buf before = {0}, stored = {0};
+    struct hf_frame frame = {.type = HF_FRAME_RESTORE_OFFER, .offer = *offer};
+    struct hf_job *job = calloc(1, sizeof(*job));
+    if (!job)
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
+    job->id = offer->job;
+    int result = HF_ERR_INVALID;
+    int length = snprintf(job->directory, sizeof(job->directory), "%s/restore/%llu",
+                          state_directory, (unsigned long long)offer->job);
+    if (length < 0 || (size_t)length >= sizeof(job->directory)) {
+        hf_error_set(error, HF_ERR_INVALID, 0, "the state directory's path is too long");
+        goto fail;
+    }
+    /* Counts may have been taken again; what the job is lies in the rest. */
+    struct hf_frame identity = frame;
+    identity.offer.file_count = identity.offer.byte_count = 0;
+    if (proto_encode(&frame, &job->offer_message) || proto_encode(&identity, &stored)) {
+        result = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
+        goto fail;
+    }
+    result =
+        proto_decode(job->offer_message.data, job->offer_message.size, &job->offer_frame, error);
+    if (result) {
+        job->offer_frame = (struct hf_frame){0};
+        goto fail;
+    }
+    job->offer = job->offer_frame.offer;
+
+    if (!job_read(job, "offer", OFFER_MAX_BYTES, &before)) {
+        if (before.size == stored.size && !memcmp(before.data, stored.data, before.size)) {
+            job->interrupted = true;
+            job_resume(job);
+        } else {
+            directory_remove(job->directory);
+        }
+    }
+    result = hf_mkdirs(job->directory, 0700, error);
+    if (!result && !job->interrupted)
+        result = job_write(job, "offer", &stored, error);
+    if (!result)
+        result = plan_open(job, error);
+    if (result)
+        goto fail;
+    hf_buf_free(&before);
+    hf_buf_free(&stored);
+    *out = job;
+    return 0;
+fail:
+    hf_buf_free(&before);
+    hf_buf_free(&stored);
+    job_close(job);
+    return result;
+}
+
+void job_close(struct hf_job *job)
+{
+    if (!job)
+        return;
+    forget_run(job);
+    if (job->plan)
+        fclose(job->plan);
+    if (job->offer_frame.type)
+        proto_frame_free(&job->offer_frame);
+    hf_buf_free(&job->offer_message);
+    free(job);
+}
+
+int job_plan_append(struct hf_job *job, const struct hf_version *version, enum hf_action action,
+                    struct hf_error *error)
+{
+    if (job->count == job->capacity) {
+        size_t capacity = job->capacity > 0 ? 2 * job->capacity : 4096;
+        uint8_t *grown = realloc(job->actions, capacity);
+        if (!grown)
+            return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for the restore's plan");
+        job->actions = grown;
+        job->capacity = capacity;
+    }
+    struct hf_buf record = {0};
+    int result = hf_buf_extend(&record, 4, NULL);
+    if (!result)
+        result = proto_version_encode(version, &record);
+    if (result) {
+        hf_buf_free(&record);
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for the restore's plan");
+    }
+    hf_put_le32(record.data, (uint32_t)(record.size - 4));
+    size_t wrote = fwrite(record.data, 1, record.size, job->plan);
+    int failure = errno;
+    bool whole = wrote == record.size;
+    hf_buf_free(&record);
+    if (!whole)
+        return hf_error_set(error, failure == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, failure,
+                            "can't write the restore's plan to %s", job->directory);
+    job->actions[job->count++] = (uint8_t)action;
+    return 0;
+}
+
+int job_plan_rewind(struct hf_job *job, struct hf_error *error)
+{
+    if (fflush(job->plan) || fseek(job->plan, 0, SEEK_SET))
+        return hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
+                            "can't write the restore's plan to %s", job->directory);
+    return 0;
+}
+
+int job_plan_next(struct hf_job *job, struct hf_buf *buf, struct hf_version *version,
+                  struct hf_error *error)
+{
+    uint8_t head[4];
+    uint8_t *data;
+    hf_buf_clear(buf);
+    size_t got = fread(head, 1, sizeof(head), job->plan);
+    if (got == 0 && feof(job->plan))
+        return HF_ERR_NOT_FOUND;
+    size_t size = got == sizeof(head) ? hf_get_le32(head) : HF_FRAME_MAX_BYTES + 1;
+    if (size > HF_FRAME_MAX_BYTES)
+        return hf_error_set(error, HF_ERR_CORRUPT, 0, "the restore's plan in %s is damaged",
+                            job->directory);
+    if (hf_buf_extend(buf, size, &data))
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for the restore's plan");
+    if (fread(data, 1, size, job->plan) != size)
+        return hf_error_set(error, HF_ERR_CORRUPT, 0, "the restore's plan in %s ends too soon",
+                            job->directory);
+    return proto_version_decode(data, size, version, error);
+}
+
+void job_fail(struct hf_job *job, uint64_t index, const char *message)
+{
+    job->actions[index] = HF_ACTION_FAILED;
+    job->failures_sorted = false;
+    if (job->failure_count == FAILURES_KEPT_MAX)
+        return;
+    if (job->failure_count == job->failure_capacity) {
+        size_t capacity = job->failure_capacity > 0 ? 2 * job->failure_capacity : 64;
+        struct hf_job_failure *grown = realloc(job->failures, capacity * sizeof(*job->failures));
+        if (!grown)
+            return;
+        job->failures = grown;
+        job->failure_capacity = capacity;
+    }
+    char *copy = strdup(message);
+    if (copy)
+        job->failures[job->failure_count++] = (struct hf_job_failure){index, copy};
+}
+
+static int compare_failures(const void *a, const void *b)
+{
+    uint64_t left = ((const struct hf_job_failure *)a)->index;
+    uint64_t right = ((const struct hf_job_failure *)b)->index;
+    return (left > right) - (left < right);
+}
+
+const char *job_failure(struct hf_job *job, uint64_t index)
+{
+    if (!job->failures_sorted)
+        qsort(job->failures, job->failure_count, sizeof(*job->failures), compare_failures);
+    job->failures_sorted = true;
+    struct hf_job_failure key = {.index = index};
+    const struct hf_job_failure *found =
+        bsearch(&key, job->failures, job->failure_count, sizeof(*job->failures), compare_failures);
+    return found ? found->message : "the reason is in the agent's log";
+}
+
+int job_save_anchors(struct hf_job *job, const char *text, struct hf_error *error)
+{
+    struct hf_buf content = {0};
+    int result = hf_buf_append_str(&content, text);
+    if (result)
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
+    result = job_write(job, "anchors", &content, error);
+    hf_buf_free(&content);
+    return result;
+}
+
+int job_save_phase(struct hf_job *job, enum hf_job_phase phase, struct hf_error *error)
+{
+    struct hf_buf decided = {0}, text = {0};
+    int result = decided_encode(job, &decided);
+    if (!result)
+        result = phase_encode(job, phase, &text);
+    if (result)
+        hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
+    else if (fflush(job->plan) || fsync(fileno(job->plan)))
+        result = hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
+                              "can't write the restore's plan to %s", job->directory);
+    if (!result)
+        result = job_write(job, "decided", &decided, error);
+    if (!result)
+        result = job_write(job, "phase", &text, error);
+    if (!result)
+        job->phase = phase;
+    hf_buf_free(&decided);
+    hf_buf_free(&text);
+    return result;
+}
+
+void job_remove(struct hf_job *job)
+{
+    directory_remove(job->directory);
+}
+
+void job_sweep(const char *state_directory, int64_t now_ns,
+               bool (*visit)(void *context, uint64_t job, bool expired, const char *anchors),
+               void *context)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/restore", state_directory);
+    DIR *dir = opendir(path);
+    if (!dir)
+        return;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        char *end;
+        unsigned long long id = strtoull(entry->d_name, &end, 10);
+        if (entry->d_name[0] == '.' || *end)
+            continue;
+        struct hf_job job = {.id = id};
+        struct hf_buf offer = {0}, anchors = {0};
+        struct hf_frame frame;
+        bool expired = true;
+        int length = snprintf(job.directory, sizeof(job.directory), "%s/%llu", path, id);
+        if (length < 0 || (size_t)length >= sizeof(job.directory))
+            continue;
+        if (!job_read(&job, "offer", OFFER_MAX_BYTES, &offer) &&
+            !proto_decode(offer.data, offer.size, &frame, NULL)) {
+            expired = frame.type == HF_FRAME_RESTORE_OFFER && frame.offer.expires_ns < now_ns;
+            proto_frame_free(&frame);
+        }
+        if (job_read(&job, "anchors", ANCHORS_MAX_BYTES, &anchors) || hf_buf_terminate(&anchors))
+            hf_buf_clear(&anchors);
+        if (visit(context, id, expired, anchors.size > 0 ? (const char *)anchors.data : ""))
+            directory_remove(job.directory);
+        hf_buf_free(&offer);
+        hf_buf_free(&anchors);
+    }
+    closedir(dir);
+}

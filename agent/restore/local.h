@@ -1,0 +1,31 @@
+/* Content that is on this host already: a file cut into chunks as capture would cut it, so that
+ * what a restore needs can be taken from it. What is read from it is verified by its hash again,
+ * since the file may change meanwhile. One thread. */
+#ifndef HF_AGENT_RESTORE_LOCAL_H
+#define HF_AGENT_RESTORE_LOCAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/error.h"
+#include "common/hash.h"
+
+struct hf_local;
+
+/* Reads the whole file behind fd (left to the caller until local_free, which closes it) of size
+ * bytes. NULL when it can't be read or memory is short: then nothing local is known. */
+struct hf_local *local_cut(int fd, uint64_t size);
+void local_free(struct hf_local *local);
+/* Whether its content is exactly what refs (HF_CHUNK_REF_BYTES each) name. */
+bool local_equals(const struct hf_local *local, struct hf_bytes refs);
+/* The bytes of the chunk, verified, into out (size bytes); false when it hasn't got it. */
+bool local_read(struct hf_local *local, const uint8_t id[HF_HASH_BYTES], uint32_t size,
+                uint8_t *out);
+
+/* Bytes at offset of any file, if they are that chunk. */
+bool local_read_at(int fd, uint64_t offset, const uint8_t id[HF_HASH_BYTES], uint32_t size,
+                   uint8_t *out);
+
+#endif

@@ -1,0 +1,415 @@
+#include "agent/restore/stage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/restore/decide.h"
+#include "agent/restore/stage_private.h"
+#include "common/bytes.h"
+#include "common/log.h"
+
+/* Room that a restore leaves on a file system for everybody else. */
+#define SPARE_BYTES (16u * 1024u * 1024u)
+#define ANCHORS     (sizeof(((struct hf_stage *)NULL)->free_bytes) / sizeof(uint64_t))
+
+void stage_name(uint64_t index, char out[HF_STAGED_NAME_BYTES])
+{
+    snprintf(out, HF_STAGED_NAME_BYTES, "%llx", (unsigned long long)index);
+}
+
+int stage_new(const struct hf_stage_options *options, struct hf_stage **out, struct hf_error *error)
+{
+    struct hf_stage *stage = calloc(1, sizeof(*stage));
+    if (stage) {
+        stage->options = *options;
+        stage->current_other = -1;
+        stage->decompressor = hf_decompressor_new();
+        stage->plain = malloc(HF_CHUNK_MAX_BYTES);
+    }
+    if (!stage || !stage->decompressor || !stage->plain) {
+        stage_free(stage);
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
+    }
+    *out = stage;
+    return 0;
+}
+
+static void file_free(struct stage_file *file)
+{
+    if (file->fd >= 0)
+        close(file->fd);
+    free(file);
+}
+
+static void leave_current(struct hf_stage *stage)
+{
+    local_free(stage->current_local);
+    if (stage->current_other >= 0)
+        close(stage->current_other);
+    stage->current = NULL;
+    stage->current_version = NULL;
+    stage->current_local = NULL;
+    stage->current_other = -1;
+    stage->list_wanted = false;
+}
+
+void stage_free(struct hf_stage *stage)
+{
+    if (!stage)
+        return;
+    for (size_t i = 0; i < STAGE_BUCKETS; i++)
+        while (stage->buckets[i]) {
+            struct stage_wanted *wanted = stage->buckets[i];
+            stage->buckets[i] = wanted->next;
+            while (wanted->uses) {
+                struct stage_use *use = wanted->uses;
+                wanted->uses = use->next;
+                if (use->file && --use->file->waiting == 0 && use->file != stage->current)
+                    file_free(use->file);
+                free(use);
+            }
+            free(wanted);
+        }
+    if (stage->current)
+        file_free(stage->current);
+    leave_current(stage);
+    hf_decompressor_free(stage->decompressor);
+    hf_buf_free(&stage->request);
+    hf_buf_free(&stage->list);
+    free(stage->plain);
+    free(stage);
+}
+
+void stage_fail(struct hf_stage *stage, struct stage_file *file, const char *message)
+{
+    if (file->failed)
+        return;
+    file->failed = true;
+    job_fail(stage->options.job, file->index, message);
+}
+
+static int no_room(int failure, const char *what, struct hf_error *error)
+{
+    if (failure == ENOSPC || failure == EDQUOT)
+        return hf_error_set(error, HF_ERR_NO_SPACE, failure,
+                            "the disk is full while %s; nothing was changed, make room and "
+                            "restore again",
+                            what);
+    return hf_error_set(error, HF_ERR_IO, failure, "%s failed; nothing was changed", what);
+}
+
+static int file_open(struct hf_stage *stage, struct stage_file *file, struct hf_error *error)
+{
+    if (file->fd >= 0)
+        return 0;
+    char name[HF_STAGED_NAME_BYTES];
+    stage_name(file->index, name);
+    /* The mode is set before anything is in it: nobody but us can enter the directory anyway. */
+    bool keep = file == stage->current && stage->current_leftover;
+    file->fd = openat(file->staging_fd, name,
+                      O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | (keep ? 0 : O_TRUNC), 0600);
+    return file->fd >= 0 ? 0 : no_room(errno, "making a file for the restore", error);
+}
+
+int stage_write(struct hf_stage *stage, struct stage_file *file, const uint8_t *data, size_t size,
+                uint64_t offset, struct hf_error *error)
+{
+    if (file->failed)
+        return 0;
+    int result = file_open(stage, file, error);
+    while (!result && size > 0) {
+        ssize_t wrote = pwrite(file->fd, data, size, (off_t)offset);
+        if (wrote < 0 && errno == EINTR)
+            continue;
+        if (wrote <= 0)
+            return no_room(wrote < 0 ? errno : ENOSPC, "writing restored content", error);
+        data += wrote;
+        size -= (size_t)wrote;
+        offset += (uint64_t)wrote;
+    }
+    return result;
+}
+
+static int file_finish(struct hf_stage *stage, struct stage_file *file, struct hf_error *error)
+{
+    struct stat status;
+    int result = file_open(stage, file, error);
+    if (result)
+        return result;
+    if (fstat(file->fd, &status))
+        return no_room(errno, "finishing a restored file", error);
+    if ((uint64_t)status.st_size != file->size && ftruncate(file->fd, (off_t)file->size))
+        return no_room(errno, "finishing a restored file", error);
+    struct hf_error why;
+    if (metadata_set(file->fd, &file->metadata, &status, &why))
+        stage_fail(stage, file, why.message);
+    return 0;
+}
+
+int stage_settle(struct hf_stage *stage, struct stage_file *file, struct hf_error *error)
+{
+    if (file->waiting > 0 || !file->complete)
+        return 0;
+    int result = 0;
+    if (file->failed) {
+        char name[HF_STAGED_NAME_BYTES];
+        stage_name(file->index, name);
+        unlinkat(file->staging_fd, name, 0);
+    } else {
+        result = file_finish(stage, file, error);
+    }
+    file_free(file);
+    return result;
+}
+
+/* Content of the next reference from this host, into stage->plain. */
+static bool find_here(struct hf_stage *stage, const uint8_t *id, uint32_t size)
+{
+    return (stage->current_local && local_read(stage->current_local, id, size, stage->plain)) ||
+           (stage->current_other >= 0 &&
+            local_read_at(stage->current_other, stage->offset, id, size, stage->plain));
+}
+
+static int place_reference(struct hf_stage *stage, const uint8_t *ref, struct hf_error *error)
+{
+    struct stage_file *file = stage->current;
+    uint32_t size = hf_get_le32(ref + HF_HASH_BYTES);
+    uint64_t end;
+    if (size == 0 || size > HF_CHUNK_MAX_BYTES ||
+        __builtin_add_overflow(stage->offset, (uint64_t)size, &end) || end > file->size) {
+        stage_fail(stage, file, "the collector's chunk list does not fit the file's size");
+        return 0;
+    }
+    int result = 0;
+    if (stage->current_leftover) {
+        result = file_open(stage, file, error);
+        if (!result && local_read_at(file->fd, stage->offset, ref, size, stage->plain)) {
+            stage->options.job->reused_bytes += size;
+            stage->offset = end;
+            return 0;
+        }
+    }
+    if (!result && find_here(stage, ref, size)) {
+        result = stage_write(stage, file, stage->plain, size, stage->offset, error);
+        stage->options.job->reused_bytes += size;
+    } else if (!result) {
+        result = stage_want(stage, ref, size, file, stage->offset, error);
+    }
+    stage->offset = end;
+    return result;
+}
+
+/* The list that comes next, of a file of depth 1. */
+static int want_list(struct hf_stage *stage, struct hf_error *error)
+{
+    const uint8_t *ref = stage->current_version->refs.data + stage->list_at * HF_CHUNK_REF_BYTES;
+    uint32_t size = hf_get_le32(ref + HF_HASH_BYTES);
+    if (size == 0 || size > HF_CHUNK_MAX_BYTES || size % HF_CHUNK_REF_BYTES) {
+        stage_fail(stage, stage->current, "the collector's list of chunks is damaged");
+        return 0;
+    }
+    stage->list_wanted = true;
+    int result = stage_want(stage, ref, size, NULL, 0, error);
+    return result ? result : stage_flush(stage, error);
+}
+
+static bool window_full(const struct hf_stage *stage)
+{
+    return stage->outstanding_bytes >= HF_STAGE_WINDOW_BYTES ||
+           stage->wanted_count >= HF_STAGE_WINDOW_CHUNKS;
+}
+
+int stage_advance(struct hf_stage *stage, struct hf_error *error)
+{
+    while (stage->current && !stage->list_wanted) {
+        struct stage_file *file = stage->current;
+        const struct hf_version *version = stage->current_version;
+        int result = 0;
+        size_t lists = version->depth > 0 ? version->refs.size / HF_CHUNK_REF_BYTES : 0;
+        if (file->failed) {
+            stage->offset = file->size; /* nothing more of it is needed */
+        } else if (stage->ref_at < stage->refs.size / HF_CHUNK_REF_BYTES) {
+            if (window_full(stage))
+                return stage_flush(stage, error);
+            result = place_reference(stage, stage->refs.data + stage->ref_at++ * HF_CHUNK_REF_BYTES,
+                                     error);
+            if (result)
+                return result;
+            continue;
+        } else if (stage->list_at < lists) {
+            result = want_list(stage, error);
+            if (result)
+                return result;
+            continue;
+        }
+        if (stage->offset != file->size)
+            stage_fail(stage, file, "the collector's chunk list does not fit the file's size");
+        leave_current(stage);
+        file->complete = true;
+        result = stage_settle(stage, file, error);
+        if (result)
+            return result;
+    }
+    return 0;
+}
+
+/* Promise: what is not sure to fit is not begun. */
+static int reserve(struct hf_stage *stage, size_t anchor, uint64_t size, struct hf_error *error)
+{
+    if (anchor >= ANCHORS)
+        return 0;
+    if (stage->free_bytes[anchor] == 0) {
+        int result =
+            targets_free_bytes(stage->options.targets, anchor, &stage->free_bytes[anchor], error);
+        if (result)
+            return result;
+    }
+    uint64_t wanted;
+    if (__builtin_add_overflow(stage->reserved_bytes[anchor], size + 4096, &wanted) ||
+        wanted > stage->free_bytes[anchor] || stage->free_bytes[anchor] - wanted < SPARE_BYTES) {
+        char need[HF_ERROR_MESSAGE_BYTES];
+        snprintf(need, sizeof(need), "%llu MiB", (unsigned long long)(wanted >> 20));
+        return hf_error_set(error, HF_ERR_NO_SPACE, 0,
+                            "the restore needs more than %s at %s and %llu MiB are free; nothing "
+                            "was changed, make room or restore fewer files",
+                            need, targets_anchor_path(stage->options.targets, anchor),
+                            (unsigned long long)(stage->free_bytes[anchor] >> 20));
+    }
+    stage->reserved_bytes[anchor] = wanted;
+    return 0;
+}
+
+/* Staging directories must be found again after a crash, so they are written down first. */
+static int open_staging(struct hf_stage *stage, size_t anchor, int *fd, struct hf_error *error)
+{
+    struct hf_targets *targets = stage->options.targets;
+    if (anchor < ANCHORS && stage->free_bytes[anchor] == 0) {
+        struct hf_buf text = {0};
+        int result = 0;
+        for (size_t i = 0; !result && i < targets_anchor_count(targets); i++)
+            result = hf_buf_append_format(&text, "%s\n", targets_anchor_path(targets, i));
+        if (!result)
+            result = hf_buf_terminate(&text);
+        if (result)
+            hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
+        else
+            result = job_save_anchors(stage->options.job, (const char *)text.data, error);
+        hf_buf_free(&text);
+        if (result)
+            return result;
+    }
+    return targets_staging(targets, anchor, fd, error);
+}
+
+static int stage_symlink(const struct hf_version *version, uint64_t index,
+                         const struct hf_metadata *metadata, int staging_fd, struct hf_error *error)
+{
+    char target[HF_PATH_MAX_BYTES + 1], name[HF_STAGED_NAME_BYTES];
+    if (version->target.size == 0 || version->target.size > HF_PATH_MAX_BYTES)
+        return hf_error_set(error, HF_ERR_INVALID, 0, "the link's target is too long");
+    memcpy(target, version->target.data, version->target.size);
+    target[version->target.size] = '\0';
+    stage_name(index, name);
+    unlinkat(staging_fd, name, 0); /* of an interrupted run */
+    if (symlinkat(target, staging_fd, name))
+        return hf_error_set(error, HF_ERR_IO, errno, "can't make a symbolic link");
+    return metadata_set_link(staging_fd, name, metadata, error);
+}
+
+static int begin_file(struct hf_stage *stage, const struct hf_version *version, uint64_t index,
+                      const struct hf_metadata *metadata, int staging_fd, struct hf_local *local,
+                      struct hf_error *error)
+{
+    struct stage_file *file = calloc(1, sizeof(*file));
+    if (!file) {
+        local_free(local);
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
+    }
+    *file = (struct stage_file){.index = index,
+                                .size = version->size,
+                                .metadata = *metadata,
+                                .staging_fd = staging_fd,
+                                .fd = -1};
+    stage->current = file;
+    stage->current_version = version;
+    stage->current_local = local;
+    stage->current_leftover = stage->options.job->interrupted;
+    stage->ref_at = stage->list_at = 0;
+    stage->offset = 0;
+    stage->list_wanted = false;
+    stage->refs = version->depth > 0 ? (struct hf_bytes){NULL, 0} : version->refs;
+    if (!local && version->size > 0 && stage->options.find_content) {
+        struct hf_buf path = {0};
+        if (!stage->options.find_content(stage->options.context, version, &path) &&
+            !hf_buf_terminate(&path))
+            stage->current_other =
+                open((const char *)path.data, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        hf_buf_free(&path);
+    }
+    return stage_advance(stage, error);
+}
+
+int stage_add(struct hf_stage *stage, const struct hf_version *version, struct hf_error *error)
+{
+    struct hf_job *job = stage->options.job;
+    struct hf_targets *targets = stage->options.targets;
+    enum hf_action action = HF_ACTION_NONE;
+    struct hf_metadata metadata;
+    struct hf_target target;
+    struct hf_local *local = NULL;
+    struct hf_error why = {0};
+    uint64_t index = job->count;
+
+    metadata_of(stage->options.owners, version, &metadata);
+    int failed =
+        version->type == HF_FILE_ABSENT ? 0 : targets_locate(targets, version, &target, &why);
+    if (!failed)
+        failed = decide_action(targets, version, &target, &metadata, job->offer.conflict, &action,
+                               &local, &why);
+    bool staged = !failed && (action == HF_ACTION_FILE || action == HF_ACTION_BESIDE);
+    if (!failed && job->offer.dry_run) {
+        bool changes = staged || action == HF_ACTION_METADATA || action == HF_ACTION_DIRECTORY;
+        action = changes                              ? HF_ACTION_WOULD
+                 : action == HF_ACTION_DIRECTORY_KEPT ? HF_ACTION_IDENTICAL
+                                                      : action;
+        staged = false;
+    }
+    if (!failed && action == HF_ACTION_IDENTICAL)
+        job->reused_bytes += version->size;
+    int result = job_plan_append(job, version, failed ? HF_ACTION_FAILED : action, error);
+    if (failed && !result)
+        job_fail(job, index, why.message);
+    if (result || !staged) {
+        local_free(local);
+        return result;
+    }
+
+    int staging_fd;
+    result = open_staging(stage, target.anchor, &staging_fd, error);
+    if (!result)
+        result = reserve(stage, target.anchor, version->size, error);
+    if (result) {
+        local_free(local);
+        return result;
+    }
+    if (version->type == HF_FILE_REGULAR)
+        return begin_file(stage, version, index, &metadata, staging_fd, local, error);
+    local_free(local);
+    if (stage_symlink(version, index, &metadata, staging_fd, &why))
+        job_fail(job, index, why.message);
+    return 0;
+}
+
+bool stage_wants_more(const struct hf_stage *stage)
+{
+    return !stage->current && !window_full(stage);
+}
+
+bool stage_idle(const struct hf_stage *stage)
+{
+    return !stage->current && stage->wanted_count == 0;
+}

@@ -1,0 +1,80 @@
+/* What stage.c (decisions, files) and stage_fetch.c (chunks on their way) share. */
+#ifndef HF_AGENT_RESTORE_STAGE_PRIVATE_H
+#define HF_AGENT_RESTORE_STAGE_PRIVATE_H
+
+#include "agent/restore/local.h"
+#include "agent/restore/metadata.h"
+#include "agent/restore/stage.h"
+#include "common/chunker.h"
+#include "common/compress.h"
+
+#define STAGE_BUCKETS 4096u
+
+/* A file being staged. Lives until its last chunk is in. */
+struct stage_file {
+    uint64_t index;
+    uint64_t size;
+    struct hf_metadata metadata;
+    int staging_fd; /* of targets */
+    int fd;         /* -1 until the first chunk is written */
+    size_t waiting; /* chunks asked for and not here */
+    bool complete;  /* all its chunks are written or asked for */
+    bool failed;
+};
+
+/* A place where a wanted chunk goes. */
+struct stage_use {
+    struct stage_use *next;
+    struct stage_file *file; /* NULL: it is a list of the current file's chunks */
+    uint64_t offset;
+};
+
+/* A chunk that was asked for. */
+struct stage_wanted {
+    struct stage_wanted *next; /* in its bucket */
+    uint8_t id[HF_HASH_BYTES];
+    uint32_t plain_size;
+    struct stage_use *uses;
+};
+
+struct hf_stage {
+    struct hf_stage_options options;
+    struct hf_decompressor *decompressor;
+    uint8_t *plain; /* HF_CHUNK_MAX_BYTES */
+
+    struct stage_wanted *buckets[STAGE_BUCKETS];
+    size_t wanted_count;
+    uint64_t outstanding_bytes;
+    struct hf_buf request; /* ids gathered for the next CHUNK_GET */
+    uint64_t request_bytes;
+
+    /* The file whose references are being walked; NULL for none. */
+    struct stage_file *current;
+    const struct hf_version *current_version;
+    struct hf_local *current_local; /* chunks of what is in its place now */
+    int current_other;              /* fd of another file with its content, or -1 */
+    bool current_leftover;          /* an earlier run staged some of it */
+    size_t ref_at;                  /* index of the next reference in refs */
+    uint64_t offset;                /* where its chunk goes */
+    struct hf_bytes refs;           /* data references: the version's, or those of a list */
+    size_t list_at;                 /* depth 1: next list */
+    bool list_wanted;               /* depth 1: that list is on its way */
+    struct hf_buf list;             /* depth 1: the present one */
+
+    uint64_t reserved_bytes[64]; /* by anchor: what staging will take there in all */
+    uint64_t free_bytes[64];     /* by anchor: room before staging began; 0 not asked */
+};
+
+/* Ask for a chunk that goes to offset of file. */
+int stage_want(struct hf_stage *stage, const uint8_t *id, uint32_t plain_size,
+               struct stage_file *file, uint64_t offset, struct hf_error *error);
+/* Write a verified chunk into a file being staged. */
+int stage_write(struct hf_stage *stage, struct stage_file *file, const uint8_t *data, size_t size,
+                uint64_t offset, struct hf_error *error);
+void stage_fail(struct hf_stage *stage, struct stage_file *file, const char *message);
+/* Give the file its metadata and close it, if nothing of it is missing any more. */
+int stage_settle(struct hf_stage *stage, struct stage_file *file, struct hf_error *error);
+/* Walk on along the current file's references as far as the window allows. */
+int stage_advance(struct hf_stage *stage, struct hf_error *error);
+
+#endif

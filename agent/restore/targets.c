@@ -1,0 +1,534 @@
+#include "agent/restore/targets.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "common/fs.h"
+
+#define ANCHORS_MAX      64u
+#define PARENTS_CACHED   16u
+#define DIRECTORY_MODE   0755 /* of what has to be made and is in no version */
+#define ROOTS_TEXT_BYTES 200
+
+struct anchor {
+    char *path; /* absolute */
+    int fd;     /* -1: not opened yet */
+    int staging_fd;
+};
+
+struct parent {
+    size_t anchor;
+    char *path; /* NULL: empty slot */
+    int fd;     /* -1: it isn't there */
+    uint64_t used;
+};
+
+struct hf_targets {
+    uint64_t job;
+    char **roots; /* absolute, no trailing '/', "/" itself as "" */
+    size_t root_count;
+    char *destination; /* the same form; NULL: in place */
+    size_t destination_root;
+    struct anchor anchors[ANCHORS_MAX];
+    size_t anchor_count;
+    struct parent parents[PARENTS_CACHED];
+    uint64_t parent_clock;
+};
+
+/* An absolute path without trailing '/', or NULL with the reason. */
+static char *normal_path(const char *path, struct hf_error *error)
+{
+    size_t length = strlen(path);
+    while (length > 0 && path[length - 1] == '/')
+        length--;
+    if (path[0] != '/' || (length > 1 && hf_path_check_relative(path + 1, length - 1, error))) {
+        hf_error_set(error, HF_ERR_INVALID, 0,
+                     "%s is not an absolute path without . and .. components", path);
+        return NULL;
+    }
+    char *copy = strndup(path, length);
+    if (!copy)
+        hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a path");
+    return copy;
+}
+
+/* Where path goes on after root: "" when they are the same, NULL when it isn't beneath. */
+static const char *beneath(const char *root, const char *path)
+{
+    size_t length = strlen(root);
+    if (strncmp(path, root, length) || (path[length] != '/' && path[length] != '\0'))
+        return NULL;
+    return path[length] == '/' ? path + length + 1 : path + length;
+}
+
+static void roots_text(const struct hf_targets *targets, char out[ROOTS_TEXT_BYTES])
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < targets->root_count && used < ROOTS_TEXT_BYTES - 1; i++) {
+        int wrote = snprintf(out + used, ROOTS_TEXT_BYTES - used, "%s%s", i > 0 ? ", " : "",
+                             targets->roots[i][0] ? targets->roots[i] : "/");
+        used += wrote > 0 ? (size_t)wrote : 0;
+    }
+}
+
+static int denied(const struct hf_targets *targets, const char *path, struct hf_error *error)
+{
+    char roots[ROOTS_TEXT_BYTES];
+    roots_text(targets, roots);
+    return hf_error_set(error, HF_ERR_DENIED, 0,
+                        "%s is not beneath a restore root of this host (%s); its administrator "
+                        "can allow it with restore_root in the agent's configuration",
+                        path, targets->root_count > 0 ? roots : "there is none");
+}
+
+int targets_new(const char *const *roots, size_t root_count, const char *destination, uint64_t job,
+                struct hf_targets **out, struct hf_error *error)
+{
+    struct hf_targets *targets = calloc(1, sizeof(*targets));
+    if (!targets)
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
+    targets->job = job;
+    int result = HF_ERR_INVALID;
+    targets->roots = calloc(root_count + 1, sizeof(*targets->roots));
+    if (!targets->roots) {
+        result = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
+        goto fail;
+    }
+    for (; targets->root_count < root_count; targets->root_count++) {
+        targets->roots[targets->root_count] = normal_path(roots[targets->root_count], error);
+        if (!targets->roots[targets->root_count])
+            goto fail;
+    }
+    if (destination[0]) {
+        targets->destination = normal_path(destination, error);
+        if (!targets->destination)
+            goto fail;
+        size_t i = 0;
+        while (i < root_count && !beneath(targets->roots[i], targets->destination))
+            i++;
+        targets->destination_root = i;
+        if (i == root_count) {
+            result = denied(targets, destination, error);
+            goto fail;
+        }
+    }
+    *out = targets;
+    return 0;
+fail:
+    targets_free(targets);
+    return result;
+}
+
+void targets_forget(struct hf_targets *targets)
+{
+    for (size_t i = 0; i < PARENTS_CACHED; i++) {
+        struct parent *parent = &targets->parents[i];
+        if (parent->path && parent->fd >= 0)
+            close(parent->fd);
+        free(parent->path);
+        *parent = (struct parent){0};
+    }
+}
+
+void targets_free(struct hf_targets *targets)
+{
+    if (!targets)
+        return;
+    targets_forget(targets);
+    for (size_t i = 0; i < targets->anchor_count; i++) {
+        struct anchor *anchor = &targets->anchors[i];
+        if (anchor->fd >= 0)
+            close(anchor->fd);
+        if (anchor->staging_fd >= 0)
+            close(anchor->staging_fd);
+        free(anchor->path);
+    }
+    for (size_t i = 0; i < targets->root_count; i++)
+        free(targets->roots[i]);
+    free(targets->roots);
+    free(targets->destination);
+    free(targets);
+}
+
+static int find_anchor(struct hf_targets *targets, const char *path, size_t length, size_t *out,
+                       struct hf_error *error)
+{
+    for (size_t i = 0; i < targets->anchor_count; i++)
+        if (!strncmp(targets->anchors[i].path, path, length) && !targets->anchors[i].path[length]) {
+            *out = i;
+            return 0;
+        }
+    if (targets->anchor_count == ANCHORS_MAX)
+        return hf_error_set(error, HF_ERR_LIMIT, 0,
+                            "the files lie beneath more than %u directories; restore them in "
+                            "several jobs",
+                            ANCHORS_MAX);
+    char *copy = strndup(path, length);
+    if (!copy)
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a path");
+    targets->anchors[targets->anchor_count] =
+        (struct anchor){.path = copy, .fd = -1, .staging_fd = -1};
+    *out = targets->anchor_count++;
+    return 0;
+}
+
+/* A component with the staging directory's prefix would let a version write into staging. */
+static bool names_staging(const char *path)
+{
+    for (const char *at = path; at; at = strchr(at, '/')) {
+        at += *at == '/';
+        if (!strncmp(at, HF_STAGING_PREFIX, sizeof(HF_STAGING_PREFIX) - 1))
+            return true;
+    }
+    return false;
+}
+
+int targets_locate(struct hf_targets *targets, const struct hf_version *version,
+                   struct hf_target *out, struct hf_error *error)
+{
+    char path[2 * sizeof(out->path)];
+    const char *prefix = targets->destination ? targets->destination : "";
+    int wrote = snprintf(path, sizeof(path), "%s/%.*s", prefix, (int)version->path.size,
+                         (const char *)version->path.data);
+    if (version->path.size == 0 || wrote < 0 || (size_t)wrote > sizeof(out->path) - 1 ||
+        hf_path_check_relative(path + 1, (size_t)wrote - 1, error))
+        return hf_error_set(error, HF_ERR_DENIED, 0, "a path that may not be: %s", path);
+    if (names_staging(path + 1))
+        return hf_error_set(error, HF_ERR_DENIED, 0,
+                            "%s has the name of a restore's own working directory", path);
+
+    const char *root = NULL, *rest = NULL;
+    if (targets->destination) {
+        root = targets->roots[targets->destination_root];
+        rest = beneath(root, path);
+    } else {
+        for (size_t i = 0; i < targets->root_count && !rest; i++) {
+            root = targets->roots[i];
+            rest = beneath(root, path);
+        }
+    }
+    if (!rest)
+        return denied(targets, path, error);
+    size_t length = strlen(root);
+    if (!rest[0] && version->type != HF_FILE_DIRECTORY) {
+        /* The root is this file: it is made in the directory that holds it. */
+        rest = strrchr(path, '/') + 1;
+        length = (size_t)(rest - path) - 1;
+    }
+    strcpy(out->path, rest);
+    return find_anchor(targets, path, length, &out->anchor, error);
+}
+
+static bool ours_or_roots(uid_t uid)
+{
+    return uid == 0 || uid == geteuid();
+}
+
+/* Whether nobody but root and us could have put that link where it is. */
+static bool link_is_trusted(int dir_fd, const struct stat *link)
+{
+    struct stat dir;
+    return !fstat(dir_fd, &dir) && ours_or_roots(link->st_uid) && ours_or_roots(dir.st_uid) &&
+           !(dir.st_mode & (S_IWGRP | S_IWOTH));
+}
+
+#define LINKS_MAX 8
+
+int targets_open_directory(const char *path, enum hf_targets_missing missing, int *out_fd,
+                           struct hf_error *error)
+{
+    char rest[2 * 4096];
+    int links = 0, result;
+    if (strlen(path) >= 4096)
+        return hf_error_set(error, HF_ERR_INVALID, 0, "the path %.100s... is too long", path);
+    strcpy(rest, path);
+    int fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return hf_error_set(error, HF_ERR_IO, errno, "can't open /");
+    for (;;) {
+        char name[256], target[4096];
+        struct stat status;
+        const char *at = rest + strspn(rest, "/");
+        size_t length = strcspn(at, "/");
+        if (length == 0) {
+            *out_fd = fd;
+            return 0;
+        }
+        if (length >= sizeof(name)) {
+            result = hf_error_set(error, HF_ERR_INVALID, ENAMETOOLONG, "can't open %s", path);
+            break;
+        }
+        memcpy(name, at, length);
+        name[length] = '\0';
+        memmove(rest, at + length, strlen(at + length) + 1);
+        int next = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (next < 0 && errno == ENOENT && missing == HF_TARGETS_CREATE) {
+            if (mkdirat(fd, name, DIRECTORY_MODE) && errno != EEXIST) {
+                result = hf_error_set(error, HF_ERR_IO, errno, "can't make %s for %s", name, path);
+                break;
+            }
+            fchmodat(fd, name, DIRECTORY_MODE, 0); /* whatever the umask is */
+            next = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        }
+        if (next >= 0) {
+            close(fd);
+            fd = next;
+            continue;
+        }
+        if (errno == ENOENT) {
+            result = hf_error_set(error, HF_ERR_NOT_FOUND, ENOENT, "can't open %s", path);
+            break;
+        }
+        if ((errno != ELOOP && errno != ENOTDIR) ||
+            fstatat(fd, name, &status, AT_SYMLINK_NOFOLLOW)) {
+            result = hf_error_set(error, HF_ERR_IO, errno, "can't open %s at %s", path, name);
+            break;
+        }
+        ssize_t size = -1;
+        if (S_ISLNK(status.st_mode) && link_is_trusted(fd, &status) && ++links <= LINKS_MAX)
+            size = readlinkat(fd, name, target, sizeof(target) - 1);
+        if (size <= 0 || (size_t)size + strlen(rest) + 2 > sizeof(rest)) {
+            result = hf_error_set(error, HF_ERR_DENIED, 0,
+                                  S_ISLNK(status.st_mode)
+                                      ? "%s leads through the symbolic link %s, which others than "
+                                        "root can change; write the real path in restore_root"
+                                      : "%s can't be a directory: %s in it is none",
+                                  path, name);
+            break;
+        }
+        target[size] = '\0';
+        char joined[sizeof(rest) + sizeof(target)];
+        snprintf(joined, sizeof(joined), "%s%s", target, rest);
+        memcpy(rest, joined, strlen(joined) + 1);
+        if (target[0] == '/') {
+            close(fd);
+            fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+            if (fd < 0)
+                return hf_error_set(error, HF_ERR_IO, errno, "can't open /");
+        }
+    }
+    close(fd);
+    return result;
+}
+
+static int anchor_open(struct hf_targets *targets, size_t index, enum hf_targets_missing missing,
+                       struct hf_error *error)
+{
+    struct anchor *anchor = &targets->anchors[index];
+    if (anchor->fd >= 0)
+        return 0;
+    return targets_open_directory(anchor->path[0] ? anchor->path : "/", missing, &anchor->fd,
+                                  error);
+}
+
+/* A failure of the operating system to open a directory, in terms of what it means here. */
+static int explain(const char *path, struct hf_error *error)
+{
+    if (error->sys_errno == ENOENT)
+        return error->code = HF_ERR_NOT_FOUND;
+    if (error->sys_errno == ELOOP)
+        return hf_error_set(error, HF_ERR_DENIED, 0,
+                            "a directory of %s is a symbolic link, and a restore follows none; "
+                            "remove the link, or restore with --to",
+                            path);
+    if (error->sys_errno == ENOTDIR)
+        return hf_error_set(error, HF_ERR_DENIED, 0,
+                            "a file is where a directory of %s must be; move it away and "
+                            "restore again",
+                            path);
+    return error->code;
+}
+
+int targets_open_parent(struct hf_targets *targets, const struct hf_target *target,
+                        enum hf_targets_missing missing, int *fd, const char **name,
+                        struct hf_error *error)
+{
+    struct hf_error local = {0};
+    error = error ? error : &local;
+    int result = anchor_open(targets, target->anchor, missing, error);
+    if (result)
+        return result;
+    const char *slash = strrchr(target->path, '/');
+    *fd = targets->anchors[target->anchor].fd;
+    *name = slash ? slash + 1 : target->path[0] ? target->path : ".";
+    if (!slash)
+        return 0;
+
+    size_t length = (size_t)(slash - target->path);
+    struct parent *slot = &targets->parents[0];
+    for (size_t i = 0; i < PARENTS_CACHED; i++) {
+        struct parent *parent = &targets->parents[i];
+        if (parent->path && parent->anchor == target->anchor &&
+            !strncmp(parent->path, target->path, length) && !parent->path[length]) {
+            parent->used = ++targets->parent_clock;
+            *fd = parent->fd;
+            return *fd >= 0 ? 0
+                            : hf_error_set(error, HF_ERR_NOT_FOUND, ENOENT, "can't open %s",
+                                           parent->path);
+        }
+        if (parent->used < slot->used)
+            slot = parent;
+    }
+    char *path = strndup(target->path, length);
+    if (!path)
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a path");
+    int opened = -1;
+    *error = (struct hf_error){0};
+    result = hf_open_beneath(*fd, path, O_RDONLY | O_DIRECTORY, 0, &opened, error);
+    if (result && error->sys_errno == ENOENT && missing == HF_TARGETS_CREATE) {
+        result = hf_mkdirs_beneath(*fd, path, DIRECTORY_MODE, error);
+        if (!result)
+            result = hf_open_beneath(*fd, path, O_RDONLY | O_DIRECTORY, 0, &opened, error);
+    }
+    if (result)
+        result = explain(path, error);
+    if (result && result != HF_ERR_NOT_FOUND) {
+        free(path);
+        return result;
+    }
+    if (slot->path && slot->fd >= 0)
+        close(slot->fd);
+    free(slot->path);
+    *slot = (struct parent){target->anchor, path, opened, ++targets->parent_clock};
+    *fd = opened;
+    return result;
+}
+
+static int staging_open(int dir_fd, const char *name, const char *path, int *out,
+                        struct hf_error *error)
+{
+    struct stat status;
+    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return hf_error_set(error, errno == ENOENT ? HF_ERR_NOT_FOUND : HF_ERR_DENIED, errno,
+                            "can't open the working directory %s/%s", path, name);
+    if (fstat(fd, &status) || status.st_uid != geteuid() || (status.st_mode & 077)) {
+        close(fd);
+        return hf_error_set(error, HF_ERR_DENIED, 0,
+                            "%s/%s is where this restore would work, but it isn't the agent's own; "
+                            "remove it and restore again",
+                            path, name);
+    }
+    *out = fd;
+    return 0;
+}
+
+int targets_staging(struct hf_targets *targets, size_t index, int *fd, struct hf_error *error)
+{
+    struct anchor *anchor = &targets->anchors[index];
+    *fd = anchor->staging_fd;
+    if (*fd >= 0)
+        return 0;
+    char name[64];
+    snprintf(name, sizeof(name), HF_STAGING_PREFIX "%llu", (unsigned long long)targets->job);
+    int result = anchor_open(targets, index, HF_TARGETS_CREATE, error);
+    if (result)
+        return result;
+    if (mkdirat(anchor->fd, name, 0700) && errno != EEXIST)
+        return hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
+                            "can't make the working directory %s/%s", anchor->path, name);
+    result = staging_open(anchor->fd, name, anchor->path, &anchor->staging_fd, error);
+    if (result)
+        return result;
+    /* A directory with the set-group-id bit hands its group to what is made in it. */
+    if (fchown(anchor->staging_fd, (uid_t)-1, getegid()) || fchmod(anchor->staging_fd, 0700))
+        return hf_error_set(error, HF_ERR_IO, errno, "can't prepare %s/%s", anchor->path, name);
+    *fd = anchor->staging_fd;
+    return 0;
+}
+
+int targets_free_bytes(struct hf_targets *targets, size_t index, uint64_t *bytes,
+                       struct hf_error *error)
+{
+    struct statvfs status;
+    int fd;
+    int result = targets_staging(targets, index, &fd, error);
+    if (result)
+        return result;
+    if (fstatvfs(fd, &status))
+        return hf_error_set(error, HF_ERR_IO, errno, "can't ask how much room is at %s",
+                            targets->anchors[index].path);
+    fsblkcnt_t blocks = geteuid() == 0 ? status.f_bfree : status.f_bavail;
+    if (__builtin_mul_overflow((uint64_t)blocks, (uint64_t)status.f_frsize, bytes))
+        *bytes = UINT64_MAX;
+    return 0;
+}
+
+size_t targets_anchor_count(const struct hf_targets *targets)
+{
+    return targets->anchor_count;
+}
+
+const char *targets_anchor_path(const struct hf_targets *targets, size_t anchor)
+{
+    return targets->anchors[anchor].path[0] ? targets->anchors[anchor].path : "/";
+}
+
+int targets_sync(struct hf_targets *targets, struct hf_error *error)
+{
+    for (size_t i = 0; i < targets->anchor_count; i++)
+        if (targets->anchors[i].fd >= 0 && syncfs(targets->anchors[i].fd))
+            return hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
+                                "can't make what was written at %s durable",
+                                targets->anchors[i].path);
+    return 0;
+}
+
+/* Empties the staging directory; what is in it is flat. */
+static void staging_empty(int fd)
+{
+    int copy = dup(fd);
+    DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+    if (!dir) {
+        if (copy >= 0)
+            close(copy);
+        return;
+    }
+    rewinddir(dir);
+    for (struct dirent *entry; (entry = readdir(dir));)
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+            unlinkat(fd, entry->d_name, 0);
+    closedir(dir);
+}
+
+static void staging_remove(int dir_fd, int staging_fd, uint64_t job)
+{
+    char name[64];
+    snprintf(name, sizeof(name), HF_STAGING_PREFIX "%llu", (unsigned long long)job);
+    staging_empty(staging_fd);
+    unlinkat(dir_fd, name, AT_REMOVEDIR);
+}
+
+void targets_remove_staging(struct hf_targets *targets)
+{
+    for (size_t i = 0; i < targets->anchor_count; i++) {
+        struct anchor *anchor = &targets->anchors[i];
+        if (anchor->staging_fd < 0)
+            continue;
+        staging_remove(anchor->fd, anchor->staging_fd, targets->job);
+        close(anchor->staging_fd);
+        anchor->staging_fd = -1;
+    }
+}
+
+void targets_remove_staging_at(const char *path, uint64_t job)
+{
+    char name[64];
+    int dir_fd, staging_fd;
+    snprintf(name, sizeof(name), HF_STAGING_PREFIX "%llu", (unsigned long long)job);
+    if (targets_open_directory(path, HF_TARGETS_LEAVE, &dir_fd, NULL))
+        return;
+    if (!staging_open(dir_fd, name, path, &staging_fd, NULL)) {
+        staging_remove(dir_fd, staging_fd, job);
+        close(staging_fd);
+    }
+    close(dir_fd);
+}

@@ -1,0 +1,69 @@
+/* Where a job may write: directories beneath which every path is resolved without following a
+ * link that somebody could have planted, and in each a staging directory on the same file system.
+ * One thread. */
+#ifndef HF_AGENT_RESTORE_TARGETS_H
+#define HF_AGENT_RESTORE_TARGETS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "proto/version.h"
+
+#define HF_STAGING_PREFIX ".holdfast-restore-" /* then the job's number */
+
+struct hf_targets;
+
+/* Where one version belongs. */
+struct hf_target {
+    size_t anchor;   /* index of the directory that everything is resolved beneath */
+    char path[4096]; /* relative to it; empty for the directory itself */
+};
+
+/* roots: absolute paths that the host's administrator allows (copied). destination: "" for where
+ * the files were, else an absolute directory beneath one of the roots (HF_ERR_DENIED otherwise)
+ * under which the versions' whole paths are put. HF_ERR_INVALID, HF_ERR_NO_MEMORY. */
+int targets_new(const char *const *roots, size_t root_count, const char *destination, uint64_t job,
+                struct hf_targets **out, struct hf_error *error);
+void targets_free(struct hf_targets *targets);
+
+/* HF_ERR_DENIED for what is beneath no root, or is a staging directory's; with what is allowed. */
+int targets_locate(struct hf_targets *targets, const struct hf_version *version,
+                   struct hf_target *out, struct hf_error *error);
+
+enum hf_targets_missing { HF_TARGETS_LEAVE, HF_TARGETS_CREATE };
+
+/* The directory that holds the target and the target's name in it, which points into target (for
+ * the anchor itself: the anchor and "."). The descriptor belongs to targets and stays good until
+ * the next call. HF_ERR_NOT_FOUND when it isn't there and missing says to leave it so;
+ * HF_ERR_DENIED when a component is a symbolic link or no directory. */
+int targets_open_parent(struct hf_targets *targets, const struct hf_target *target,
+                        enum hf_targets_missing missing, int *fd, const char **name,
+                        struct hf_error *error);
+/* Forget opened directories: what was missing may be there now. */
+void targets_forget(struct hf_targets *targets);
+
+/* The staging directory (mode 0700, ours) in which target's new content is made; opened or made at
+ * first use, with the anchor. The descriptor belongs to targets. HF_ERR_DENIED when something
+ * that isn't ours has its name. */
+int targets_staging(struct hf_targets *targets, size_t anchor, int *fd, struct hf_error *error);
+/* Whether the anchor's staging directory is open; then its file system's free bytes are asked. */
+int targets_free_bytes(struct hf_targets *targets, size_t anchor, uint64_t *bytes,
+                       struct hf_error *error);
+/* The anchors used so far: absolute path of each, to find their staging directories again. */
+size_t targets_anchor_count(const struct hf_targets *targets);
+const char *targets_anchor_path(const struct hf_targets *targets, size_t anchor);
+/* syncfs of every anchor in use: all that was written there is durable afterwards. */
+int targets_sync(struct hf_targets *targets, struct hf_error *error);
+/* Remove the staging directories that are open, with all in them. */
+void targets_remove_staging(struct hf_targets *targets);
+
+/* Open an absolute directory, component by component. A symbolic link on the way is followed only
+ * when neither it nor the directory that holds it can be changed by anybody but root and us. */
+int targets_open_directory(const char *path, enum hf_targets_missing missing, int *out_fd,
+                           struct hf_error *error);
+/* Remove the job's staging directory in the directory at path, if it is ours. */
+void targets_remove_staging_at(const char *path, uint64_t job);
+
+#endif
