@@ -181,7 +181,7 @@ int job_open(const char *state_directory, const struct hf_restore_offer *offer, 
              struct hf_error *error)
 {
     struct hf_buf before = {0}, stored = {0};
-    struct hf_frame frame = {.type = HF_FRAME_RESTORE_OFFER, .offer = *offer};
+    struct hf_frame frame = {.type = HF_FRAME_RESTORE_OFFER, .seq = 1, .offer = *offer};
     struct hf_job *job = calloc(1, sizeof(*job));
     if (!job)
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");

@@ -334,15 +334,12 @@ static int explain(const char *path, struct hf_error *error)
 {
     if (error->sys_errno == ENOENT)
         return error->code = HF_ERR_NOT_FOUND;
-    if (error->sys_errno == ELOOP)
+    /* openat2 says either, depending on where in the path the link is. */
+    if (error->sys_errno == ELOOP || error->sys_errno == ENOTDIR)
         return hf_error_set(error, HF_ERR_DENIED, 0,
-                            "a directory of %s is a symbolic link, and a restore follows none; "
-                            "remove the link, or restore with --to",
-                            path);
-    if (error->sys_errno == ENOTDIR)
-        return hf_error_set(error, HF_ERR_DENIED, 0,
-                            "a file is where a directory of %s must be; move it away and "
-                            "restore again",
+                            "a directory on the way to %s is a symbolic link or a file, and a "
+                            "restore goes through neither; move it away and restore again, or use "
+                            "--to",
                             path);
     return error->code;
 }
