@@ -1,0 +1,172 @@
+/* Routing: from a request to its handler. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/api/call.h"
+#include "collector/ingest/ingest.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+const struct api_route api_routes[] = {
+    {"GET", "/health", HF_ROLE_NONE, api_health, NULL},
+    {"GET", "/ready", HF_ROLE_NONE, api_ready, NULL},
+    {"GET", "/metrics", HF_ROLE_NONE, api_metrics, NULL},
+    {"GET", "/v1/status", HF_ROLE_VIEWER, api_status, NULL},
+    {"GET", "/v1/hosts", HF_ROLE_VIEWER, api_hosts, NULL},
+    {"GET", "/v1/hosts/*", HF_ROLE_VIEWER, api_host, NULL},
+    {"POST", "/v1/hosts/*/labels", HF_ROLE_OPERATOR, api_host_labels, "host.label"},
+    {"POST", "/v1/hosts/*/revoke", HF_ROLE_ADMIN, api_host_revoke, "host.revoke"},
+    {"GET", "/v1/sources", HF_ROLE_VIEWER, api_sources, NULL},
+    {"GET", "/v1/hosts/*/sources/*/list", HF_ROLE_VIEWER, api_list, NULL},
+    {"GET", "/v1/hosts/*/sources/*/tree", HF_ROLE_VIEWER, api_tree, NULL},
+    {"GET", "/v1/hosts/*/sources/*/versions", HF_ROLE_VIEWER, api_versions, NULL},
+    {"GET", "/v1/hosts/*/sources/*/content", HF_ROLE_VIEWER, api_content, NULL},
+    {"GET", "/v1/hosts/*/sources/*/archive", HF_ROLE_VIEWER, api_archive, NULL},
+    {"GET", "/v1/hosts/*/sources/*/diff", HF_ROLE_VIEWER, api_diff, NULL},
+    {"GET", "/v1/snapshots", HF_ROLE_VIEWER, api_snapshots, NULL},
+    {"POST", "/v1/snapshots", HF_ROLE_OPERATOR, api_snapshot_create, "snapshot.create"},
+    {"POST", "/v1/snapshots/*/hold", HF_ROLE_OPERATOR, api_snapshot_hold, "snapshot.hold"},
+    {"POST", "/v1/snapshots/*/release", HF_ROLE_OPERATOR, api_snapshot_release,
+     "snapshot.release"},
+    {"GET", "/v1/jobs", HF_ROLE_VIEWER, api_jobs, NULL},
+    {"GET", "/v1/jobs/*", HF_ROLE_VIEWER, api_job, NULL},
+    {"GET", "/v1/jobs/*/results", HF_ROLE_VIEWER, api_job_results, NULL},
+    {"POST", "/v1/jobs/*/cancel", HF_ROLE_OPERATOR, api_job_cancel, "restore.cancel"},
+    {"POST", "/v1/restores", HF_ROLE_OPERATOR, api_restore_create, "restore.create"},
+    {"GET", "/v1/audit", HF_ROLE_VIEWER, api_audit, NULL},
+    {"GET", "/v1/audit/verify", HF_ROLE_VIEWER, api_audit_verify, NULL},
+    {"GET", "/v1/tokens", HF_ROLE_ADMIN, api_tokens, NULL},
+    {"POST", "/v1/tokens", HF_ROLE_ADMIN, api_token_create, "token.create"},
+    {"POST", "/v1/tokens/*/revoke", HF_ROLE_ADMIN, api_token_revoke, "token.revoke"},
+    {NULL, NULL, HF_ROLE_NONE, NULL, NULL},
+};
+
+int api_new(const struct hf_api_options *options, struct hf_api **out, struct hf_error *error)
+{
+    struct hf_api *api = calloc(1, sizeof *api);
+    if (api) {
+        api->options = *options;
+        api->options.enrol_address = strdup(options->enrol_address);
+        api->options.agents_address = strdup(options->agents_address);
+        api->started_ns = hf_clock_monotonic_ns();
+        api->limiter = limiter_new();
+    }
+    if (!api || !api->options.enrol_address || !api->options.agents_address || !api->limiter) {
+        api_free(api);
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the operators' API");
+    }
+    *out = api;
+    return HF_OK;
+}
+
+void api_free(struct hf_api *api)
+{
+    if (api) {
+        free((char *)api->options.enrol_address);
+        free((char *)api->options.agents_address);
+        limiter_free(api->limiter);
+        free(api);
+    }
+}
+
+static void forget_segments(struct api_call *call)
+{
+    for (size_t i = 0; i < call->segment_count; i++) {
+        free(call->segments[i]);
+    }
+    call->segment_count = 0;
+}
+
+static bool matches(struct api_call *call, const char *pattern, const char *path)
+{
+    forget_segments(call);
+    while (*pattern && *path) {
+        if (*pattern != '*') {
+            if (*pattern++ != *path++) {
+                return false;
+            }
+            continue;
+        }
+        size_t length = strcspn(path, "/");
+        if (length == 0 || call->segment_count == API_SEGMENTS_MAX ||
+            !(call->segments[call->segment_count] = strndup(path, length))) {
+            return false;
+        }
+        call->segment_count++;
+        path += length;
+        pattern++;
+    }
+    return !*pattern && !*path;
+}
+
+/* The route for the request, or an answer that says why there is none. */
+static const struct api_route *find_route(struct api_call *call)
+{
+    const struct hf_http_request *request = call->request;
+    const char *method = strcmp(request->method, "HEAD") == 0 ? "GET" : request->method;
+    bool path_known = false;
+    for (const struct api_route *route = api_routes; route->method; route++) {
+        if (matches(call, route->pattern, request->path)) {
+            path_known = true;
+            if (strcmp(route->method, method) == 0) {
+                return route;
+            }
+        }
+    }
+    if (path_known) {
+        call_refuse(call, 405, "method-not-allowed", NULL, "%s is not answered at %s",
+                    request->method, request->path);
+    } else {
+        call_refuse(call, 404, "not-found", "collector/api/API.md lists them all",
+                    "The API has nothing at %s", request->path);
+    }
+    return NULL;
+}
+
+static bool read_body(struct api_call *call)
+{
+    json_error_t json_error;
+    struct hf_bytes body = call->request->body;
+    if (body.size == 0) {
+        call->body = json_object();
+        return call->body != NULL;
+    }
+    call->body = json_loadb((const char *)body.data, body.size, JSON_REJECT_DUPLICATES, &json_error);
+    if (!json_is_object(call->body)) {
+        call_refuse(call, 400, "invalid", NULL, "The request's body is not a JSON object%s%s",
+                    call->body ? "" : ": ", call->body ? "" : json_error.text);
+        return false;
+    }
+    return true;
+}
+
+void api_handle(void *context, const struct hf_http_request *request,
+                struct hf_catalog_reader *catalog, struct hf_store_reader *store,
+                struct hf_http_response *response)
+{
+    struct api_call call = {.api = context,
+                            .request = request,
+                            .catalog = catalog,
+                            .store = store,
+                            .response = response};
+    const struct api_route *route = find_route(&call);
+    call.route = route;
+    if (route && (route->role == HF_ROLE_NONE || auth_check(&call, route->role)) &&
+        (strcmp(route->method, "POST") != 0 || read_body(&call))) {
+        route->handle(&call);
+    }
+    if (route && route->audit && response->status >= 400) {
+        struct hf_event audit = call_event(&call, HF_EVENT_AUDIT);
+        audit.audit.action = event_text(route->audit);
+        audit.audit.object = event_text(request->path);
+        audit.audit.detail = (struct hf_bytes){response->body.data, response->body.size};
+        audit.audit.outcome = HF_AUDIT_REFUSED;
+        if (ingest_commit(call.api->options.ingest, &audit, 1, NULL) != HF_OK) {
+            hf_log_warning("A refused %s by %s could not be written to the audit log", route->audit,
+                           *call.actor ? call.actor : request->peer);
+        }
+    }
+    json_decref(call.body);
+    forget_segments(&call);
+    catalog_memory_free(&call.memory);
+}

@@ -1,0 +1,156 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/api/call.h"
+#include "common/bytes.h"
+#include "common/clock.h"
+
+json_t *json_of_time(int64_t ns)
+{
+    char text[HF_TIME_TEXT_BYTES];
+    if (ns == 0) {
+        return NULL;
+    }
+    hf_time_rfc3339(ns, text);
+    return json_string(text);
+}
+
+void json_set_time(json_t *object, const char *key, int64_t ns)
+{
+    if (ns != 0) {
+        json_object_set_new(object, key, json_of_time(ns));
+    }
+}
+
+/* Each byte that json_stringn would refuse becomes U+FFFD. Quadratic only in the number of bad bytes. */
+json_t *json_of_text(struct hf_bytes text)
+{
+    json_t *whole = json_stringn(text.size ? (const char *)text.data : "", text.size);
+    if (whole) {
+        return whole;
+    }
+    struct hf_buf clean = {0};
+    size_t i = 0;
+    while (i < text.size) {
+        size_t length = 1;
+        json_t *probe = NULL;
+        for (; length <= 4 && i + length <= text.size; length++) {
+            probe = json_stringn((const char *)text.data + i, length);
+            if (probe) {
+                break;
+            }
+        }
+        int rc = probe ? hf_buf_append(&clean, text.data + i, length)
+                       : hf_buf_append_str(&clean, "\xef\xbf\xbd");
+        i += probe ? length : 1;
+        json_decref(probe);
+        if (rc != HF_OK) {
+            break;
+        }
+    }
+    whole = json_stringn(clean.size ? (const char *)clean.data : "", clean.size);
+    hf_buf_free(&clean);
+    return whole;
+}
+
+json_t *json_of_cstr(const char *text)
+{
+    return json_of_text(event_text(text));
+}
+
+static char *hex_of(struct hf_bytes bytes)
+{
+    char *text = malloc(2 * bytes.size + 1);
+    if (text) {
+        hf_hex_encode(bytes.data, bytes.size, text);
+    }
+    return text;
+}
+
+void json_set_path(json_t *object, struct hf_bytes path)
+{
+    json_t *exact = json_stringn((const char *)path.data, path.size);
+    if (exact) {
+        json_object_set_new(object, "path", exact);
+        return;
+    }
+    char *hex = hex_of(path);
+    json_object_set_new(object, "path", json_of_text(path));
+    json_object_set_new(object, "path_hex", json_string(hex));
+    free(hex);
+}
+
+void json_set_next_path(json_t *page, struct hf_bytes next)
+{
+    char *hex = hex_of(next);
+    json_object_set_new(page, "next", json_string(hex));
+    free(hex);
+}
+
+void json_set_next_number(json_t *page, uint64_t next)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)next);
+    json_object_set_new(page, "next", json_string(text));
+}
+
+static const char *type_name(enum hf_file_type type)
+{
+    switch (type) {
+    case HF_FILE_ABSENT:
+        return "absent";
+    case HF_FILE_DIRECTORY:
+        return "directory";
+    case HF_FILE_SYMLINK:
+        return "symlink";
+    case HF_FILE_REGULAR:
+        break;
+    }
+    return "file";
+}
+
+json_t *json_of_file(const struct hf_version_row *row)
+{
+    const struct hf_version *version = &row->version;
+    json_t *file = json_object();
+    char mode[8];
+    json_set_path(file, version->path);
+    json_object_set_new(file, "type", json_string(type_name(version->type)));
+    if (row->implied) {
+        json_object_set_new(file, "implied", json_true());
+        return file;
+    }
+    json_object_set_new(file, "version", json_integer((json_int_t)version->seq));
+    json_set_time(file, "at", row->at_ns);
+    json_set_time(file, "captured", version->captured_ns);
+    if (version->type == HF_FILE_ABSENT) {
+        return file;
+    }
+    snprintf(mode, sizeof mode, "%04o", version->mode & 07777);
+    json_object_set_new(file, "size", json_integer((json_int_t)version->size));
+    json_object_set_new(file, "mode", json_string(mode));
+    json_object_set_new(file, "uid", json_integer(version->uid));
+    json_object_set_new(file, "gid", json_integer(version->gid));
+    json_object_set_new(file, "owner", json_of_text(version->owner));
+    json_object_set_new(file, "group", json_of_text(version->group));
+    json_object_set_new(file, "mtime", json_of_time(version->mtime_ns));
+    if (version->type == HF_FILE_SYMLINK) {
+        json_object_set_new(file, "target", json_of_text(version->target));
+    }
+    if (version->flags & HF_VERSION_UNPARSABLE) {
+        json_object_set_new(file, "unparsable", json_true());
+    }
+    if (version->flags & HF_VERSION_RESTORED) {
+        json_object_set_new(file, "restored_by", json_integer((json_int_t)version->job));
+    }
+    return file;
+}
+
+json_t *json_of_labels(const struct hf_label_text *labels, size_t count)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i < count; i++) {
+        json_object_set_new(object, labels[i].key, json_of_cstr(labels[i].value));
+    }
+    return object;
+}
