@@ -382,8 +382,35 @@ void job_remove(struct hf_job *job)
     directory_remove(job->directory);
 }
 
-void job_sweep(const char *state_directory, int64_t now_ns,
-               bool (*visit)(void *context, uint64_t job, bool expired, const char *anchors),
+static bool sweep_one(struct hf_job *job,
+                      bool (*visit)(void *context, uint64_t job,
+                                    const struct hf_restore_offer *offer, enum hf_job_phase phase,
+                                    const char *anchors),
+                      void *context)
+{
+    struct hf_buf offer = {0}, anchors = {0}, phase = {0};
+    struct hf_frame frame = {0};
+    bool readable = !job_read(job, "offer", OFFER_MAX_BYTES, &offer) &&
+                    !proto_decode(offer.data, offer.size, &frame, NULL);
+    bool usable = readable && frame.type == HF_FRAME_RESTORE_OFFER && frame.offer.job == job->id;
+    if (job_read(job, "anchors", ANCHORS_MAX_BYTES, &anchors) || hf_buf_terminate(&anchors))
+        hf_buf_free(&anchors);
+    if (!job_read(job, "phase", 4096, &phase))
+        (void)phase_decode(job, &phase);
+    bool remove = visit(context, job->id, usable ? &frame.offer : NULL, job->phase,
+                        anchors.data ? (const char *)anchors.data : "");
+    if (readable)
+        proto_frame_free(&frame);
+    hf_buf_free(&offer);
+    hf_buf_free(&anchors);
+    hf_buf_free(&phase);
+    hf_buf_free(&job->message);
+    return remove;
+}
+
+void job_sweep(const char *state_directory,
+               bool (*visit)(void *context, uint64_t job, const struct hf_restore_offer *offer,
+                             enum hf_job_phase phase, const char *anchors),
                void *context)
 {
     char path[4096];
@@ -397,23 +424,10 @@ void job_sweep(const char *state_directory, int64_t now_ns,
         if (entry->d_name[0] == '.' || *end)
             continue;
         struct hf_job job = {.id = id};
-        struct hf_buf offer = {0}, anchors = {0};
-        struct hf_frame frame;
-        bool expired = true;
         int length = snprintf(job.directory, sizeof(job.directory), "%s/%llu", path, id);
-        if (length < 0 || (size_t)length >= sizeof(job.directory))
-            continue;
-        if (!job_read(&job, "offer", OFFER_MAX_BYTES, &offer) &&
-            !proto_decode(offer.data, offer.size, &frame, NULL)) {
-            expired = frame.type == HF_FRAME_RESTORE_OFFER && frame.offer.expires_ns < now_ns;
-            proto_frame_free(&frame);
-        }
-        if (job_read(&job, "anchors", ANCHORS_MAX_BYTES, &anchors) || hf_buf_terminate(&anchors))
-            hf_buf_clear(&anchors);
-        if (visit(context, id, expired, anchors.size > 0 ? (const char *)anchors.data : ""))
+        if (length >= 0 && (size_t)length < sizeof(job.directory) &&
+            sweep_one(&job, visit, context))
             directory_remove(job.directory);
-        hf_buf_free(&offer);
-        hf_buf_free(&anchors);
     }
     closedir(dir);
 }

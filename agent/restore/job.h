@@ -91,10 +91,11 @@ int job_save_phase(struct hf_job *job, enum hf_job_phase phase, struct hf_error 
 /* Forget the job: its directory is removed. Staging directories are not its business. */
 void job_remove(struct hf_job *job);
 
-/* For every job directory under the state directory: the id, whether its offer has expired, and
- * its anchors (may be empty). remove tells whether to remove it after the call. */
-void job_sweep(const char *state_directory, int64_t now_ns,
-               bool (*visit)(void *context, uint64_t job, bool expired, const char *anchors),
+/* Visit every job directory under the state directory: the offer (NULL when it can't be read), the
+ * phase, and the anchors (one a line, may be empty). What visit returns true for is removed. */
+void job_sweep(const char *state_directory,
+               bool (*visit)(void *context, uint64_t job, const struct hf_restore_offer *offer,
+                             enum hf_job_phase phase, const char *anchors),
                void *context);
 
 #endif

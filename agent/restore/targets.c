@@ -344,6 +344,51 @@ static int explain(const char *path, struct hf_error *error)
     return error->code;
 }
 
+/* Make one directory that no version describes: it looks as the one that holds it. */
+static int make_parent(int dir_fd, const char *name, struct hf_error *error)
+{
+    struct stat above;
+    if (mkdirat(dir_fd, name, 0700)) {
+        if (errno == EEXIST)
+            return 0;
+        return hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
+                            "can't make the directory %s", name);
+    }
+    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(dir_fd, &above))
+        above.st_mode = 0;
+    if (fd >= 0 && above.st_mode) {
+        /* Without the right to give it away it stays ours; both are only better than 0700. */
+        if (!fchown(fd, above.st_uid, above.st_gid) || errno == EPERM)
+            fchmod(fd, above.st_mode & 0777);
+    }
+    if (fd >= 0)
+        close(fd);
+    return 0;
+}
+
+static int make_parents(int dir_fd, const char *path, struct hf_error *error)
+{
+    char part[4096];
+    size_t length = 0;
+    do {
+        int above_fd = -1;
+        const char *name;
+        length += strcspn(path + length, "/");
+        memcpy(part, path, length);
+        part[length] = '\0';
+        int result = hf_open_parent_beneath(dir_fd, part, &above_fd, &name, error);
+        if (!result)
+            result = make_parent(above_fd, name, error);
+        if (above_fd >= 0)
+            close(above_fd);
+        if (result)
+            return result;
+        length += path[length] == '/';
+    } while (path[length]);
+    return 0;
+}
+
 int targets_open_parent(struct hf_targets *targets, const struct hf_target *target,
                         enum hf_targets_missing missing, int *fd, const char **name,
                         struct hf_error *error)
@@ -381,7 +426,7 @@ int targets_open_parent(struct hf_targets *targets, const struct hf_target *targ
     *error = (struct hf_error){0};
     result = hf_open_beneath(*fd, path, O_RDONLY | O_DIRECTORY, 0, &opened, error);
     if (result && error->sys_errno == ENOENT && missing == HF_TARGETS_CREATE) {
-        result = hf_mkdirs_beneath(*fd, path, DIRECTORY_MODE, error);
+        result = make_parents(*fd, path, error);
         if (!result)
             result = hf_open_beneath(*fd, path, O_RDONLY | O_DIRECTORY, 0, &opened, error);
     }

@@ -143,7 +143,7 @@ void link_stop(struct hf_link *link)
 
 int link_send(struct hf_link *link, uint64_t connection, const struct hf_frame *frame)
 {
-    if (atomic_load(&link->open_connection) != connection)
+    if (connection == 0 || atomic_load(&link->open_connection) != connection)
         return HF_ERR_CLOSED;
     struct hf_message *message;
     int result = message_new(frame, connection, &message);

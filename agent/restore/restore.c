@@ -1,0 +1,375 @@
+#include "agent/restore/restore.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/restore/apply.h"
+#include "agent/restore/hook.h"
+#include "agent/restore/run.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+/* ---- mail ---- */
+
+static void drop_offers(struct hf_restorer *restorer)
+{
+    for (size_t i = 0; i < restorer->offer_count; i++)
+        link_event_free(restorer->offers[i]);
+    restorer->offer_count = 0;
+}
+
+/* Takes over event: an offer waits for its turn, once. */
+static void keep_offer(struct hf_restorer *restorer, struct hf_link_event *event)
+{
+    uint64_t job = event->frame.offer.job;
+    bool known = job == restorer->running_job || restorer->offer_count == HF_RESTORER_OFFERS_MAX;
+    for (size_t i = 0; i < restorer->offer_count; i++)
+        known = known || restorer->offers[i]->frame.offer.job == job;
+    if (known)
+        link_event_free(event); /* the collector offers again on the next connection */
+    else
+        restorer->offers[restorer->offer_count++] = event;
+}
+
+/* The next frame that is no offer, or NULL after the timeout or when something else happened. */
+static struct hf_link_event *next_event(struct hf_restorer *restorer, int timeout_ms)
+{
+    struct hf_link_event *event =
+        (struct hf_link_event *)(void *)hf_queue_pop(restorer->options.inbox, timeout_ms);
+    if (!event)
+        return NULL;
+    switch (event->kind) {
+    case HF_LINK_OPENED:
+        restorer->connection = event->connection;
+        drop_offers(restorer);
+        break;
+    case HF_LINK_CLOSED:
+        if (restorer->connection == event->connection)
+            restorer->connection = 0;
+        drop_offers(restorer);
+        break;
+    case HF_LINK_STOP:
+        restorer->stopping = true;
+        break;
+    case HF_LINK_FRAME:
+        if (event->connection != restorer->connection)
+            break;
+        if (event->frame.type != HF_FRAME_RESTORE_OFFER)
+            return event;
+        keep_offer(restorer, event);
+        return NULL;
+    default:
+        break;
+    }
+    link_event_free(event);
+    return NULL;
+}
+
+int run_next_event(struct hf_run *run, int timeout_ms, struct hf_link_event **out)
+{
+    struct hf_restorer *restorer = run->restorer;
+    *out = NULL;
+    if (restorer->stopping || restorer->connection != run->connection)
+        return HF_ERR_CLOSED;
+    struct hf_link_event *event = next_event(restorer, timeout_ms);
+    if (restorer->stopping || restorer->connection != run->connection) {
+        link_event_free(event);
+        return HF_ERR_CLOSED;
+    }
+    if (event && event->frame.type == HF_FRAME_RESTORE_CANCEL) {
+        run->cancelled = run->cancelled || event->frame.cancel.job == run->job->id;
+        link_event_free(event);
+        return 0;
+    }
+    *out = event;
+    return 0;
+}
+
+int run_send(struct hf_run *run, const struct hf_frame *frame)
+{
+    return link_send(run->restorer->options.link, run->connection, frame);
+}
+
+/* ---- steps ---- */
+
+static void send_answer(struct hf_restorer *restorer, uint64_t job, bool accepted,
+                        const char *message)
+{
+    struct hf_frame frame = {
+        .type = HF_FRAME_RESTORE_ANSWER,
+        .answer = {.job = job,
+                   .accepted = accepted,
+                   .message = {(const uint8_t *)message, strlen(message)}},
+    };
+    link_send(restorer->options.link, restorer->connection, &frame);
+}
+
+static void flush_done(void *context)
+{
+    struct hf_restorer *restorer = context;
+    atomic_fetch_add(&restorer->flushes_done, 1);
+    struct hf_link_event *event = link_event_new(HF_LINK_WAKE, 0);
+    if (event && !hf_queue_push(restorer->options.inbox, &event->item))
+        link_event_free(event);
+}
+
+/* What is on the disk now must be in the collector's hands before any of it is replaced: the
+ * snapshot that the collector takes on our answer is the way back. */
+static int run_flush(struct hf_run *run, struct hf_error *error)
+{
+    struct hf_restorer *restorer = run->restorer;
+    atomic_fetch_add(&restorer->flushes_asked, 1);
+    capture_flush(restorer->options.capture, flush_done, restorer);
+    while (atomic_load(&restorer->flushes_done) != atomic_load(&restorer->flushes_asked)) {
+        struct hf_link_event *event;
+        int result = run_next_event(run, 1000, &event);
+        if (result)
+            return result;
+        link_event_free(event);
+        if (run->cancelled)
+            return hf_error_set(error, HF_ERR_CONFLICT, 0, "cancelled; nothing was changed");
+    }
+    return 0;
+}
+
+static void adopt(void *context, const char *path, const struct hf_version *version)
+{
+    struct hf_run *run = context;
+    if (run->terms.source && run->job->offer.destination.size == 0)
+        capture_adopt(run->restorer->options.capture, run->terms.source_index, path, version,
+                      run->job->id);
+}
+
+static int run_hook(struct hf_run *run, const char *const *argv, struct hf_error *error)
+{
+    if (!argv || !argv[0])
+        return 0;
+    hf_log_info("restore job %llu: running %s", (unsigned long long)run->job->id, argv[0]);
+    return hook_run(argv, run->job->id, run->terms.source->name, HF_HOOK_TIMEOUT_NS, error);
+}
+
+static int run_apply(struct hf_run *run, struct hf_error *error)
+{
+    struct hf_capture *capture = run->restorer->options.capture;
+    const struct hf_config_source *source = run->terms.source;
+    int result = source ? run_hook(run, source->before_restore, error) : 0;
+    if (result)
+        return hf_error_prefix(error, "nothing was changed");
+    struct hf_apply_options options = {.job = run->job,
+                                       .targets = run->targets,
+                                       .owners = run->owners,
+                                       .placed = adopt,
+                                       .context = run};
+    capture_hold(capture, run->terms.roots, run->terms.root_count);
+    result = apply_job(&options, error);
+    capture_release(capture);
+    struct hf_error after;
+    int failed = source ? run_hook(run, source->after_restore, &after) : 0;
+    if (failed && !result) {
+        *error = after;
+        return hf_error_prefix(error, "the files are in place, but");
+    }
+    return result;
+}
+
+static int run_stage(struct hf_run *run, struct hf_error *error)
+{
+    struct hf_job *job = run->job;
+    int result = job->offer.dry_run ? 0 : run_flush(run, error);
+    if (result)
+        return result;
+    send_answer(run->restorer, job->id, true, "");
+    result = run_fetch(run, error);
+    if (result || job->offer.dry_run)
+        return result;
+    /* All that is staged is durable before the first rename. */
+    result = targets_sync(run->targets, error);
+    return result ? result : job_save_phase(job, HF_JOB_APPLYING, error);
+}
+
+static void set_outcome(struct hf_run *run, int result, const struct hf_error *error)
+{
+    struct hf_job *job = run->job;
+    size_t failed = 0;
+    for (size_t i = 0; i < job->count; i++)
+        failed += job->actions[i] == HF_ACTION_FAILED;
+    hf_buf_clear(&job->message);
+    job->outcome = run->cancelled && result ? HF_JOB_CANCELLED
+                   : result || failed > 0   ? HF_JOB_FAILED
+                                            : HF_JOB_SUCCEEDED;
+    if (result)
+        hf_buf_append_str(&job->message, error->message);
+    else if (failed > 0)
+        hf_buf_append_format(&job->message,
+                             "%zu of %zu files could not be restored; the rest is in place", failed,
+                             job->count);
+    if (job->message.size > HF_TEXT_MAX_BYTES)
+        job->message.size = HF_TEXT_MAX_BYTES;
+}
+
+/* HF_ERR_CLOSED: interrupted. 0: the outcome is known and written down. */
+static int run_steps(struct hf_run *run)
+{
+    struct hf_job *job = run->job;
+    struct hf_error error = {0};
+    int result = 0;
+    if (job->phase == HF_JOB_STAGING)
+        result = run_stage(run, &error);
+    else
+        send_answer(run->restorer, job->id, true, "going on after an interruption");
+    if (result == HF_ERR_CLOSED)
+        return result;
+    if (!result && job->phase == HF_JOB_APPLYING)
+        result = run_apply(run, &error);
+    if (job->phase == HF_JOB_DONE)
+        return 0;
+    set_outcome(run, result, &error);
+    targets_remove_staging(run->targets);
+    if (job_save_phase(job, HF_JOB_DONE, &error))
+        hf_log_warning("restore job %llu: %s", (unsigned long long)job->id, error.message);
+    return 0;
+}
+
+static void log_outcome(const struct hf_run *run, int64_t started_ns)
+{
+    static const char *const outcomes[] = {"", "succeeded", "failed", "was cancelled"};
+    char time[HF_TIME_TEXT_BYTES], fetched[HF_TIME_TEXT_BYTES], reused[HF_TIME_TEXT_BYTES];
+    const struct hf_job *job = run->job;
+    hf_duration_text(hf_clock_monotonic_ns() - started_ns, time);
+    hf_size_text(job->fetched_bytes, fetched);
+    hf_size_text(job->reused_bytes, reused);
+    hf_log_info("restore job %llu %s after %s: %zu files, %s fetched, %s found here%s%.*s",
+                (unsigned long long)job->id, outcomes[job->outcome], time, job->count, fetched,
+                reused, job->message.size > 0 ? "; " : "", (int)job->message.size,
+                (const char *)job->message.data);
+}
+
+static char *bytes_text(struct hf_bytes bytes)
+{
+    return strndup(bytes.data ? (const char *)bytes.data : "", bytes.size);
+}
+
+static void run_job(struct hf_restorer *restorer, const struct hf_restore_offer *offer)
+{
+    struct hf_run run = {.restorer = restorer, .connection = restorer->connection};
+    struct hf_error error = {0};
+    int64_t started_ns = hf_clock_monotonic_ns();
+    char *destination = bytes_text(offer->destination);
+    restorer->running_job = offer->job;
+    hf_log_info("restore job %llu: source %.*s, %llu files%s", (unsigned long long)offer->job,
+                (int)offer->source.size, (const char *)offer->source.data,
+                (unsigned long long)offer->file_count, offer->dry_run ? " (dry run)" : "");
+    int result = offer_check(restorer->options.config, offer, &run.terms, &error);
+    if (!result)
+        result = targets_new(run.terms.roots, run.terms.root_count, destination ? destination : "",
+                             offer->job, &run.targets, &error);
+    if (!result)
+        result = job_open(restorer->state_directory, offer, &run.job, &error);
+    run.owners = owners_new();
+    if (!result && (!run.owners || !destination))
+        result = hf_error_set(&error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
+    if (result) {
+        hf_log_warning("restore job %llu refused: %s", (unsigned long long)offer->job,
+                       error.message);
+        send_answer(restorer, offer->job, false, error.message);
+    } else if (!run_steps(&run)) {
+        log_outcome(&run, started_ns);
+        if (!run_report(&run, &error))
+            job_remove(run.job);
+    } else {
+        hf_log_info("restore job %llu: interrupted; it goes on when the collector offers it again",
+                    (unsigned long long)offer->job);
+    }
+    job_close(run.job);
+    owners_free(run.owners);
+    targets_free(run.targets);
+    offer_terms_free(&run.terms);
+    free(destination);
+    restorer->running_job = 0;
+}
+
+/* ---- the thread ---- */
+
+/* Long enough that a wrong clock of this host costs nothing but some room on the disk. */
+#define LEFTOVER_NS (INT64_C(24) * 3600 * HF_NS_PER_SECOND)
+
+static bool sweep_job(void *context, uint64_t job, const struct hf_restore_offer *offer,
+                      enum hf_job_phase phase, const char *anchors)
+{
+    if (offer && phase == HF_JOB_APPLYING) {
+        /* Half of it is in place and a service may be stopped: don't wait for the collector. */
+        run_job(context, offer);
+        return false;
+    }
+    if (offer && (offer->expires_ns == 0 || offer->expires_ns > hf_clock_now_ns() - LEFTOVER_NS))
+        return false;
+    char *copy = strdup(anchors), *rest = copy;
+    for (char *line; rest && (line = strsep(&rest, "\n"));)
+        if (*line)
+            targets_remove_staging_at(line, job);
+    free(copy);
+    hf_log_info("restore job %llu expired unfinished; what was staged is removed",
+                (unsigned long long)job);
+    return true;
+}
+
+static void *restorer_main(void *context)
+{
+    struct hf_restorer *restorer = context;
+    job_sweep(restorer->state_directory, sweep_job, restorer);
+    while (!restorer->stopping) {
+        if (restorer->offer_count == 0 || !restorer->connection) {
+            link_event_free(next_event(restorer, -1));
+            continue;
+        }
+        struct hf_link_event *offer = restorer->offers[0];
+        restorer->offer_count--;
+        memmove(restorer->offers, restorer->offers + 1,
+                restorer->offer_count * sizeof(restorer->offers[0]));
+        run_job(restorer, &offer->frame.offer);
+        link_event_free(offer);
+    }
+    drop_offers(restorer);
+    return NULL;
+}
+
+int restorer_start(const struct hf_restorer_options *options, struct hf_restorer **out,
+                   struct hf_error *error)
+{
+    struct hf_restorer *restorer = calloc(1, sizeof(*restorer));
+    if (!restorer)
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for restores");
+    restorer->options = *options;
+    restorer->state_directory = options->config->state;
+    restorer->stop_event = link_event_new(HF_LINK_STOP, 0);
+    if (!restorer->stop_event) {
+        free(restorer);
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for restores");
+    }
+    int failure = pthread_create(&restorer->thread, NULL, restorer_main, restorer);
+    if (failure) {
+        link_event_free(restorer->stop_event);
+        free(restorer);
+        return hf_error_set(error, HF_ERR_IO, failure, "can't start the restorer's thread");
+    }
+    *out = restorer;
+    return 0;
+}
+
+static void post_stop(struct hf_restorer *restorer)
+{
+    if (!hf_queue_push(restorer->options.inbox, &restorer->stop_event->item))
+        link_event_free(restorer->stop_event);
+    restorer->stop_event = NULL;
+}
+
+void restorer_stop(struct hf_restorer *restorer)
+{
+    if (!restorer)
+        return;
+    post_stop(restorer);
+    pthread_join(restorer->thread, NULL);
+    free(restorer);
+}

@@ -1,0 +1,467 @@
+#include "agent/session/shipper.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/session/flight.h"
+#include "agent/session/pack.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#define COMPRESS_LEVEL 1
+/* Below this, asking first costs more than sending. */
+#define ASK_FROM_BYTES (256u * 1024u)
+/* What may wait for answers: enough to hide the round trip. */
+#define FLIGHTS_MAX       16u
+#define FLIGHTS_MAX_BYTES (8u * 1024u * 1024u)
+#define ASKED_MAX_BYTES   (192u * 1024u)
+#define TICK_NS           HF_NS_PER_SECOND
+#define MARK_HEARTBEAT_NS (15 * HF_NS_PER_SECOND)
+
+struct stream {
+    bool open; /* SOURCE_STATE came and agreed, or was made to */
+    bool listing;
+    uint64_t sent_seq, acked_seq;
+    struct hf_mark_state marked; /* the last MARK sent */
+    int64_t marked_at_ns;
+};
+
+struct hf_shipper {
+    struct hf_shipper_options options;
+    pthread_t thread;
+    atomic_bool wake_posted;
+    atomic_llong drain_until_ns; /* 0: not stopping; monotonic */
+
+    /* The thread's own. */
+    uint64_t connection; /* 0: none */
+    struct stream *streams;
+    size_t stream_count;
+    struct hf_flights flights;
+    struct hf_packer *packer;
+    bool refused; /* a send failed: nothing more until the next connection */
+    int64_t next_tick_ns;
+    bool renewing;
+};
+
+static int send_frame(struct hf_shipper *shipper, const struct hf_frame *frame)
+{
+    int result = link_send(shipper->options.link, shipper->connection, frame);
+    if (result && !shipper->refused) {
+        shipper->refused = true;
+        if (result != HF_ERR_CLOSED)
+            link_drop(shipper->options.link, shipper->connection,
+                      result == HF_ERR_LIMIT ? "a frame became too large" : "out of memory");
+    }
+    return result;
+}
+
+static int send_packed(void *context, const struct hf_frame *frame)
+{
+    return send_frame(context, frame);
+}
+
+static struct hf_bytes text_bytes(const char *text)
+{
+    return (struct hf_bytes){(const uint8_t *)text, strlen(text)};
+}
+
+static void open_source(struct hf_shipper *shipper, size_t index)
+{
+    const struct hf_config_source *source = &shipper->options.config->sources[index];
+    struct hf_bytes roots[64];
+    size_t count = 0;
+    for (; count < source->path_count && count < 64; count++)
+        roots[count] = text_bytes(source->paths[count]);
+    struct hf_frame frame = {
+        .type = HF_FRAME_SOURCE,
+        .source = {.stream = (uint32_t)index + 1,
+                   .name = text_bytes(source->name),
+                   .kind = text_bytes(source->kind),
+                   .class_name = text_bytes(source->class_name),
+                   .roots = roots,
+                   .root_count = count},
+    };
+    send_frame(shipper, &frame);
+}
+
+static void on_opened(struct hf_shipper *shipper, uint64_t connection)
+{
+    shipper->connection = connection;
+    shipper->refused = false;
+    shipper->renewing = false;
+    memset(shipper->streams, 0, shipper->stream_count * sizeof(*shipper->streams));
+    for (size_t i = 0; i < shipper->stream_count; i++)
+        open_source(shipper, i);
+}
+
+static void on_closed(struct hf_shipper *shipper)
+{
+    if (!shipper->connection)
+        return;
+    shipper->connection = 0;
+    flights_clear(&shipper->flights);
+    outbox_offline(shipper->options.outbox);
+}
+
+/* NULL for a stream that was never opened. */
+static struct stream *stream_of(struct hf_shipper *shipper, uint32_t number)
+{
+    return number >= 1 && number <= shipper->stream_count ? &shipper->streams[number - 1] : NULL;
+}
+
+static void ask_listing(struct hf_shipper *shipper, uint32_t stream, struct hf_bytes after)
+{
+    struct hf_frame frame = {.type = HF_FRAME_LIST, .list = {stream, after}};
+    send_frame(shipper, &frame);
+}
+
+static void on_source_state(struct hf_shipper *shipper, const struct hf_frame *frame)
+{
+    const struct hf_source_committed *committed = &frame->source_state;
+    struct stream *stream = stream_of(shipper, committed->stream);
+    if (!stream || stream->open || stream->listing)
+        return;
+    size_t source = committed->stream - 1;
+    stream->sent_seq = stream->acked_seq = committed->version_seq;
+    if (outbox_online(shipper->options.outbox, source, committed->version_seq,
+                      committed->file_count) == HF_OUTBOX_RESYNC) {
+        hf_log_info("source %s: this host's records and the collector's differ; comparing them",
+                    shipper->options.config->sources[source].name);
+        stream->listing = true;
+        ask_listing(shipper, committed->stream, (struct hf_bytes){0});
+    } else {
+        stream->open = true;
+    }
+}
+
+static void on_listing(struct hf_shipper *shipper, const struct hf_frame *frame)
+{
+    const struct hf_versions *rows = &frame->versions;
+    struct stream *stream = stream_of(shipper, rows->stream);
+    if (!stream || !stream->listing)
+        return;
+    for (size_t i = 0; i < rows->count; i++)
+        outbox_resync_add(shipper->options.outbox, rows->stream - 1, &rows->versions[i]);
+    if (!rows->last && rows->count > 0) {
+        ask_listing(shipper, rows->stream, rows->versions[rows->count - 1].path);
+        return;
+    }
+    outbox_resync_done(shipper->options.outbox, rows->stream - 1);
+    stream->listing = false;
+    stream->open = true;
+}
+
+static void on_need(struct hf_shipper *shipper, const struct hf_frame *frame)
+{
+    if (!flights_answer(&shipper->flights, frame->need.request, frame->need.bitmap.data,
+                        frame->need.bitmap.size))
+        link_drop(shipper->options.link, shipper->connection,
+                  "the collector answered what was not asked (NEED)");
+}
+
+static void on_ack(struct hf_shipper *shipper, const struct hf_frame *frame)
+{
+    for (size_t i = 0; i < frame->ack.count; i++) {
+        const struct hf_ack *ack = &frame->ack.acks[i];
+        struct stream *stream = stream_of(shipper, ack->stream);
+        if (!stream || ack->version_seq <= stream->acked_seq)
+            continue;
+        if (ack->version_seq > stream->sent_seq) {
+            link_drop(shipper->options.link, shipper->connection,
+                      "the collector acknowledged what was not sent");
+            return;
+        }
+        stream->acked_seq = ack->version_seq;
+        outbox_acked(shipper->options.outbox, ack->stream - 1, ack->version_seq);
+    }
+}
+
+static void on_error(struct hf_shipper *shipper, const struct hf_frame *frame)
+{
+    const struct hf_refusal *refusal = &frame->refusal;
+    struct stream *stream = stream_of(shipper, refusal->stream);
+    if (!stream)
+        return;
+    if (refusal->code == HF_WIRE_MISSING_CHUNKS) {
+        /* Everything of the source from there on is dropped over there until it comes again. */
+        flights_drop_source(&shipper->flights, refusal->stream - 1);
+        stream->sent_seq = stream->acked_seq;
+        outbox_missing(shipper->options.outbox, refusal->stream - 1, refusal->version_seq);
+    } else if (refusal->code == HF_WIRE_GAP && refusal->version_seq <= stream->sent_seq) {
+        link_drop(shipper->options.link, shipper->connection,
+                  "the collector expects other version numbers");
+    }
+}
+
+static void on_renewed(struct hf_shipper *shipper, const struct hf_frame *frame)
+{
+    struct hf_error error;
+    if (!shipper->renewing)
+        return;
+    shipper->renewing = false;
+    if (identity_install(shipper->options.identity, frame->blob.data, &error)) {
+        hf_log_error("the renewed certificate can't be used: %s", error.message);
+        return;
+    }
+    hf_log_info("this host's certificate was renewed");
+    link_renew(shipper->options.link, shipper->connection);
+}
+
+static void renew_if_due(struct hf_shipper *shipper)
+{
+    struct hf_buf request = {0};
+    struct hf_error error;
+    if (shipper->renewing || !identity_renewal_due(shipper->options.identity, hf_clock_now_ns()))
+        return;
+    shipper->renewing = true; /* once a connection: a collector that can't now is not pressed */
+    if (identity_make_request(shipper->options.identity, &request, &error)) {
+        hf_log_error("can't ask for a new certificate: %s", error.message);
+    } else {
+        struct hf_frame frame = {.type = HF_FRAME_RENEW,
+                                 .blob = {.data = {request.data, request.size}}};
+        send_frame(shipper, &frame);
+    }
+    hf_buf_free(&request);
+}
+
+static void send_mark(struct hf_shipper *shipper, size_t source)
+{
+    struct stream *stream = &shipper->streams[source];
+    struct hf_mark_state now;
+    if (!stream->open || !capture_mark(shipper->options.capture, source, &now))
+        return;
+    int64_t since_ns = hf_clock_monotonic_ns() - stream->marked_at_ns;
+    bool changed = now.version_seq != stream->marked.version_seq ||
+                   now.until_ns != stream->marked.until_ns || now.state != stream->marked.state ||
+                   now.pending_files != stream->marked.pending_files ||
+                   strcmp(now.note, stream->marked.note);
+    if (stream->marked_at_ns && !changed && since_ns < MARK_HEARTBEAT_NS)
+        return;
+    struct hf_frame frame = {
+        .type = HF_FRAME_MARK,
+        .mark = {.stream = (uint32_t)source + 1,
+                 .version_seq = now.version_seq,
+                 .until_ns = now.until_ns,
+                 .state = now.state,
+                 .pending_files = now.pending_files,
+                 .note = text_bytes(now.note)},
+    };
+    if (send_frame(shipper, &frame))
+        return;
+    stream->marked = now;
+    stream->marked_at_ns = hf_clock_monotonic_ns();
+}
+
+static void tick_if_due(struct hf_shipper *shipper)
+{
+    int64_t now_ns = hf_clock_monotonic_ns();
+    if (now_ns < shipper->next_tick_ns)
+        return;
+    shipper->next_tick_ns = now_ns + TICK_NS;
+    if (!shipper->connection)
+        return;
+    for (size_t i = 0; i < shipper->stream_count; i++)
+        send_mark(shipper, i);
+    renew_if_due(shipper);
+}
+
+static void ask(struct hf_shipper *shipper, const struct hf_flight *flight)
+{
+    const struct hf_unit *unit = flight->unit;
+    struct hf_buf ids = {0};
+    int result = hf_buf_reserve(&ids, unit->chunk_count * HF_HASH_BYTES);
+    for (size_t i = 0; !result && i < unit->chunk_count; i++)
+        result = hf_buf_append(&ids, unit->chunks[i].id, HF_HASH_BYTES);
+    struct hf_frame frame = {.type = HF_FRAME_HAVE, .ids = {flight->request, {ids.data, ids.size}}};
+    if (!result)
+        send_frame(shipper, &frame);
+    else
+        link_drop(shipper->options.link, shipper->connection, "out of memory");
+    hf_buf_free(&ids);
+}
+
+static void launch(struct hf_shipper *shipper, struct hf_flight *flight)
+{
+    const struct hf_unit *unit = flight->unit;
+    struct stream *stream = &shipper->streams[unit->source];
+    int result = packer_send_chunks(shipper->packer, unit, flight->needed);
+    if (!result)
+        result = packer_send_versions(shipper->packer, unit, (uint32_t)unit->source + 1);
+    if (!result && unit->version_count > 0)
+        stream->sent_seq = unit->versions[unit->version_count - 1].seq;
+    if (!result)
+        outbox_sent(shipper->options.outbox, unit);
+    flight_free(flight);
+}
+
+static bool flights_full(const struct hf_shipper *shipper)
+{
+    const struct hf_flights *flights = &shipper->flights;
+    return flights->count >= FLIGHTS_MAX || flights->bytes >= FLIGHTS_MAX_BYTES ||
+           flights->asked_bytes >= ASKED_MAX_BYTES;
+}
+
+/* Send what can be sent now. True when there is more to do at once. */
+static bool pump(struct hf_shipper *shipper)
+{
+    if (!shipper->connection || shipper->refused || link_bulk_full(shipper->options.link))
+        return false;
+    struct hf_flight *flight = flights_take_ready(&shipper->flights);
+    if (flight) {
+        launch(shipper, flight);
+        return true;
+    }
+    if (flights_full(shipper))
+        return false;
+    const struct hf_unit *unit = outbox_take(shipper->options.outbox);
+    if (!unit)
+        return false;
+    bool asks = unit->bytes > ASK_FROM_BYTES && unit->chunk_count > 0 &&
+                unit->chunk_count <= HF_FRAME_IDS_MAX;
+    flight = flights_add(&shipper->flights, unit, asks);
+    if (!flight)
+        link_drop(shipper->options.link, shipper->connection, "out of memory");
+    else if (asks)
+        ask(shipper, flight);
+    return true;
+}
+
+static const struct {
+    enum hf_frame_type type;
+    void (*handle)(struct hf_shipper *shipper, const struct hf_frame *frame);
+} handlers[] = {
+    {HF_FRAME_SOURCE_STATE, on_source_state},
+    {HF_FRAME_NEED, on_need},
+    {HF_FRAME_ACK, on_ack},
+    {HF_FRAME_LISTING, on_listing},
+    {HF_FRAME_ERROR, on_error},
+    {HF_FRAME_RENEWED, on_renewed},
+};
+
+static void handle_event(struct hf_shipper *shipper, struct hf_link_event *event)
+{
+    switch (event->kind) {
+    case HF_LINK_OPENED:
+        on_closed(shipper);
+        on_opened(shipper, event->connection);
+        break;
+    case HF_LINK_CLOSED:
+        if (event->connection == shipper->connection)
+            on_closed(shipper);
+        break;
+    case HF_LINK_WAKE:
+        atomic_store(&shipper->wake_posted, false);
+        break;
+    case HF_LINK_FRAME:
+        if (event->connection != shipper->connection)
+            break;
+        for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++)
+            if (handlers[i].type == event->frame.type)
+                handlers[i].handle(shipper, &event->frame);
+        break;
+    case HF_LINK_ROOM:
+    case HF_LINK_STOP:
+        break;
+    }
+    link_event_free(event);
+}
+
+static bool all_acknowledged(const struct hf_shipper *shipper)
+{
+    for (size_t i = 0; i < shipper->stream_count; i++)
+        if (shipper->streams[i].acked_seq < shipper->streams[i].sent_seq)
+            return false;
+    return shipper->flights.count == 0;
+}
+
+static bool finished(const struct hf_shipper *shipper)
+{
+    int64_t until_ns = atomic_load(&shipper->drain_until_ns);
+    return until_ns && (!shipper->connection || all_acknowledged(shipper) ||
+                        hf_clock_monotonic_ns() >= until_ns);
+}
+
+static void *shipper_main(void *context)
+{
+    struct hf_shipper *shipper = context;
+    bool busy = false;
+    while (busy || !finished(shipper)) {
+        int64_t wait_ns = shipper->next_tick_ns - hf_clock_monotonic_ns();
+        int wait_ms = busy || wait_ns < 0 ? 0 : (int)(wait_ns / HF_NS_PER_MS) + 1;
+        if (atomic_load(&shipper->drain_until_ns) && wait_ms > 50)
+            wait_ms = 50;
+        struct hf_queue_item *item = hf_queue_pop_all(shipper->options.inbox, wait_ms);
+        while (item) {
+            struct hf_queue_item *next = item->next;
+            handle_event(shipper, (struct hf_link_event *)(void *)item);
+            item = next;
+        }
+        tick_if_due(shipper);
+        busy = pump(shipper);
+        if (busy && atomic_load(&shipper->drain_until_ns) &&
+            hf_clock_monotonic_ns() >= atomic_load(&shipper->drain_until_ns))
+            busy = false;
+    }
+    on_closed(shipper);
+    return NULL;
+}
+
+/* From capture's threads. */
+static void wake(void *context)
+{
+    struct hf_shipper *shipper = context;
+    if (atomic_exchange(&shipper->wake_posted, true))
+        return;
+    struct hf_link_event *event = link_event_new(HF_LINK_WAKE, 0);
+    if (!event || !hf_queue_push(shipper->options.inbox, &event->item)) {
+        atomic_store(&shipper->wake_posted, false); /* the next tick looks anyway */
+        link_event_free(event);
+    }
+}
+
+static void shipper_free(struct hf_shipper *shipper)
+{
+    packer_free(shipper->packer);
+    flights_clear(&shipper->flights);
+    free(shipper->streams);
+    free(shipper);
+}
+
+int shipper_start(const struct hf_shipper_options *options, struct hf_shipper **out,
+                  struct hf_error *error)
+{
+    struct hf_shipper *shipper = calloc(1, sizeof(*shipper));
+    if (!shipper)
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for the session");
+    shipper->options = *options;
+    flights_init(&shipper->flights);
+    shipper->stream_count = options->config->source_count;
+    shipper->streams = calloc(shipper->stream_count + 1, sizeof(*shipper->streams));
+    shipper->packer = packer_new(COMPRESS_LEVEL, send_packed, shipper);
+    if (!shipper->streams || !shipper->packer) {
+        shipper_free(shipper);
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for the session");
+    }
+    outbox_set_wake(options->outbox, wake, shipper);
+    int failure = pthread_create(&shipper->thread, NULL, shipper_main, shipper);
+    if (failure) {
+        outbox_set_wake(options->outbox, NULL, NULL);
+        shipper_free(shipper);
+        return hf_error_set(error, HF_ERR_IO, failure, "can't start the session's thread");
+    }
+    *out = shipper;
+    return 0;
+}
+
+void shipper_stop(struct hf_shipper *shipper, int64_t drain_ns)
+{
+    if (!shipper)
+        return;
+    atomic_store(&shipper->drain_until_ns, hf_clock_monotonic_ns() + drain_ns);
+    wake(shipper);
+    pthread_join(shipper->thread, NULL);
+    outbox_set_wake(shipper->options.outbox, NULL, NULL);
+    shipper_free(shipper);
+}
