@@ -1,0 +1,122 @@
+#include "collector/store/pack_format.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/bytes.h"
+#include "common/chunker.h"
+
+void pack_header_encode(const struct pack_header *header, uint8_t out[PACK_HEADER_BYTES])
+{
+    memcpy(out, PACK_MAGIC, 8);
+    hf_put_le32(out + 8, PACK_VERSION);
+    hf_put_le32(out + 12, 0);
+    hf_put_le64(out + 16, header->number);
+    memcpy(out + 24, header->repository, PACK_ID_BYTES);
+    memcpy(out + 40, header->salt, PACK_SALT_BYTES);
+}
+
+int pack_header_decode(const uint8_t data[PACK_HEADER_BYTES], struct pack_header *out,
+                       struct hf_error *error)
+{
+    uint32_t version = hf_get_le32(data + 8);
+    if (memcmp(data, PACK_MAGIC, 8) != 0) {
+        return hf_error_set(error, HF_ERR_CORRUPT, 0, "it does not begin like a pack");
+    }
+    if (version != PACK_VERSION) {
+        return hf_error_set(error, HF_ERR_UNSUPPORTED, 0,
+                            "it has format version %u; this collector knows %u", version,
+                            PACK_VERSION);
+    }
+    out->number = hf_get_le64(data + 16);
+    memcpy(out->repository, data + 24, PACK_ID_BYTES);
+    memcpy(out->salt, data + 40, PACK_SALT_BYTES);
+    return HF_OK;
+}
+
+void record_header_encode(const struct record_header *header, uint8_t out[RECORD_HEADER_BYTES])
+{
+    hf_put_le32(out, header->size);
+    out[4] = (uint8_t)header->type;
+    out[5] = (uint8_t)header->codec;
+    out[6] = 0;
+    out[7] = 0;
+    hf_put_le32(out + 8, header->plain_size);
+    hf_put_le32(out + 12, 0);
+}
+
+int record_header_decode(const uint8_t data[RECORD_HEADER_BYTES], struct record_header *out)
+{
+    out->size = hf_get_le32(data);
+    out->type = (enum record_type)data[4];
+    out->codec = (enum hf_codec)data[5];
+    out->plain_size = hf_get_le32(data + 8);
+    bool chunk = out->type == RECORD_CHUNK;
+    if (out->type < RECORD_CHUNK || out->type > RECORD_INDEX || data[6] != 0 || data[7] != 0 ||
+        hf_get_le32(data + 12) != 0 || out->size < HF_AEAD_TAG_BYTES ||
+        out->size > RECORD_PAYLOAD_MAX + HF_AEAD_TAG_BYTES) {
+        return HF_ERR_CORRUPT;
+    }
+    if (chunk != (out->plain_size != 0) || out->plain_size > HF_CHUNK_MAX_BYTES ||
+        out->codec > HF_CODEC_ZSTD ||
+        (chunk && out->size < CHUNK_PREFIX_BYTES + HF_AEAD_TAG_BYTES)) {
+        return HF_ERR_CORRUPT;
+    }
+    return HF_OK;
+}
+
+int pack_cipher_open(struct pack_cipher *cipher, const uint8_t key[HF_STORE_KEY_BYTES],
+                     const uint8_t header[PACK_HEADER_BYTES])
+{
+    uint8_t subkey[HF_AEAD_KEY_BYTES];
+    int rc = hf_hkdf_sha256(key, HF_STORE_KEY_BYTES, header + 40, PACK_SALT_BYTES,
+                            "holdfast pack v1", subkey, sizeof subkey);
+    if (rc == HF_OK) {
+        hf_sha256(header, PACK_HEADER_BYTES, cipher->header_hash);
+        cipher->aead = hf_aead_new(subkey);
+        rc = cipher->aead ? HF_OK : HF_ERR_NO_MEMORY;
+    }
+    hf_wipe(subkey, sizeof subkey);
+    return rc;
+}
+
+void pack_cipher_close(struct pack_cipher *cipher)
+{
+    hf_aead_free(cipher->aead);
+    cipher->aead = NULL;
+}
+
+static void nonce_of(uint64_t offset, uint8_t nonce[HF_AEAD_NONCE_BYTES])
+{
+    memset(nonce, 0, HF_AEAD_NONCE_BYTES);
+    hf_put_le64(nonce, offset);
+}
+
+int pack_cipher_seal(struct pack_cipher *cipher, uint64_t offset,
+                     const uint8_t header[RECORD_HEADER_BYTES], const uint8_t *in, size_t size,
+                     uint8_t *out)
+{
+    uint8_t nonce[HF_AEAD_NONCE_BYTES];
+    uint8_t aad[HF_HASH_BYTES + RECORD_HEADER_BYTES];
+    nonce_of(offset, nonce);
+    memcpy(aad, cipher->header_hash, HF_HASH_BYTES);
+    memcpy(aad + HF_HASH_BYTES, header, RECORD_HEADER_BYTES);
+    return hf_aead_seal(cipher->aead, nonce, aad, sizeof aad, in, size, out);
+}
+
+int pack_cipher_unseal(struct pack_cipher *cipher, uint64_t offset,
+                       const uint8_t header[RECORD_HEADER_BYTES], const uint8_t *in, size_t size,
+                       uint8_t *out)
+{
+    uint8_t nonce[HF_AEAD_NONCE_BYTES];
+    uint8_t aad[HF_HASH_BYTES + RECORD_HEADER_BYTES];
+    nonce_of(offset, nonce);
+    memcpy(aad, cipher->header_hash, HF_HASH_BYTES);
+    memcpy(aad + HF_HASH_BYTES, header, RECORD_HEADER_BYTES);
+    return hf_aead_open(cipher->aead, nonce, aad, sizeof aad, in, size, out);
+}
+
+void pack_name(uint64_t number, char out[PACK_NAME_BYTES])
+{
+    snprintf(out, PACK_NAME_BYTES, "packs/%016llx.pack", (unsigned long long)number);
+}

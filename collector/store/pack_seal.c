@@ -1,0 +1,174 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "collector/store/store_private.h"
+#include "common/bytes.h"
+#include "common/fs.h"
+#include "common/log.h"
+
+void index_append(struct hf_buf *index, const uint8_t id[HF_HASH_BYTES], uint64_t offset,
+                  uint32_t size)
+{
+    uint8_t *entry = NULL;
+    if (hf_buf_extend(index, INDEX_ENTRY_BYTES, &entry) == HF_OK) {
+        memcpy(entry, id, HF_HASH_BYTES);
+        hf_put_le64(entry + HF_HASH_BYTES, offset);
+        hf_put_le32(entry + HF_HASH_BYTES + 8, size);
+    }
+}
+
+static int write_at(int fd, const struct hf_buf *bytes, uint64_t offset, struct hf_error *error)
+{
+    if (lseek(fd, (off_t)offset, SEEK_SET) < 0) {
+        return hf_error_set(error, HF_ERR_IO, errno, "Can't seek in a pack");
+    }
+    return hf_write_all(fd, bytes->data, bytes->size, error);
+}
+
+int pack_write_seal(int fd, struct pack_cipher *cipher, uint64_t size, const struct hf_buf *index,
+                    struct hf_hash *hash, struct hf_error *error)
+{
+    struct record_header header = {.size = (uint32_t)(index->size + HF_AEAD_TAG_BYTES),
+                                   .type = RECORD_INDEX};
+    struct hf_buf tail = {0};
+    uint8_t *out = NULL;
+    uint8_t trailer[PACK_TRAILER_BYTES];
+    int rc = hf_buf_extend(&tail, RECORD_HEADER_BYTES + header.size, &out);
+    if (rc == HF_OK) {
+        record_header_encode(&header, out);
+        rc = pack_cipher_seal(cipher, size, out, index->size ? index->data : out, index->size,
+                              out + RECORD_HEADER_BYTES);
+    }
+    if (rc == HF_OK) {
+        hf_hash_update(hash, tail.data, tail.size);
+        memcpy(trailer, PACK_TRAILER_MAGIC, 8);
+        hf_put_le64(trailer + 8, size);
+        hf_hash_final(hash, trailer + 16);
+        rc = hf_buf_append(&tail, trailer, sizeof trailer);
+    }
+    if (rc == HF_OK) {
+        rc = write_at(fd, &tail, size, error);
+    } else {
+        hf_error_set(error, rc, 0, "Can't make a pack's index");
+    }
+    if (rc == HF_OK && fsync(fd) != 0) {
+        rc = hf_error_set(error, HF_ERR_IO, errno, "Can't write a pack's seal to disk");
+    }
+    hf_buf_free(&tail);
+    return rc;
+}
+
+/* Hash the first size bytes of a file. */
+static int hash_file(int fd, uint64_t size, struct hf_hash *hash, struct hf_error *error)
+{
+    static const size_t step = 1024 * 1024;
+    struct hf_buf buf = {0};
+    uint8_t *bytes = NULL;
+    int rc = hf_buf_extend(&buf, step, &bytes);
+    for (uint64_t at = 0; rc == HF_OK && at < size;) {
+        size_t part = size - at < step ? (size_t)(size - at) : step;
+        rc = hf_pread_all(fd, bytes, part, at, error);
+        if (rc == HF_OK) {
+            hf_hash_update(hash, bytes, part);
+            at += part;
+        }
+    }
+    hf_buf_free(&buf);
+    return rc;
+}
+
+/* Where the good records end; their chunks go into index. */
+static uint64_t find_end(int fd, struct pack_cipher *cipher, struct hf_buf *index)
+{
+    struct hf_buf payload = {0};
+    struct record_header header;
+    uint64_t offset = PACK_HEADER_BYTES;
+    while (pack_read_record(fd, cipher, offset, &header, &payload) == HF_OK &&
+           header.type != RECORD_INDEX) {
+        uint32_t size = RECORD_HEADER_BYTES + header.size;
+        if (header.type == RECORD_CHUNK) {
+            index_append(index, payload.data, offset, size);
+        }
+        offset += size;
+    }
+    hf_buf_free(&payload);
+    return offset;
+}
+
+int pack_repair(struct hf_store *store, uint64_t number, struct hf_error *error)
+{
+    char name[PACK_NAME_BYTES];
+    struct pack_cipher cipher = {0};
+    struct hf_buf index = {0};
+    struct stat status;
+    int fd = -1;
+    pack_name(number, name);
+    int rc = pack_open_file(store, number, O_RDWR, &fd, &cipher, error);
+    if (rc == HF_ERR_CORRUPT && fstatat(store->directory_fd, name, &status, 0) == 0 &&
+        (size_t)status.st_size < PACK_HEADER_BYTES) {
+        /* The crash came before the header was durable: nothing in it was ever acknowledged. */
+        unlinkat(store->directory_fd, name, 0);
+        return HF_ERR_NOT_FOUND;
+    }
+    if (rc != HF_OK) {
+        return rc;
+    }
+    struct hf_hash *hash = hf_hash_new();
+    uint64_t end = find_end(fd, &cipher, &index);
+    rc = hash ? HF_OK : hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory to repair %s", name);
+    if (rc == HF_OK && fstat(fd, &status) == 0 && (uint64_t)status.st_size != end) {
+        hf_log_warning("Pack %s: %llu bytes that a crash left unfinished are cut off", name,
+                       (unsigned long long)((uint64_t)status.st_size - end));
+        if (ftruncate(fd, (off_t)end) != 0) {
+            rc = hf_error_set(error, HF_ERR_IO, errno, "Can't cut off the end of %s", name);
+        }
+    }
+    rc = rc == HF_OK ? hash_file(fd, end, hash, error) : rc;
+    rc = rc == HF_OK ? pack_write_seal(fd, &cipher, end, &index, hash, error) : rc;
+    hf_hash_free(hash);
+    hf_buf_free(&index);
+    pack_cipher_close(&cipher);
+    close(fd);
+    return rc;
+}
+
+int store_verify_pack(struct hf_store *store, uint64_t pack, struct hf_error *error)
+{
+    struct pack_cipher cipher = {0};
+    uint8_t expected[HF_HASH_BYTES];
+    uint8_t actual[HF_HASH_BYTES];
+    uint64_t index_offset = 0;
+    struct stat status;
+    int fd = -1;
+    int rc = pack_open_file(store, pack, O_RDONLY, &fd, &cipher, error);
+    if (rc != HF_OK) {
+        return rc;
+    }
+    struct hf_hash *hash = hf_hash_new();
+    if (!hash || fstat(fd, &status) != 0) {
+        rc = hf_error_set(error, HF_ERR_IO, 0, "Can't verify pack %llu", (unsigned long long)pack);
+    } else if (!pack_is_sealed(fd, &index_offset)) {
+        rc = hf_error_set(error, HF_ERR_CORRUPT, 0, "Pack %llu has no seal",
+                          (unsigned long long)pack);
+    } else {
+        uint64_t size = (uint64_t)status.st_size - PACK_TRAILER_BYTES;
+        rc = hash_file(fd, size, hash, error);
+        rc = rc == HF_OK ? hf_pread_all(fd, expected, sizeof expected, size + 16, error) : rc;
+        if (rc == HF_OK) {
+            hf_hash_final(hash, actual);
+            if (memcmp(expected, actual, sizeof actual) != 0) {
+                rc = hf_error_set(
+                    error, HF_ERR_CORRUPT, 0,
+                    "Pack %llu was changed on disk: its hash is not the one of its seal",
+                    (unsigned long long)pack);
+            }
+        }
+    }
+    hf_hash_free(hash);
+    pack_cipher_close(&cipher);
+    close(fd);
+    return rc;
+}

@@ -1,0 +1,250 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "collector/store/store_private.h"
+#include "common/bytes.h"
+#include "common/fs.h"
+#include "common/log.h"
+
+#define WRITE_OUT_BYTES                                                                            \
+    (8u * 1024u * 1024u) /* a group larger than this is written before its sync */
+
+static int fail_io(struct hf_error *error, int sys_errno, const char *doing, const char *name)
+{
+    bool full = sys_errno == ENOSPC || sys_errno == EDQUOT || sys_errno == EFBIG;
+    return hf_error_set(error, full ? HF_ERR_NO_SPACE : HF_ERR_IO, sys_errno, "%s %s", doing, name);
+}
+
+/* Forget the open pack without a seal; the file stays as it is. */
+static void close_pack(struct hf_store *store)
+{
+    struct open_pack *pack = &store->pack;
+    if (pack->fd >= 0) {
+        close(pack->fd);
+    }
+    pack_cipher_close(&pack->cipher);
+    hf_hash_free(pack->hash);
+    hf_buf_free(&pack->pending);
+    hf_buf_free(&pack->index);
+    hf_buf_free(&pack->unhashed);
+    *pack = (struct open_pack){.fd = -1};
+}
+
+static int begin_pack(struct hf_store *store, struct hf_error *error)
+{
+    struct open_pack *pack = &store->pack;
+    struct pack_header header = {.number = store->last_number + 1};
+    uint8_t bytes[PACK_HEADER_BYTES];
+    char name[PACK_NAME_BYTES];
+    memcpy(header.repository, store->repository, PACK_ID_BYTES);
+    hf_random(header.salt, sizeof header.salt);
+    pack_header_encode(&header, bytes);
+    pack_name(header.number, name);
+    *pack = (struct open_pack){.fd = -1, .number = header.number};
+    pack->hash = hf_hash_new();
+    if (!pack->hash || pack_cipher_open(&pack->cipher, store->key, bytes) != HF_OK ||
+        hf_buf_append(&pack->pending, bytes, sizeof bytes) != HF_OK) {
+        close_pack(store);
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory to begin pack %s", name);
+    }
+    pack->fd =
+        openat(store->directory_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (pack->fd < 0) {
+        int saved = errno;
+        close_pack(store);
+        return fail_io(error, saved, "Can't make pack", name);
+    }
+    store->last_number = header.number;
+    int packs_fd = openat(store->directory_fd, "packs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int failed = packs_fd < 0 || fsync(packs_fd) != 0;
+    int saved = errno;
+    if (packs_fd >= 0) {
+        close(packs_fd);
+    }
+    if (failed) {
+        unlinkat(store->directory_fd, name, 0);
+        close_pack(store);
+        return fail_io(error, saved, "Can't write to disk the directory of pack", name);
+    }
+    atomic_fetch_add(&store->stat_packs, 1);
+    return HF_OK;
+}
+
+/* Hand the pending bytes to the kernel. */
+static int write_out(struct hf_store *store, struct hf_error *error)
+{
+    struct open_pack *pack = &store->pack;
+    int rc = hf_buf_append(&pack->unhashed, pack->pending.data, pack->pending.size);
+    if (rc != HF_OK) {
+        return hf_error_set(error, rc, 0, "No memory to write a pack");
+    }
+    if (lseek(pack->fd, (off_t)pack->written, SEEK_SET) < 0) {
+        return hf_error_set(error, HF_ERR_IO, errno, "Can't seek in a pack");
+    }
+    rc = hf_write_all(pack->fd, pack->pending.data, pack->pending.size, error);
+    if (rc == HF_OK) {
+        pack->written += pack->pending.size;
+        hf_buf_clear(&pack->pending);
+    } else {
+        hf_error_prefix(error, "Writing to the repository %s", store->directory);
+    }
+    return rc;
+}
+
+/* Give the pack up at its last good sync. The bytes after that may have reached the disk under
+ * nonces that would be used again, so nothing more is ever appended to it. */
+static void abandon(struct hf_store *store)
+{
+    struct open_pack *pack = &store->pack;
+    struct hf_error error = {0};
+    if (pack->fd < 0) {
+        return;
+    }
+    if (pack->synced == 0) {
+        char name[PACK_NAME_BYTES];
+        pack_name(pack->number, name);
+        unlinkat(store->directory_fd, name, 0);
+        atomic_fetch_sub(&store->stat_packs, 1);
+    } else if (ftruncate(pack->fd, (off_t)pack->synced) == 0) {
+        pack->index.size = pack->index_synced;
+        /* The seal may fail on a full disk: then the next start repairs the pack. */
+        if (pack_write_seal(pack->fd, &pack->cipher, pack->synced, &pack->index, pack->hash,
+                            &error) != HF_OK) {
+            hf_log_warning("%s; the pack will be sealed at the next start", error.message);
+            if (ftruncate(pack->fd, (off_t)pack->synced) != 0) {
+                hf_log_warning("Pack %llu could not be cut back", (unsigned long long)pack->number);
+            }
+        }
+    }
+    close_pack(store);
+}
+
+static int append(struct hf_store *store, const struct record_header *header, const uint8_t *prefix,
+                  size_t prefix_size, const uint8_t *data, size_t size,
+                  struct hf_location *location, struct hf_error *error)
+{
+    struct open_pack *pack = &store->pack;
+    uint8_t *out = NULL;
+    int rc = HF_OK;
+    if (store->read_only) {
+        return hf_error_set(error, HF_ERR_CONFLICT, 0, "The repository is open for reading only");
+    }
+    if (pack->fd < 0) {
+        rc = begin_pack(store, error);
+    }
+    if (rc == HF_OK && pack->pending.size >= WRITE_OUT_BYTES) {
+        rc = write_out(store, error);
+    }
+    if (rc != HF_OK) {
+        return rc;
+    }
+    uint64_t offset = pack->written + pack->pending.size;
+    rc = hf_buf_extend(&pack->pending, RECORD_HEADER_BYTES + header->size, &out);
+    if (rc != HF_OK) {
+        return hf_error_set(error, rc, 0, "No memory for a record of %u bytes", header->size);
+    }
+    uint8_t *payload = out + RECORD_HEADER_BYTES;
+    record_header_encode(header, out);
+    if (prefix_size > 0) {
+        memcpy(payload, prefix, prefix_size);
+    }
+    if (size > 0) {
+        memcpy(payload + prefix_size, data, size);
+    }
+    rc = pack_cipher_seal(&pack->cipher, offset, out, payload, prefix_size + size, payload);
+    if (rc != HF_OK) {
+        pack->pending.size -= RECORD_HEADER_BYTES + header->size;
+        return hf_error_set(error, rc, 0, "Encrypting a record failed");
+    }
+    *location = (struct hf_location){
+        .pack = pack->number, .offset = offset, .size = RECORD_HEADER_BYTES + header->size};
+    return HF_OK;
+}
+
+int store_append_chunk(struct hf_store *store, const uint8_t id[HF_HASH_BYTES], uint64_t owner,
+                       enum hf_codec codec, uint32_t plain_size, const uint8_t *data, size_t size,
+                       struct hf_location *location, struct hf_error *error)
+{
+    uint8_t prefix[CHUNK_PREFIX_BYTES];
+    if (size > RECORD_PAYLOAD_MAX - CHUNK_PREFIX_BYTES) {
+        return hf_error_set(error, HF_ERR_LIMIT, 0, "A chunk of %zu bytes is too large", size);
+    }
+    struct record_header header = {
+        .size = (uint32_t)(sizeof prefix + size + HF_AEAD_TAG_BYTES),
+        .type = RECORD_CHUNK,
+        .codec = codec,
+        .plain_size = plain_size,
+    };
+    memcpy(prefix, id, HF_HASH_BYTES);
+    hf_put_le64(prefix + HF_HASH_BYTES, owner);
+    int rc = append(store, &header, prefix, sizeof prefix, data, size, location, error);
+    if (rc == HF_OK) {
+        index_append(&store->pack.index, id, location->offset, location->size);
+    }
+    return rc;
+}
+
+int store_append_journal(struct hf_store *store, const uint8_t *data, size_t size,
+                         struct hf_location *location, struct hf_error *error)
+{
+    if (size > HF_STORE_JOURNAL_MAX_BYTES) {
+        return hf_error_set(error, HF_ERR_LIMIT, 0, "A journal entry of %zu bytes is too large",
+                            size);
+    }
+    struct record_header header = {.size = (uint32_t)(size + HF_AEAD_TAG_BYTES),
+                                   .type = RECORD_JOURNAL};
+    return append(store, &header, NULL, 0, data, size, location, error);
+}
+
+int store_sync(struct hf_store *store, struct hf_error *error)
+{
+    struct open_pack *pack = &store->pack;
+    if (pack->fd < 0) {
+        return HF_OK;
+    }
+    int rc = write_out(store, error);
+    if (rc == HF_OK && fdatasync(pack->fd) != 0) {
+        char name[PACK_NAME_BYTES];
+        pack_name(pack->number, name);
+        rc = fail_io(error, errno, "Can't write to disk pack", name);
+    }
+    if (rc != HF_OK) {
+        abandon(store);
+        return rc;
+    }
+    hf_hash_update(pack->hash, pack->unhashed.data, pack->unhashed.size);
+    hf_buf_clear(&pack->unhashed);
+    atomic_fetch_add(&store->stat_bytes, pack->written - pack->synced);
+    pack->synced = pack->written;
+    pack->index_synced = pack->index.size;
+    if (pack->synced >= store->pack_target_bytes) {
+        struct hf_error seal_error = {0};
+        if (store_seal(store, &seal_error) != HF_OK) {
+            hf_log_warning("%s; the pack will be sealed at the next start", seal_error.message);
+        }
+    }
+    return HF_OK;
+}
+
+void store_discard(struct hf_store *store)
+{
+    abandon(store);
+}
+
+int store_seal(struct hf_store *store, struct hf_error *error)
+{
+    struct open_pack *pack = &store->pack;
+    if (pack->fd < 0) {
+        return HF_OK;
+    }
+    int rc = HF_OK;
+    if (pack->written != pack->synced || pack->pending.size > 0) {
+        abandon(store); /* unsynced records: the caller dropped them */
+        return HF_OK;
+    }
+    rc = pack_write_seal(pack->fd, &pack->cipher, pack->synced, &pack->index, pack->hash, error);
+    close_pack(store);
+    return rc;
+}

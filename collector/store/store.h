@@ -1,0 +1,102 @@
+/* The store: a repository of packs, append-only files of encrypted records. FORMAT.md specifies the
+ * bytes. It knows chunks (by id) and journal entries (opaque) and nothing of what they mean.
+ *
+ * One writer, used by the committer thread alone: append any number of records, then store_sync
+ * once; after that, and not before, they are durable (promise 1). When store_sync fails, everything
+ * since the last one that succeeded is gone and has to be appended again: the pack is given up and
+ * the next append begins a new one, because a nonce must never encrypt twice.
+ *
+ * Any number of readers (struct hf_store_reader), one per thread.
+ */
+#ifndef HF_COLLECTOR_STORE_STORE_H
+#define HF_COLLECTOR_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "collector/store/location.h"
+#include "common/aead.h"
+#include "common/buf.h"
+#include "common/compress.h"
+#include "common/error.h"
+#include "common/hash.h"
+
+#define HF_STORE_KEY_BYTES         HF_AEAD_KEY_BYTES
+#define HF_STORE_PACK_TARGET_BYTES (64u * 1024u * 1024u)
+#define HF_STORE_JOURNAL_MAX_BYTES (4u * 1024u * 1024u) /* one journal entry */
+
+struct hf_store;
+struct hf_store_reader;
+
+/* Make an empty repository in directory (made when missing; refused when it holds one already). */
+int store_create(const char *directory, const uint8_t key[HF_STORE_KEY_BYTES],
+                 struct hf_error *error);
+
+struct hf_store_options {
+    const char *directory;
+    const uint8_t *key;         /* HF_STORE_KEY_BYTES; copied */
+    uint64_t pack_target_bytes; /* 0: HF_STORE_PACK_TARGET_BYTES */
+    bool read_only;             /* no repair, no lock, no appends */
+};
+
+/* Open; repairs what a crash left: the torn tail of the last pack is cut off and the pack sealed.
+ * HF_ERR_DENIED when the key is another one, HF_ERR_AGAIN when another process has it open,
+ * HF_ERR_UNSUPPORTED for a newer format, HF_ERR_CORRUPT. Every message says what to do. */
+int store_open(const struct hf_store_options *options, struct hf_store **out,
+               struct hf_error *error);
+/* Seals the open pack. What was not synced is gone. */
+void store_close(struct hf_store *store);
+
+/* Add a record to the group that the next store_sync makes durable. owner: row of the host that
+ * sent the chunk. *location is valid once synced. */
+int store_append_chunk(struct hf_store *store, const uint8_t id[HF_HASH_BYTES], uint64_t owner,
+                       enum hf_codec codec, uint32_t plain_size, const uint8_t *data, size_t size,
+                       struct hf_location *location, struct hf_error *error);
+int store_append_journal(struct hf_store *store, const uint8_t *data, size_t size,
+                         struct hf_location *location, struct hf_error *error);
+/* Write the group out and wait for the disk: one fdatasync. HF_ERR_NO_SPACE, HF_ERR_IO: the group
+ * is gone, the store is usable again. */
+int store_sync(struct hf_store *store, struct hf_error *error);
+/* Drop what was appended since the last store_sync. */
+void store_discard(struct hf_store *store);
+/* Seal the open pack now; the next append begins another. */
+int store_seal(struct hf_store *store, struct hf_error *error);
+
+struct hf_store_stats {
+    uint64_t packs;
+    uint64_t bytes; /* of all packs */
+};
+/* Any thread. */
+void store_stats(struct hf_store *store, struct hf_store_stats *out);
+
+/* A reader belongs to one thread; it may outlive nothing but must not outlive the store. */
+int store_reader_new(struct hf_store *store, struct hf_store_reader **out, struct hf_error *error);
+void store_reader_free(struct hf_store_reader *reader);
+
+/* Append the chunk's plaintext to plain. The record's tag and the plaintext's hash are verified:
+ * HF_ERR_CORRUPT names pack, offset and chunk. */
+int store_read_chunk(struct hf_store_reader *reader, const struct hf_location *location,
+                     const uint8_t id[HF_HASH_BYTES], struct hf_buf *plain, struct hf_error *error);
+/* Append the bytes as they were stored (compressed or not): for sending on. Tag and id are
+ * verified, the plaintext's hash is not (whoever decompresses does that). */
+int store_read_stored(struct hf_store_reader *reader, const struct hf_location *location,
+                      const uint8_t id[HF_HASH_BYTES], enum hf_codec *codec, uint32_t *plain_size,
+                      struct hf_buf *stored, struct hf_error *error);
+
+struct hf_store_replay {
+    void *context;
+    /* Return 0 to go on; anything else stops the replay, which returns it. */
+    int (*chunk)(void *context, const uint8_t id[HF_HASH_BYTES], const struct hf_location *location,
+                 enum hf_codec codec, uint32_t plain_size, uint64_t owner);
+    int (*journal)(void *context, const struct hf_location *location, const uint8_t *data,
+                   size_t size);
+};
+/* Every record at or after (from_pack, from_offset), in order. Before the first append only. */
+int store_replay(struct hf_store *store, uint64_t from_pack, uint64_t from_offset,
+                 const struct hf_store_replay *replay, struct hf_error *error);
+
+/* Re-read one sealed pack and compare its whole-file hash. */
+int store_verify_pack(struct hf_store *store, uint64_t pack, struct hf_error *error);
+
+#endif

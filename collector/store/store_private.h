@@ -1,0 +1,56 @@
+/* The store's inside: shared by the files that write, read, seal and open. */
+#ifndef HF_COLLECTOR_STORE_STORE_PRIVATE_H
+#define HF_COLLECTOR_STORE_STORE_PRIVATE_H
+
+#include <stdatomic.h>
+
+#include "collector/store/pack_format.h"
+
+/* The pack that is written to. */
+struct open_pack {
+    int fd; /* -1: none */
+    uint64_t number;
+    struct pack_cipher cipher;
+    uint64_t synced;        /* bytes that are durable */
+    uint64_t written;       /* bytes handed to the kernel, >= synced */
+    struct hf_buf pending;  /* bytes after `written` */
+    struct hf_buf index;    /* INDEX_ENTRY_BYTES a chunk */
+    size_t index_synced;    /* of which belong to durable records */
+    struct hf_hash *hash;   /* over the first `hashed` bytes of the file */
+    struct hf_buf unhashed; /* bytes between the hash and `written` */
+};
+
+struct hf_store {
+    char *directory;
+    int directory_fd;
+    int lock_fd;
+    uint8_t key[HF_STORE_KEY_BYTES];
+    uint8_t repository[PACK_ID_BYTES];
+    uint64_t pack_target_bytes;
+    bool read_only;
+    uint64_t last_number; /* highest pack number that ever was */
+    uint64_t *numbers;    /* packs found at open, ascending */
+    size_t number_count;
+    struct open_pack pack;
+    _Atomic uint64_t stat_packs, stat_bytes;
+};
+
+/* Read a record's header and payload at an offset; the payload is decrypted into *payload (cleared
+ * first). HF_ERR_NOT_FOUND at the clean end of the file or at the trailer, HF_ERR_CORRUPT for
+ * anything torn or changed. */
+int pack_read_record(int fd, struct pack_cipher *cipher, uint64_t offset,
+                     struct record_header *header, struct hf_buf *payload);
+/* Open a pack file and its cipher. */
+int pack_open_file(const struct hf_store *store, uint64_t number, int flags, int *fd,
+                   struct pack_cipher *cipher, struct hf_error *error);
+/* Whether the file ends with a trailer; then where its index record is. */
+bool pack_is_sealed(int fd, uint64_t *index_offset);
+/* Write index and trailer behind `size` bytes and fsync. hash covers exactly those bytes. */
+int pack_write_seal(int fd, struct pack_cipher *cipher, uint64_t size, const struct hf_buf *index,
+                    struct hf_hash *hash, struct hf_error *error);
+void index_append(struct hf_buf *index, const uint8_t id[HF_HASH_BYTES], uint64_t offset,
+                  uint32_t size);
+/* Cut and seal what a crash left of a pack. */
+int pack_repair(struct hf_store *store, uint64_t number, struct hf_error *error);
+
+#endif
