@@ -59,9 +59,8 @@ static int flush_chunks(struct hf_packer *packer)
 
 static int add_chunk(struct hf_packer *packer, const struct hf_unit_chunk *chunk)
 {
-    /* The frame is closed before it could grow past its limit: a chunk is 512 KiB at most. */
-    if (packer->arena.size + chunk->data.size > HF_PACK_FRAME_BYTES ||
-        packer->count == HF_FRAME_CHUNKS_MAX) {
+    /* Looked at before each chunk: with one of 512 KiB on top a frame still is within its limit. */
+    if (packer->arena.size >= HF_PACK_FRAME_BYTES || packer->count == HF_FRAME_CHUNKS_MAX) {
         int result = flush_chunks(packer);
         if (result)
             return result;

@@ -1,0 +1,308 @@
+#include "fake_collector.h"
+
+#include "agent/session/link.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+struct host {
+    struct hf_queue *shipping, *restoring;
+    struct hf_link *link;
+    pthread_t thread;
+};
+
+static void *run_link(void *context)
+{
+    link_run(context);
+    return NULL;
+}
+
+static void host_start(struct host *host, struct collector *c, const char *name)
+{
+    struct hf_error error = {0};
+    host->shipping = hf_queue_new();
+    host->restoring = hf_queue_new();
+    struct hf_link_options options = {.host = name,
+                                      .port = c->port,
+                                      .agent_pem_path = c->agent,
+                                      .ca_pem_path = c->root,
+                                      .shipping = host->shipping,
+                                      .restoring = host->restoring};
+    assert_int_equal(link_new(&options, &host->link, &error), 0);
+    lws_set_log_level(0, NULL);
+    assert_int_equal(pthread_create(&host->thread, NULL, run_link, host->link), 0);
+}
+
+static void host_stop(struct host *host)
+{
+    link_stop(host->link);
+    pthread_join(host->thread, NULL);
+    link_free(host->link);
+    hf_queue_free(host->shipping, link_event_release);
+    hf_queue_free(host->restoring, link_event_release);
+}
+
+static struct hf_link_event *next(struct hf_queue *inbox, int timeout_ms)
+{
+    return (struct hf_link_event *)(void *)hf_queue_pop(inbox, timeout_ms);
+}
+
+/* The next event, which is of that kind; its connection. */
+static uint64_t expect(struct hf_queue *inbox, enum hf_link_event_kind kind)
+{
+    struct hf_link_event *event = next(inbox, 20000);
+    assert_non_null(event);
+    assert_int_equal(event->kind, kind);
+    uint64_t connection = event->connection;
+    link_event_free(event);
+    return connection;
+}
+
+static void assert_refused(struct collector *c, const char *name)
+{
+    struct host host;
+    host_start(&host, c, name);
+    assert_null(next(host.shipping, 1500)); /* time for several attempts */
+    assert_int_equal(atomic_load(&c->connections), 0);
+    host_stop(&host);
+}
+
+static void a_collector_is_greeted_by_name_and_by_address(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"localhost", "127.0.0.1"};
+    for (size_t i = 0; i < 2; i++) {
+        struct collector *c = collector_new();
+        struct host host;
+        struct hf_frame hello;
+        collector_start(c);
+        host_start(&host, c, names[i]);
+        expect(host.shipping, HF_LINK_OPENED);
+        expect(host.restoring, HF_LINK_OPENED);
+        struct hf_message *message = collector_next(c, &hello);
+        assert_int_equal(hello.type, HF_FRAME_HELLO);
+        assert_int_equal(hello.hello.instance.size, HF_INSTANCE_BYTES);
+        proto_frame_free(&hello);
+        message_free(message);
+        host_stop(&host);
+        message = collector_next(c, &hello); /* says good-bye */
+        assert_int_equal(hello.type, HF_FRAME_GOAWAY);
+        proto_frame_free(&hello);
+        message_free(message);
+        collector_free(c);
+    }
+}
+
+static void a_collector_of_another_authority_is_refused(void **state)
+{
+    (void)state;
+    struct collector *c = collector_new();
+    char other[96];
+    snprintf(other, sizeof(other), "%s/other.pem", c->directory);
+    struct authority stranger = authority_new(other);
+    struct certificate_wish wish = {.common_name = "collector",
+                                    .san = "DNS:localhost",
+                                    .usage = "serverAuth",
+                                    .begins_s = -60,
+                                    .ends_s = 3600};
+    authority_issue(&stranger, c->server, &wish);
+    collector_start(c);
+    assert_refused(c, "localhost");
+    unlink(other);
+    authority_free(&stranger);
+    collector_free(c);
+}
+
+static void an_authority_that_only_the_system_trusts_is_refused(void **state)
+{
+    (void)state;
+    struct collector *c = collector_new();
+    char other[96];
+    snprintf(other, sizeof(other), "%s/other.pem", c->directory);
+    struct authority stranger = authority_new(other);
+    struct certificate_wish wish = {.common_name = "collector",
+                                    .san = "DNS:localhost",
+                                    .usage = "serverAuth",
+                                    .begins_s = -60,
+                                    .ends_s = 3600};
+    authority_issue(&stranger, c->server, &wish);
+    setenv("SSL_CERT_FILE", other, 1);
+    collector_start(c);
+    assert_refused(c, "localhost");
+    unsetenv("SSL_CERT_FILE");
+    unlink(other);
+    authority_free(&stranger);
+    collector_free(c);
+}
+
+static void a_collector_with_a_wrong_certificate_is_refused(void **state)
+{
+    (void)state;
+    static const struct certificate_wish wishes[] = {
+        {"localhost", "DNS:elsewhere.example", "serverAuth", -60, 3600}, /* the name */
+        {"collector", "DNS:localhost", "serverAuth", -7200, -3600},      /* expired */
+        {"collector", "DNS:localhost", "serverAuth", 3600, 7200},        /* not yet valid */
+        {"collector", "DNS:localhost", "clientAuth", -60, 3600},         /* an agent's */
+    };
+    for (size_t i = 0; i < sizeof(wishes) / sizeof(wishes[0]); i++) {
+        struct collector *c = collector_new();
+        authority_issue(&c->authority, c->server, &wishes[i]);
+        collector_start(c);
+        assert_refused(c, "localhost");
+        collector_free(c);
+    }
+}
+
+static void frames_reach_the_inbox_of_their_business(void **state)
+{
+    (void)state;
+    struct collector *c = collector_new();
+    struct host host;
+    collector_start(c);
+    host_start(&host, c, "localhost");
+    expect(host.shipping, HF_LINK_OPENED);
+    expect(host.restoring, HF_LINK_OPENED);
+    struct hf_frame frames[] = {
+        {.type = HF_FRAME_SOURCE_STATE, .source_state = {.stream = 1, .version_seq = 5}},
+        {.type = HF_FRAME_RESTORE_CANCEL, .cancel = {.job = 9}},
+        {.type = HF_FRAME_CREDIT, .credit = {.total_bytes = 1 << 21}},
+    };
+    for (size_t i = 0; i < 3; i++)
+        collector_send(c, &frames[i]);
+    struct hf_link_event *event = next(host.shipping, 20000);
+    assert_int_equal(event->frame.type, HF_FRAME_SOURCE_STATE);
+    assert_int_equal(event->frame.source_state.version_seq, 5);
+    link_event_free(event);
+    event = next(host.restoring, 20000);
+    assert_int_equal(event->frame.type, HF_FRAME_RESTORE_CANCEL);
+    link_event_free(event);
+    host_stop(&host);
+    collector_free(c);
+}
+
+static void bulk_waits_for_credit_and_says_when_there_is_room(void **state)
+{
+    (void)state;
+    static uint8_t data[256 * 1024], id[HF_HASH_BYTES];
+    struct collector *c = collector_new();
+    struct host host;
+    struct hf_chunk chunk = {.id = id, .plain_size = sizeof(data), .data = {data, sizeof(data)}};
+    struct hf_frame frame = {.type = HF_FRAME_CHUNKS, .chunks = {.chunks = &chunk, .count = 1}};
+    collector_start(c);
+    host_start(&host, c, "localhost");
+    uint64_t connection = expect(host.shipping, HF_LINK_OPENED);
+    assert_int_equal(link_send(host.link, connection + 1, &frame), HF_ERR_CLOSED);
+    for (int i = 0; i < 20; i++) /* 5 MiB against a credit of 1 */
+        assert_int_equal(link_send(host.link, connection, &frame), 0);
+    assert_true(link_bulk_full(host.link));
+    usleep(300000);
+    assert_true(atomic_load(&c->bytes) <= 1 << 20);
+    assert_true(atomic_load(&c->bytes) > 0);
+    struct hf_frame credit = {.type = HF_FRAME_CREDIT, .credit = {.total_bytes = 1 << 24}};
+    collector_send(c, &credit);
+    expect(host.shipping, HF_LINK_ROOM);
+    for (int i = 0; i < 200 && atomic_load(&c->bytes) < 20 * sizeof(data); i++)
+        usleep(50000);
+    assert_true(atomic_load(&c->bytes) >= 20 * sizeof(data));
+    assert_false(link_bulk_full(host.link));
+    host_stop(&host);
+    collector_free(c);
+}
+
+static void a_cut_connection_comes_back_with_another_number(void **state)
+{
+    (void)state;
+    struct collector *c = collector_new();
+    struct host host;
+    collector_start(c);
+    host_start(&host, c, "localhost");
+    uint64_t first = expect(host.shipping, HF_LINK_OPENED);
+    collector_hang_up(c);
+    assert_int_equal(expect(host.shipping, HF_LINK_CLOSED), first);
+    uint64_t second = expect(host.shipping, HF_LINK_OPENED);
+    assert_true(second > first);
+    collector_stop(c); /* as if killed */
+    assert_int_equal(expect(host.shipping, HF_LINK_CLOSED), second);
+    collector_start(c);
+    assert_true(expect(host.shipping, HF_LINK_OPENED) > second);
+    host_stop(&host);
+    collector_free(c);
+}
+
+static void going_away_is_obeyed_for_as_long_as_asked(void **state)
+{
+    (void)state;
+    struct collector *c = collector_new();
+    struct host host;
+    collector_start(c);
+    host_start(&host, c, "localhost");
+    expect(host.shipping, HF_LINK_OPENED);
+    int64_t before = hf_clock_monotonic_ns();
+    struct hf_frame frame = {.type = HF_FRAME_GOAWAY,
+                             .refusal = {.code = HF_WIRE_OVERLOADED, .retry_after_ms = 1200}};
+    collector_send(c, &frame);
+    expect(host.shipping, HF_LINK_CLOSED);
+    expect(host.shipping, HF_LINK_OPENED);
+    assert_true(hf_clock_monotonic_ns() - before >= 1200 * HF_NS_PER_MS);
+    host_stop(&host);
+    collector_free(c);
+}
+
+static void a_renewed_certificate_is_used_at_once(void **state)
+{
+    (void)state;
+    struct collector *c = collector_new();
+    struct host host;
+    collector_start(c);
+    host_start(&host, c, "localhost");
+    uint64_t first = expect(host.shipping, HF_LINK_OPENED);
+    struct certificate_wish wish = {"h-0123456789abcdef", NULL, "clientAuth", -60, 7200};
+    authority_issue(&c->authority, c->agent, &wish);
+    link_renew(host.link, first);
+    assert_int_equal(expect(host.shipping, HF_LINK_CLOSED), first);
+    assert_true(expect(host.shipping, HF_LINK_OPENED) > first);
+    host_stop(&host);
+    collector_free(c);
+}
+
+static void rubbish_from_the_collector_ends_the_connection_only(void **state)
+{
+    (void)state;
+    struct collector *c = collector_new();
+    struct host host;
+    collector_start(c);
+    host_start(&host, c, "localhost");
+    uint64_t first = expect(host.shipping, HF_LINK_OPENED);
+    /* A frame that only agents send. */
+    struct hf_frame frame = {.type = HF_FRAME_LIST, .list = {.stream = 1}};
+    collector_send(c, &frame);
+    assert_int_equal(expect(host.shipping, HF_LINK_CLOSED), first);
+    uint64_t second = expect(host.shipping, HF_LINK_OPENED);
+    /* Bytes that are no frame. */
+    struct hf_message *message;
+    assert_int_equal(message_new(&frame, 0, &message), 0);
+    memset(message_data(message) + 3, 0xc1, message_size(message) - 3);
+    hf_queue_push(c->to_send, &message->item);
+    lws_cancel_service(c->context);
+    assert_int_equal(expect(host.shipping, HF_LINK_CLOSED), second);
+    expect(host.shipping, HF_LINK_OPENED);
+    host_stop(&host);
+    collector_free(c);
+}
+
+int main(void)
+{
+    hf_log_set_level(HF_LOG_ERROR);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_collector_is_greeted_by_name_and_by_address),
+        cmocka_unit_test(a_collector_of_another_authority_is_refused),
+        cmocka_unit_test(an_authority_that_only_the_system_trusts_is_refused),
+        cmocka_unit_test(a_collector_with_a_wrong_certificate_is_refused),
+        cmocka_unit_test(frames_reach_the_inbox_of_their_business),
+        cmocka_unit_test(bulk_waits_for_credit_and_says_when_there_is_room),
+        cmocka_unit_test(a_cut_connection_comes_back_with_another_number),
+        cmocka_unit_test(going_away_is_obeyed_for_as_long_as_asked),
+        cmocka_unit_test(a_renewed_certificate_is_used_at_once),
+        cmocka_unit_test(rubbish_from_the_collector_ends_the_connection_only),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,171 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka needs the four above first */
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/session/pack.h"
+#include "common/chunker.h"
+#include "common/compress.h"
+
+/* What a collector would have received. */
+struct received {
+    size_t frames, chunks, versions, chunk_bytes;
+    size_t largest;
+    uint64_t next_seq;
+    int fail_with;
+    struct hf_decompressor *decompressor;
+};
+
+static int receive(void *context, const struct hf_frame *frame)
+{
+    struct received *received = context;
+    struct hf_buf message = {0};
+    struct hf_frame decoded, numbered = *frame;
+    if (received->fail_with)
+        return received->fail_with;
+    numbered.seq = ++received->frames;
+    assert_int_equal(proto_encode(&numbered, &message), 0);
+    assert_int_equal(proto_decode(message.data, message.size, &decoded, NULL), 0);
+    if (message.size > received->largest)
+        received->largest = message.size;
+    if (decoded.type == HF_FRAME_CHUNKS) {
+        assert_int_equal(received->versions, 0); /* content comes before what names it */
+        for (size_t i = 0; i < decoded.chunks.count; i++) {
+            const struct hf_chunk *chunk = &decoded.chunks.chunks[i];
+            uint8_t hash[HF_HASH_BYTES], *plain = malloc(chunk->plain_size);
+            assert_int_equal(hf_decompress(received->decompressor, chunk->codec, chunk->data.data,
+                                           chunk->data.size, plain, chunk->plain_size),
+                             0);
+            hf_sha256(plain, chunk->plain_size, hash);
+            assert_memory_equal(hash, chunk->id, HF_HASH_BYTES);
+            free(plain);
+            received->chunks++;
+            received->chunk_bytes += chunk->data.size;
+        }
+    } else {
+        assert_int_equal(decoded.type, HF_FRAME_VERSIONS);
+        assert_int_equal(decoded.versions.stream, 3);
+        for (size_t i = 0; i < decoded.versions.count; i++)
+            assert_int_equal(decoded.versions.versions[i].seq, ++received->next_seq);
+        received->versions += decoded.versions.count;
+    }
+    proto_frame_free(&decoded);
+    hf_buf_free(&message);
+    return 0;
+}
+
+static struct hf_unit build_unit(size_t chunk_count, size_t chunk_size, size_t version_count)
+{
+    struct hf_unit unit = {.source = 2, .chunk_count = chunk_count, .version_count = version_count};
+    unit.chunks = calloc(chunk_count + 1, sizeof(*unit.chunks));
+    unit.versions = calloc(version_count + 1, sizeof(*unit.versions));
+    for (size_t i = 0; i < chunk_count; i++) {
+        uint8_t *data = malloc(chunk_size);
+        for (size_t j = 0; j < chunk_size; j++) /* half noise, half not */
+            data[j] = j % 2 ? 'x' : (uint8_t)((i * 7919 + j * 104729) >> 3);
+        unit.chunks[i] = (struct hf_unit_chunk){
+            .codec = HF_CODEC_RAW, .plain_size = (uint32_t)chunk_size, .data = {data, chunk_size}};
+        hf_sha256(data, chunk_size, unit.chunks[i].id);
+    }
+    for (size_t i = 0; i < version_count; i++)
+        unit.versions[i] = (struct hf_version){.seq = i + 1,
+                                               .type = HF_FILE_DIRECTORY,
+                                               .path = {(const uint8_t *)"srv/dir", 7},
+                                               .captured_ns = 1,
+                                               .mode = 0755};
+    return unit;
+}
+
+static void free_unit(struct hf_unit *unit)
+{
+    for (size_t i = 0; i < unit->chunk_count; i++)
+        free((void *)(uintptr_t)unit->chunks[i].data.data);
+    free(unit->chunks);
+    free(unit->versions);
+}
+
+static void pack(struct hf_unit *unit, const uint8_t *needed, struct received *received)
+{
+    received->decompressor = hf_decompressor_new();
+    struct hf_packer *packer = packer_new(1, receive, received);
+    assert_non_null(packer);
+    assert_int_equal(packer_send_chunks(packer, unit, needed), received->fail_with);
+    assert_int_equal(packer_send_versions(packer, unit, 3), received->fail_with);
+    packer_free(packer);
+    hf_decompressor_free(received->decompressor);
+}
+
+static void chunks_of_any_size_arrive_in_frames_of_a_good_size(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t count, size;
+    } cases[] = {{3000, 20}, {100, 16384}, {9, HF_CHUNK_MAX_BYTES}, {1, 1}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct hf_unit unit = build_unit(cases[i].count, cases[i].size, 1);
+        struct received received = {0};
+        pack(&unit, NULL, &received);
+        assert_int_equal(received.chunks, cases[i].count);
+        assert_int_equal(received.versions, 1);
+        assert_true(received.largest <= HF_FRAME_MAX_BYTES);
+        /* Not one by one: every frame but the last is at least a quarter full, or at its count. */
+        assert_true(
+            received.frames <=
+            2 + cases[i].count / HF_FRAME_CHUNKS_MAX +
+                (cases[i].size > 4096 ? received.chunk_bytes / (HF_PACK_FRAME_BYTES / 4) : 0));
+        free_unit(&unit);
+    }
+}
+
+static void only_needed_chunks_are_sent(void **state)
+{
+    (void)state;
+    struct hf_unit unit = build_unit(20, 100, 1);
+    struct received received = {0};
+    uint8_t needed[3] = {0x81, 0x00, 0x08};
+    pack(&unit, needed, &received);
+    assert_int_equal(received.chunks, 3);
+    free_unit(&unit);
+    unit = build_unit(8, 100, 2);
+    received = (struct received){0};
+    needed[0] = 0;
+    pack(&unit, needed, &received);
+    assert_int_equal(received.chunks, 0);
+    assert_int_equal(received.versions, 2);
+    free_unit(&unit);
+}
+
+static void many_versions_are_split_in_order(void **state)
+{
+    (void)state;
+    struct hf_unit unit = build_unit(0, 0, 2500);
+    struct received received = {0};
+    pack(&unit, NULL, &received);
+    assert_int_equal(received.versions, 2500);
+    assert_true(received.frames >= 3 && received.frames <= 10);
+    free_unit(&unit);
+}
+
+static void a_closed_connection_ends_the_packing(void **state)
+{
+    (void)state;
+    struct hf_unit unit = build_unit(10, 100, 1);
+    struct received received = {.fail_with = HF_ERR_CLOSED};
+    pack(&unit, NULL, &received);
+    free_unit(&unit);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(chunks_of_any_size_arrive_in_frames_of_a_good_size),
+        cmocka_unit_test(only_needed_chunks_are_sent),
+        cmocka_unit_test(many_versions_are_split_in_order),
+        cmocka_unit_test(a_closed_connection_ends_the_packing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
