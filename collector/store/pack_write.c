@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -57,6 +58,14 @@ static int begin_pack(struct hf_store *store, struct hf_error *error)
         return fail_io(error, saved, "Can't make pack", name);
     }
     store->last_number = header.number;
+    uint64_t *grown = reallocarray(store->numbers, store->number_count + 1, sizeof *grown);
+    if (!grown) {
+        unlinkat(store->directory_fd, name, 0);
+        close_pack(store);
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory to begin pack %s", name);
+    }
+    store->numbers = grown;
+    store->numbers[store->number_count++] = header.number;
     int packs_fd = openat(store->directory_fd, "packs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int failed = packs_fd < 0 || fsync(packs_fd) != 0;
     int saved = errno;
@@ -65,6 +74,7 @@ static int begin_pack(struct hf_store *store, struct hf_error *error)
     }
     if (failed) {
         unlinkat(store->directory_fd, name, 0);
+        store->number_count--;
         close_pack(store);
         return fail_io(error, saved, "Can't write to disk the directory of pack", name);
     }
@@ -107,6 +117,7 @@ static void abandon(struct hf_store *store)
         pack_name(pack->number, name);
         unlinkat(store->directory_fd, name, 0);
         atomic_fetch_sub(&store->stat_packs, 1);
+        store->number_count--; /* it is the last one */
     } else if (ftruncate(pack->fd, (off_t)pack->synced) == 0) {
         pack->index.size = pack->index_synced;
         /* The seal may fail on a full disk: then the next start repairs the pack. */

@@ -92,7 +92,8 @@ struct hf_store_replay {
     int (*journal)(void *context, const struct hf_location *location, const uint8_t *data,
                    size_t size);
 };
-/* Every record at or after (from_pack, from_offset), in order. Before the first append only. */
+/* Every record at or after (from_pack, from_offset), in order. While no pack is open for appending:
+ * before the first append, or after store_seal. The writer's thread only. */
 int store_replay(struct hf_store *store, uint64_t from_pack, uint64_t from_offset,
                  const struct hf_store_replay *replay, struct hf_error *error);
 

@@ -1,0 +1,371 @@
+/* What the committer does with each frame. */
+#include "collector/ingest/pipeline.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#define MARK_INTERVAL_NS (30 * HF_NS_PER_SECOND)
+
+static void refuse(struct ingest_item *item, enum hf_ingest_reply_kind kind, enum hf_wire_code code,
+                   uint32_t stream, uint64_t version_seq, const char *message,
+                   const struct hf_buf *ids)
+{
+    struct hf_ingest_reply *reply = reply_new(kind);
+    if (!reply) {
+        return;
+    }
+    size_t length = strlen(message);
+    length = length < HF_TEXT_MAX_BYTES ? length : HF_TEXT_MAX_BYTES;
+    size_t ids_size = ids ? ids->size : 0;
+    if (ids_size > (size_t)HF_FRAME_IDS_MAX * HF_HASH_BYTES) {
+        ids_size = (size_t)HF_FRAME_IDS_MAX * HF_HASH_BYTES;
+    }
+    if (hf_buf_append(&reply->memory, message, length) != HF_OK ||
+        (ids_size > 0 && hf_buf_append(&reply->memory, ids->data, ids_size) != HF_OK)) {
+        ingest_reply_free(reply);
+        return;
+    }
+    reply->frame = (struct hf_frame){
+        .type = HF_FRAME_ERROR,
+        .refusal = {.code = code,
+                    .about_seq = item->frame.seq,
+                    .stream = stream,
+                    .version_seq = version_seq,
+                    .message = {reply->memory.data, length},
+                    .ids = {reply->memory.data + length, ids_size}},
+    };
+    atomic_fetch_add(&item->session->ingest->refused, 1);
+    item_reply(item, reply);
+}
+
+static void audit(struct hf_ingest *ingest, const struct hf_ingest_session *session,
+                  const char *action, const char *detail)
+{
+    char actor[96];
+    struct hf_error error = {0};
+    snprintf(actor, sizeof actor, "host %s", session->host_id);
+    struct hf_event event = {
+        .type = HF_EVENT_AUDIT,
+        .actor = event_text(actor),
+        .audit = {.action = event_text(action),
+                  .object = event_text(session->host_id),
+                  .detail = event_text(detail),
+                  .outcome = HF_AUDIT_REFUSED},
+    };
+    if (commit_event(ingest, &event, &error) != HF_OK) {
+        hf_log_warning("A refusal of %s could not be written to the audit log: %s",
+                       session->host_id, error.message);
+    }
+}
+
+/* --- CHUNKS --- */
+
+static int commit_chunks(struct hf_ingest *ingest, struct ingest_item *item, struct hf_error *error)
+{
+    uint64_t host_row = item->session->host_row;
+    struct hf_buf held = {0}; /* ids that another host stored before */
+    int rc = HF_OK;
+    if (item->failure.code == HF_ERR_CLOSED || item->failure.code == HF_ERR_NO_MEMORY) {
+        *error = item->failure;
+        return item->failure.code;
+    }
+    if (item->failure.code != HF_OK) {
+        refuse(item, HF_REPLY_HOSTILE, HF_WIRE_HASH, 0, 0, item->failure.message, NULL);
+        audit(ingest, item->session, "chunk.refused", item->failure.message);
+        return HF_OK;
+    }
+    for (size_t i = 0; rc == HF_OK && i < item->frame.chunks.count; i++) {
+        const struct hf_chunk *chunk = &item->frame.chunks.chunks[i];
+        struct hf_chunk_place place;
+        struct hf_location location;
+        int found = catalog_chunk_find(ingest->catalog, chunk->id, &place, error);
+        if (found == HF_OK) {
+            rc = place.owner == host_row ? HF_OK : hf_buf_append(&held, chunk->id, HF_HASH_BYTES);
+            continue;
+        }
+        if (found != HF_ERR_NOT_FOUND) {
+            rc = found;
+            break;
+        }
+        rc = store_append_chunk(ingest->store, chunk->id, host_row, chunk->codec, chunk->plain_size,
+                                chunk->data.data, chunk->data.size, &location, error);
+        if (rc == HF_OK) {
+            rc = catalog_apply_chunk(ingest->catalog, chunk->id, &location, chunk->codec,
+                                     chunk->plain_size, host_row, error);
+            atomic_fetch_add(&ingest->chunks_stored, 1);
+        }
+    }
+    atomic_fetch_add(&ingest->chunks, item->frame.chunks.count);
+    if (rc == HF_OK && held.size > 0) {
+        struct hf_event event = {
+            .type = HF_EVENT_CHUNKS_HELD,
+            .chunks_held = {.host_row = host_row, .ids = {held.data, held.size}}};
+        rc = commit_event(ingest, &event, error);
+        rc = rc == HF_ERR_EXISTS ? HF_OK : rc;
+    }
+    hf_buf_free(&held);
+    return rc;
+}
+
+/* --- SOURCE --- */
+
+static int commit_source(struct hf_ingest *ingest, struct ingest_item *item, struct hf_error *error)
+{
+    const struct hf_source_open *open = &item->frame.source;
+    struct hf_source_state_row state = {0};
+    struct hf_event event = {.type = HF_EVENT_SOURCE_OPENED,
+                             .source_opened = {.host_row = item->session->host_row,
+                                               .name = open->name,
+                                               .kind = open->kind,
+                                               .class_name = open->class_name,
+                                               .roots = open->roots,
+                                               .root_count = open->root_count}};
+    int rc = commit_event(ingest, &event, error);
+    if (rc == HF_ERR_DENIED || rc == HF_ERR_INVALID || rc == HF_ERR_LIMIT) {
+        refuse(item, HF_REPLY_FRAME, HF_WIRE_DENIED, open->stream, 0, error->message, NULL);
+        return HF_OK;
+    }
+    if (rc != HF_OK && rc != HF_ERR_EXISTS) {
+        return rc;
+    }
+    uint64_t row = event.source_opened.source_row;
+    rc = catalog_source_state(ingest->catalog, row, &state, error);
+    if (rc != HF_OK) {
+        return rc;
+    }
+    struct ingest_stream *stream = &item->session->streams[open->stream];
+    stream->awaiting_seq = 0;
+    stream->marked_ns = 0;
+    stream->marked_state = 0;
+    atomic_store(&stream->source_row, row);
+    struct hf_ingest_reply *reply = reply_new(HF_REPLY_FRAME);
+    if (reply) {
+        reply->frame = (struct hf_frame){
+            .type = HF_FRAME_SOURCE_STATE,
+            .source_state = {.stream = open->stream,
+                             .version_seq = state.committed_seq,
+                             .file_count = state.live_files},
+        };
+    }
+    item_reply(item, reply);
+    return HF_OK;
+}
+
+/* --- VERSIONS --- */
+
+/* At depth 1 the data's references stand in list chunks: each has to be held, and so has each that
+ * they name. Lists may have come in this very group, so what there is of it is written out first.
+ */
+static int missing_in_lists(struct hf_ingest *ingest, struct ingest_item *item,
+                            const struct hf_version *version, struct hf_buf *missing,
+                            struct hf_error *error)
+{
+    struct hf_buf list = {0};
+    uint64_t total = 0;
+    int rc = store_sync(ingest->store, error); /* so that the lists can be read */
+    ingest->synced_early = rc == HF_OK;
+    for (size_t i = 0; rc == HF_OK && i < version->refs.size; i += HF_CHUNK_REF_BYTES) {
+        struct hf_chunk_place place;
+        const uint8_t *id = version->refs.data + i;
+        hf_buf_clear(&list);
+        rc = catalog_chunk_find(ingest->catalog, id, &place, error);
+        rc = rc == HF_OK
+                 ? store_read_chunk(ingest->committer_reader, &place.location, id, &list, error)
+                 : rc;
+        if (rc == HF_OK) {
+            rc = catalog_missing_refs(ingest->catalog, item->session->host_row,
+                                      (struct hf_bytes){list.data, list.size}, missing, error);
+        }
+        for (size_t at = HF_HASH_BYTES; rc == HF_OK && at + 4 <= list.size;
+             at += HF_CHUNK_REF_BYTES) {
+            const uint8_t *p = list.data + at;
+            total +=
+                (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24;
+        }
+    }
+    hf_buf_free(&list);
+    if (rc == HF_OK && missing->size == 0 && total != version->size) {
+        rc = hf_error_set(error, HF_ERR_INVALID, 0,
+                          "The lists of a version add up to %llu bytes, but its size is %llu",
+                          (unsigned long long)total, (unsigned long long)version->size);
+    }
+    return rc;
+}
+
+static int find_missing(struct hf_ingest *ingest, struct ingest_item *item,
+                        const struct hf_version *version, struct hf_buf *missing,
+                        struct hf_error *error)
+{
+    int rc = catalog_missing_refs(ingest->catalog, item->session->host_row, version->refs, missing,
+                                  error);
+    if (rc == HF_OK && missing->size == 0 && version->depth == 1) {
+        rc = missing_in_lists(ingest, item, version, missing, error);
+    }
+    return rc;
+}
+
+enum verdict { VERDICT_GO_ON, VERDICT_REFUSED };
+
+static int commit_version(struct hf_ingest *ingest, struct ingest_item *item,
+                          struct ingest_stream *stream, const struct hf_version *version,
+                          int64_t now_ns, uint64_t committed, enum verdict *verdict,
+                          struct hf_error *error)
+{
+    uint32_t number = item->frame.versions.stream;
+    struct hf_buf missing = {0};
+    int rc = HF_OK;
+    *verdict = VERDICT_GO_ON;
+    if (version->seq > committed) {
+        rc = find_missing(ingest, item, version, &missing, error);
+    }
+    if (rc == HF_ERR_INVALID) {
+        refuse(item, HF_REPLY_HOSTILE, HF_WIRE_MALFORMED, number, version->seq, error->message,
+               NULL);
+        audit(ingest, item->session, "version.refused", error->message);
+        *verdict = VERDICT_REFUSED;
+        rc = HF_OK;
+    } else if (rc == HF_OK && missing.size > 0) {
+        refuse(item, HF_REPLY_FRAME, HF_WIRE_MISSING_CHUNKS, number, version->seq,
+               "This host has not sent all chunks of the version; send them, then it again",
+               &missing);
+        stream->awaiting_seq = version->seq;
+        *verdict = VERDICT_REFUSED;
+    } else if (rc == HF_OK) {
+        struct hf_event event = {
+            .type = HF_EVENT_VERSION,
+            .time_ns = now_ns,
+            .version = {.host_row = item->session->host_row,
+                        .source_row = stream->source_row,
+                        .at_ns = version->captured_ns + item->session->skew_ns,
+                        .received_ns = now_ns,
+                        .version = *version},
+        };
+        rc = commit_event(ingest, &event, error);
+        if (rc == HF_ERR_EXISTS) {
+            rc = HF_OK; /* repeated: acked again, changes nothing */
+        } else if (rc == HF_OK) {
+            atomic_fetch_add(&ingest->versions, 1);
+        } else if (rc == HF_ERR_DENIED || rc == HF_ERR_INVALID || rc == HF_ERR_LIMIT) {
+            refuse(item, HF_REPLY_HOSTILE, HF_WIRE_DENIED, number, version->seq, error->message,
+                   NULL);
+            *verdict = VERDICT_REFUSED;
+            rc = HF_OK;
+        }
+    }
+    hf_buf_free(&missing);
+    return rc;
+}
+
+static int commit_versions(struct hf_ingest *ingest, struct ingest_item *item,
+                           struct hf_error *error)
+{
+    const struct hf_versions *frame = &item->frame.versions;
+    struct ingest_stream *stream = &item->session->streams[frame->stream];
+    struct hf_source_state_row state = {0};
+    enum verdict verdict = VERDICT_GO_ON;
+    if (stream->source_row == 0) {
+        refuse(item, HF_REPLY_HOSTILE, HF_WIRE_STATE, frame->stream, 0,
+               "VERSIONS of a stream that no SOURCE frame opened", NULL);
+        return HF_OK;
+    }
+    int rc = catalog_source_state(ingest->catalog, stream->source_row, &state, error);
+    if (rc != HF_OK) {
+        return rc;
+    }
+    uint64_t first = frame->versions[0].seq;
+    if (stream->awaiting_seq != 0 && first > stream->awaiting_seq) {
+        return HF_OK; /* sent before the refusal arrived; it will come again */
+    }
+    if (first > state.committed_seq + 1) {
+        refuse(item, HF_REPLY_FRAME, HF_WIRE_GAP, frame->stream, state.committed_seq + 1,
+               "Versions are missing before this one; go on from the one named", NULL);
+        stream->awaiting_seq = state.committed_seq + 1;
+        return HF_OK;
+    }
+    stream->awaiting_seq = 0;
+    int64_t now_ns = hf_clock_now_ns();
+    uint64_t acked = state.committed_seq;
+    for (size_t i = 0; rc == HF_OK && verdict == VERDICT_GO_ON && i < frame->count; i++) {
+        rc = commit_version(ingest, item, stream, &frame->versions[i], now_ns, state.committed_seq,
+                            &verdict, error);
+        if (rc == HF_OK && verdict == VERDICT_GO_ON && frame->versions[i].seq > acked) {
+            acked = frame->versions[i].seq;
+        }
+    }
+    if (rc != HF_OK) {
+        return rc;
+    }
+    struct hf_ingest_reply *reply = reply_new(HF_REPLY_FRAME);
+    uint8_t *memory = NULL;
+    if (reply && hf_buf_extend(&reply->memory, sizeof(struct hf_ack), &memory) == HF_OK) {
+        struct hf_ack *ack = (struct hf_ack *)(void *)memory;
+        *ack =
+            (struct hf_ack){.stream = frame->stream, .version_seq = acked, .received_ns = now_ns};
+        reply->frame = (struct hf_frame){.type = HF_FRAME_ACK, .ack = {.acks = ack, .count = 1}};
+        item_reply(item, reply);
+    } else {
+        ingest_reply_free(reply); /* the next ack covers this one */
+    }
+    return HF_OK;
+}
+
+/* --- MARK --- */
+
+static int commit_mark(struct hf_ingest *ingest, struct ingest_item *item, struct hf_error *error)
+{
+    const struct hf_mark *mark = &item->frame.mark;
+    struct ingest_stream *stream = &item->session->streams[mark->stream];
+    struct hf_source_state_row state = {0};
+    int64_t now_ns = hf_clock_now_ns();
+    int64_t until_ns = 0;
+    if (stream->source_row == 0) {
+        refuse(item, HF_REPLY_HOSTILE, HF_WIRE_STATE, mark->stream, 0,
+               "MARK of a stream that no SOURCE frame opened", NULL);
+        return HF_OK;
+    }
+    int rc = catalog_source_state(ingest->catalog, stream->source_row, &state, error);
+    if (rc != HF_OK || mark->version_seq > state.committed_seq) {
+        return rc; /* it speaks of versions that were refused; one that holds will follow */
+    }
+    if (__builtin_add_overflow(mark->until_ns, item->session->skew_ns, &until_ns) ||
+        until_ns > now_ns) {
+        until_ns = now_ns;
+    }
+    mark_set(ingest, stream->source_row, until_ns, (int)mark->state);
+    if (stream->marked_state == (int)mark->state && now_ns - stream->marked_ns < MARK_INTERVAL_NS) {
+        return HF_OK;
+    }
+    struct hf_event event = {.type = HF_EVENT_MARK,
+                             .time_ns = now_ns,
+                             .mark = {.source_row = stream->source_row,
+                                      .version_seq = mark->version_seq,
+                                      .until_ns = until_ns,
+                                      .state = mark->state,
+                                      .pending_files = mark->pending_files,
+                                      .note = mark->note}};
+    rc = commit_event(ingest, &event, error);
+    if (rc == HF_OK) {
+        stream->marked_ns = now_ns;
+        stream->marked_state = (int)mark->state;
+    }
+    return rc == HF_ERR_EXISTS || rc == HF_ERR_AGAIN ? HF_OK : rc;
+}
+
+int commit_frame(struct hf_ingest *ingest, struct ingest_item *item, struct hf_error *error)
+{
+    switch (item->frame.type) {
+    case HF_FRAME_CHUNKS:
+        return commit_chunks(ingest, item, error);
+    case HF_FRAME_VERSIONS:
+        return commit_versions(ingest, item, error);
+    case HF_FRAME_SOURCE:
+        return commit_source(ingest, item, error);
+    case HF_FRAME_MARK:
+        return commit_mark(ingest, item, error);
+    default:
+        return HF_OK;
+    }
+}

@@ -1,0 +1,115 @@
+/* Ingest: what arrives becomes durable. Workers verify chunks in parallel; one committer takes what
+ * is verified in the order of its arrival, writes a group to the packs, waits for the disk once,
+ * commits the catalog once, and only then answers (promise 1). It is also the one place where
+ * events happen.
+ *
+ * A group is whatever is ready when the committer comes back from the disk: on an idle collector
+ * one frame, under load hundreds, without a timer.
+ *
+ * Owns the store, the catalog's writer, and the worker threads with their readers.
+ */
+#ifndef HF_COLLECTOR_INGEST_INGEST_H
+#define HF_COLLECTOR_INGEST_INGEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "collector/catalog/catalog.h"
+#include "collector/store/store.h"
+#include "common/buf.h"
+#include "common/error.h"
+#include "proto/frame.h"
+
+struct hf_ingest;
+struct hf_ingest_session;
+
+struct hf_ingest_options {
+    struct hf_store_options store;
+    const char *catalog_path;
+    unsigned workers; /* 0: one per processor, at least 2 */
+};
+
+/* Open store and catalog, repair the catalog from the journal (or rebuild it when it is new), start
+ * the threads. Blocks for as long as the replay takes. */
+int ingest_start(const struct hf_ingest_options *options, struct hf_ingest **out,
+                 struct hf_error *error);
+/* Commit what was accepted, answer it, end the threads, close store and catalog. All sessions must
+ * be closed before. */
+void ingest_stop(struct hf_ingest *ingest);
+
+/* --- agents' sessions --- */
+
+enum hf_ingest_reply_kind {
+    HF_REPLY_FRAME,    /* send this frame: SOURCE_STATE, NEED, ACK, ERROR, LISTING */
+    HF_REPLY_RELEASED, /* `bytes` of bulk frames have left memory: grant them again */
+    HF_REPLY_STORAGE,  /* the repository can't take data: `message` says why; nothing was acked */
+    HF_REPLY_HOSTILE   /* content does not match its id: send the ERROR frame, then hang up */
+};
+
+/* Owned by whoever deliver gave it to; free with ingest_reply_free. A frame's views point into
+ * memory of the reply. */
+struct hf_ingest_reply {
+    struct hf_ingest_reply *next; /* for lists of whoever owns it */
+    enum hf_ingest_reply_kind kind;
+    struct hf_frame frame;
+    size_t bytes;
+    char message[HF_ERROR_MESSAGE_BYTES];
+    struct hf_buf memory;
+    struct hf_catalog_memory rows;
+};
+void ingest_reply_free(struct hf_ingest_reply *reply);
+
+/* One per live session. deliver is called from worker and committer threads; it must only enqueue.
+ * skew_ns: collector's clock minus the host's at HELLO. NULL when out of memory. */
+struct hf_ingest_session *ingest_session_open(
+    struct hf_ingest *ingest, uint64_t host_row, const char *host_id, int64_t skew_ns,
+    void (*deliver)(void *context, struct hf_ingest_reply *reply), void *context);
+/* No deliver call is running or starts after this returned. Work in the pipe is finished. */
+void ingest_session_close(struct hf_ingest_session *session);
+
+/* Takes message (the received bytes) and frame (decoded from them; it may be NULL'd out by the
+ * caller after). CHUNKS, VERSIONS, MARK, SOURCE, HAVE, LIST; others are HF_ERR_INVALID. Never
+ * blocks. On failure the caller still owns both. */
+int ingest_submit(struct hf_ingest_session *session, struct hf_buf *message,
+                  struct hf_frame *frame);
+
+/* --- events and questions --- */
+
+/* Make events durable, all or nothing, in order. Blocks; never call it on the loop or the
+ * committer. Chosen fields are filled in. Events that change nothing (HF_ERR_EXISTS of
+ * catalog_check) count as done. A CERT_ISSUED may name the host of a HOST_CREATED before it. */
+int ingest_commit(struct hf_ingest *ingest, struct hf_event *events, size_t count,
+                  struct hf_error *error);
+/* The same without waiting: events are copied; done (may be NULL) is called from the committer
+ * thread, with error NULL when it worked. */
+int ingest_commit_async(struct hf_ingest *ingest, const struct hf_event *event,
+                        void (*done)(void *context, const struct hf_event *event,
+                                     const struct hf_error *error),
+                        void *context);
+/* Run fn on a worker, with that worker's readers. HF_ERR_CLOSED when ingest is stopping. */
+int ingest_run(struct hf_ingest *ingest,
+               void (*fn)(void *arg, struct hf_catalog_reader *catalog,
+                          struct hf_store_reader *store),
+               void *arg);
+
+/* The newest mark of a source in this run of the process (marks are journalled at most every 30 s).
+ * False when there was none. */
+bool ingest_mark(struct hf_ingest *ingest, uint64_t source_row, int64_t *until_ns, int *state);
+
+#define HF_INGEST_LATENCY_BUCKETS 8 /* <= 1, 2, 5, 10, 25, 100, 1000 ms, more */
+
+struct hf_ingest_stats {
+    uint64_t bytes, chunks, chunks_stored, versions, commits, refused;
+    uint64_t queue_bytes;   /* of frames in the pipe now */
+    uint64_t commit_ns_sum; /* over commits */
+    uint64_t commit_buckets[HF_INGEST_LATENCY_BUCKETS];
+    int64_t last_commit_ns; /* 0: none in this run */
+    struct hf_store_stats store;
+    bool storage_ok;
+    char message[HF_ERROR_MESSAGE_BYTES]; /* why not */
+};
+/* Any thread. */
+void ingest_stats(struct hf_ingest *ingest, struct hf_ingest_stats *out);
+
+#endif

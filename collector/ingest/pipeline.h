@@ -1,0 +1,147 @@
+/* The inside of ingest: items, the ring, the threads. Private to ingest/. */
+#ifndef HF_COLLECTOR_INGEST_PIPELINE_H
+#define HF_COLLECTOR_INGEST_PIPELINE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "collector/ingest/ingest.h"
+#include "common/queue.h"
+
+#define INGEST_STREAMS_MAX 1025 /* indexed by stream number */
+
+struct ingest_stream {
+    _Atomic uint64_t source_row; /* 0: not opened; set by the committer, read by workers too */
+    uint64_t awaiting_seq;       /* after a refusal: everything but this is dropped; 0: none */
+    int64_t marked_ns;           /* when a MARK was last journalled */
+    int marked_state;
+};
+
+struct hf_ingest_session {
+    struct hf_ingest *ingest;
+    uint64_t host_row;
+    char host_id[64];
+    int64_t skew_ns;
+    _Atomic unsigned references; /* the opener's and one an item */
+    pthread_mutex_t lock;        /* protects deliver: NULL once closed */
+    void (*deliver)(void *context, struct hf_ingest_reply *reply);
+    void *context;
+    struct ingest_stream *streams; /* the committer's, but for source_row */
+};
+
+enum item_kind { ITEM_FRAME, ITEM_EVENTS, ITEM_STOP };
+
+/* What goes through the ring, in order of arrival. */
+struct ingest_item {
+    struct hf_queue_item link; /* in the workers' queue */
+    struct ingest_item *next;  /* in the ring */
+    enum item_kind kind;
+    bool ready; /* under ingest->ring_lock: the committer may take it */
+
+    struct hf_ingest_session *session;
+    struct hf_buf message;
+    struct hf_frame frame;
+    struct hf_error failure; /* set by the worker: code 0 when the chunks are good */
+
+    struct hf_event *events;
+    size_t event_count;
+    struct hf_event copy; /* of an asynchronous event */
+    struct hf_buf copy_memory;
+    void (*done)(void *context, const struct hf_event *event, const struct hf_error *error);
+    void *done_context;
+    struct ingest_waiter *waiter; /* of a synchronous one */
+    struct hf_error result;
+
+    struct ingest_item *replies_next; /* committer: items of the group */
+    struct hf_ingest_reply *reply;    /* to deliver once durable, newest first */
+};
+
+struct ingest_waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t over;
+    bool is_over;
+};
+
+enum task_kind { TASK_VERIFY, TASK_RUN, TASK_HAVE, TASK_LIST };
+
+struct ingest_task {
+    struct hf_queue_item link;
+    enum task_kind kind;
+    struct ingest_item *item;
+    void (*fn)(void *arg, struct hf_catalog_reader *catalog, struct hf_store_reader *store);
+    void *arg;
+};
+
+struct source_mark {
+    uint64_t source_row;
+    int64_t until_ns;
+    int state;
+};
+
+struct hf_ingest {
+    struct hf_store *store;
+    struct hf_catalog *catalog;
+    char *catalog_path;
+    struct hf_store_reader *committer_reader;
+
+    struct hf_queue *tasks;
+    pthread_t *worker_threads;
+    unsigned worker_count;
+    pthread_t committer_thread;
+
+    pthread_mutex_t ring_lock; /* protects the ring and every item's ready */
+    pthread_cond_t ring_ready; /* the head became ready */
+    struct ingest_item *ring_first, *ring_last;
+    bool stopping;
+
+    pthread_mutex_t mark_lock; /* protects marks */
+    struct source_mark *marks; /* sorted by source_row */
+    size_t mark_count, mark_capacity;
+
+    pthread_mutex_t state_lock; /* protects storage_ok and message */
+    bool storage_ok;
+    char message[HF_ERROR_MESSAGE_BYTES];
+    bool catalog_behind; /* committer: the journal is ahead of the catalog */
+    bool synced_early;   /* committer: part of the open group is durable already */
+
+    _Atomic uint64_t bytes, chunks, chunks_stored, versions, commits, refused, queue_bytes,
+        commit_ns_sum, commit_buckets[HF_INGEST_LATENCY_BUCKETS];
+    _Atomic int64_t last_commit_ns;
+};
+
+/* pipeline.c */
+void *worker_main(void *arg);
+int ring_push(struct hf_ingest *ingest, struct ingest_item *item);
+void ring_make_ready(struct hf_ingest *ingest, struct ingest_item *item);
+/* The longest run of ready items at the head, at most max_bytes of messages (one at least); waits
+ * for it. NULL when stopping and empty. */
+struct ingest_item *ring_take(struct hf_ingest *ingest, size_t max_bytes);
+void item_free(struct ingest_item *item);
+
+/* session.c */
+void session_unref(struct hf_ingest_session *session);
+/* Hand over a reply, or free it when the session is closed. */
+void session_deliver(struct hf_ingest_session *session, struct hf_ingest_reply *reply);
+struct hf_ingest_reply *reply_new(enum hf_ingest_reply_kind kind);
+
+/* verify.c, on workers */
+void verify_chunks(struct ingest_item *item, struct hf_decompressor *decompressor,
+                   struct hf_buf *scratch);
+void answer_have(struct ingest_item *item, struct hf_catalog_reader *catalog);
+void answer_list(struct ingest_item *item, struct hf_catalog_reader *catalog);
+
+/* commit.c, frames.c: on the committer */
+void *committer_main(void *arg);
+int commit_frame(struct hf_ingest *ingest, struct ingest_item *item, struct hf_error *error);
+/* Check, journal and apply one event. HF_ERR_EXISTS and other refusals of catalog_check come back
+ * as they are and changed nothing. */
+int commit_event(struct hf_ingest *ingest, struct hf_event *event, struct hf_error *error);
+void item_reply(struct ingest_item *item, struct hf_ingest_reply *reply);
+
+/* replay.c */
+int replay_journal(struct hf_ingest *ingest, struct hf_error *error);
+
+/* marks.c */
+void mark_set(struct hf_ingest *ingest, uint64_t source_row, int64_t until_ns, int state);
+
+#endif

@@ -1,0 +1,162 @@
+#include "collector/ingest/pipeline.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct hf_ingest_reply *reply_new(enum hf_ingest_reply_kind kind)
+{
+    struct hf_ingest_reply *reply = calloc(1, sizeof *reply);
+    if (reply) {
+        reply->kind = kind;
+    }
+    return reply;
+}
+
+void ingest_reply_free(struct hf_ingest_reply *reply)
+{
+    if (reply) {
+        hf_buf_free(&reply->memory);
+        catalog_memory_free(&reply->rows);
+        free(reply);
+    }
+}
+
+struct hf_ingest_session *ingest_session_open(
+    struct hf_ingest *ingest, uint64_t host_row, const char *host_id, int64_t skew_ns,
+    void (*deliver)(void *context, struct hf_ingest_reply *reply), void *context)
+{
+    struct hf_ingest_session *session = calloc(1, sizeof *session);
+    if (!session) {
+        return NULL;
+    }
+    session->streams = calloc(INGEST_STREAMS_MAX, sizeof *session->streams);
+    if (!session->streams) {
+        free(session);
+        return NULL;
+    }
+    session->ingest = ingest;
+    session->host_row = host_row;
+    strncpy(session->host_id, host_id, sizeof session->host_id - 1);
+    /* Below a second it is the network's delay as likely as the clock's error. */
+    session->skew_ns =
+        skew_ns > INT64_C(1000000000) || skew_ns < -INT64_C(1000000000) ? skew_ns : 0;
+    session->deliver = deliver;
+    session->context = context;
+    atomic_store(&session->references, 1);
+    pthread_mutex_init(&session->lock, NULL);
+    return session;
+}
+
+void session_unref(struct hf_ingest_session *session)
+{
+    if (atomic_fetch_sub(&session->references, 1) == 1) {
+        pthread_mutex_destroy(&session->lock);
+        free(session->streams);
+        free(session);
+    }
+}
+
+void ingest_session_close(struct hf_ingest_session *session)
+{
+    pthread_mutex_lock(&session->lock);
+    session->deliver = NULL;
+    pthread_mutex_unlock(&session->lock);
+    session_unref(session);
+}
+
+void session_deliver(struct hf_ingest_session *session, struct hf_ingest_reply *reply)
+{
+    if (!reply) {
+        return;
+    }
+    /* deliver only enqueues; the lock makes ingest_session_close wait for it. */
+    pthread_mutex_lock(&session->lock);
+    if (session->deliver) {
+        session->deliver(session->context, reply);
+        reply = NULL;
+    }
+    pthread_mutex_unlock(&session->lock);
+    ingest_reply_free(reply);
+}
+
+/* Where a frame goes: through the ring to the committer, or straight to a worker. */
+static int route(struct hf_ingest *ingest, struct ingest_item *item)
+{
+    enum task_kind kind = TASK_VERIFY;
+    bool to_ring = true;
+    bool to_worker = false;
+    switch (item->frame.type) {
+    case HF_FRAME_CHUNKS:
+        to_worker = true;
+        break;
+    case HF_FRAME_HAVE:
+        kind = TASK_HAVE;
+        to_ring = false;
+        to_worker = true;
+        break;
+    case HF_FRAME_LIST:
+        kind = TASK_LIST;
+        to_ring = false;
+        to_worker = true;
+        break;
+    case HF_FRAME_VERSIONS:
+    case HF_FRAME_MARK:
+    case HF_FRAME_SOURCE:
+        item->ready = true;
+        break;
+    default:
+        return HF_ERR_INVALID;
+    }
+    struct ingest_task *task = NULL;
+    if (to_worker) {
+        task = calloc(1, sizeof *task);
+        if (!task) {
+            return HF_ERR_NO_MEMORY;
+        }
+        task->kind = kind;
+        task->item = item;
+    }
+    int rc = to_ring ? ring_push(ingest, item) : HF_OK;
+    if (rc == HF_OK && task && !hf_queue_push(ingest->tasks, &task->link)) {
+        free(task);
+        if (!to_ring) {
+            return HF_ERR_CLOSED;
+        }
+        /* It is in the ring already: let the committer drop it rather than wait for it. */
+        hf_error_set(&item->failure, HF_ERR_CLOSED, 0, "The collector is stopping");
+        ring_make_ready(ingest, item);
+        return HF_OK;
+    }
+    if (rc != HF_OK) {
+        free(task);
+    }
+    return rc;
+}
+
+int ingest_submit(struct hf_ingest_session *session, struct hf_buf *message, struct hf_frame *frame)
+{
+    struct hf_ingest *ingest = session->ingest;
+    struct ingest_item *item = calloc(1, sizeof *item);
+    if (!item) {
+        return HF_ERR_NO_MEMORY;
+    }
+    item->kind = ITEM_FRAME;
+    item->session = session;
+    item->message = *message;
+    item->frame = *frame;
+    atomic_fetch_add(&session->references, 1);
+    atomic_fetch_add(&ingest->queue_bytes, message->size);
+    size_t bytes = message->size;
+    bool bulk = proto_frame_is_bulk(frame->type);
+    int rc = route(ingest, item);
+    if (rc != HF_OK) {
+        atomic_fetch_sub(&ingest->queue_bytes, bytes);
+        atomic_fetch_sub(&session->references, 1); /* the caller's own is left */
+        free(item);
+        return rc;
+    }
+    *message = (struct hf_buf){0};
+    *frame = (struct hf_frame){0};
+    atomic_fetch_add(&ingest->bytes, bulk ? bytes : 0);
+    return HF_OK;
+}
