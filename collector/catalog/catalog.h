@@ -42,6 +42,8 @@
 #define HF_CATALOG_PAGE_MAX 5000u     /* rows of one page, more are cut to this */
 #define HF_CATALOG_NOW      INT64_MAX /* as at_ns: the newest state */
 
+#define HF_CATALOG_MISSING_MAX ((size_t)1024)
+
 /* ---- Writer (writer.c; committer thread only) ---- */
 
 struct hf_catalog;
@@ -103,7 +105,8 @@ int catalog_chunk_is_held(struct hf_catalog *catalog, uint64_t host_row,
                           const uint8_t id[HF_HASH_BYTES], bool *held, struct hf_error *error);
 /* refs: packed references (HF_CHUNK_REF_BYTES each) of a version, or of one of its lists. Appends
  * to missing the ids that the host's group does not hold, or whose plain size is another one;
- * each once. HF_ERR_INVALID when refs is no whole number of references. */
+ * each once, and no more than HF_CATALOG_MISSING_MAX. HF_ERR_INVALID when refs is no whole number
+ * of references. */
 int catalog_missing_refs(struct hf_catalog *catalog, uint64_t host_row, struct hf_bytes refs,
                          struct hf_buf *missing, struct hf_error *error);
 
@@ -127,6 +130,7 @@ struct hf_chunk_place {
 struct hf_catalog_reader;
 struct hf_catalog_memory { /* where results live; zero-initialise */
     void *blocks;
+    bool exhausted; /* an allocation failed; calls report it */
 };
 
 int catalog_reader_open(const char *path, struct hf_catalog_reader **out, struct hf_error *error);
@@ -330,7 +334,8 @@ struct hf_diff_page {
 };
 
 /* What changed between query->at_ns and to_ns (either may be the later one). A page may be short
- * or empty without being the last: one call looks at a bounded number of paths. */
+ * or empty without being the last: one call looks at a bounded number of paths. At most one path.
+ */
 int catalog_diff(struct hf_catalog_reader *reader, const struct hf_timeline_query *query,
                  int64_t to_ns, struct hf_catalog_memory *memory, struct hf_diff_page *out,
                  struct hf_error *error);
@@ -431,8 +436,8 @@ struct hf_catalog_totals {
 int catalog_totals(struct hf_catalog_reader *reader, struct hf_catalog_totals *out,
                    struct hf_error *error);
 
-/* All tables as text in a fixed order: equal catalogs give equal text. Contains no secrets but
- * everything else. */
+/* All tables as text in a fixed order: equal catalogs give equal text. Of tokens it has the hashes
+ * of their secrets, so keep it as private as the catalog. */
 int catalog_dump(struct hf_catalog_reader *reader, FILE *out, struct hf_error *error);
 
 #endif

@@ -1,0 +1,120 @@
+/* Chunks: where they lie, who holds them, which of a version's are missing. */
+#include "collector/catalog/apply.h"
+
+#include "collector/catalog/query.h"
+#include "common/bytes.h"
+#include "common/chunker.h"
+
+int catalog_apply_chunk(struct hf_catalog *catalog, const uint8_t id[HF_HASH_BYTES],
+                        const struct hf_location *location, enum hf_codec codec,
+                        uint32_t plain_size, uint64_t owner, struct hf_error *error)
+{
+    static const char sql[] =
+        "INSERT INTO chunks (id, pack, offset, size, codec, plain_size, owner)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
+    DB_STATEMENT statement = NULL;
+    int rc = db_prepare(&catalog->db, sql, &statement, error);
+    if (rc != HF_OK) {
+        return rc;
+    }
+    db_bind_blob(statement, 1, (struct hf_bytes){.data = id, .size = HF_HASH_BYTES});
+    db_bind_uint(statement, 2, location->pack);
+    db_bind_uint(statement, 3, location->offset);
+    db_bind_uint(statement, 4, location->size);
+    db_bind_uint(statement, 5, codec);
+    db_bind_uint(statement, 6, plain_size);
+    db_bind_uint(statement, 7, owner);
+    rc = db_run(&catalog->db, statement, error);
+    if (rc != HF_OK) {
+        return rc;
+    }
+    if (db_changed(&catalog->db) > 0) {
+        catalog->added.chunks++;
+        catalog->added.stored_bytes += location->size;
+        catalog->added.plain_bytes += plain_size;
+    }
+    catalog->applied.pack = location->pack;
+    catalog->applied.offset = location->offset;
+    catalog->applied.known = catalog->applied.moved = true;
+    return HF_OK;
+}
+
+int check_chunks_held(struct hf_catalog *catalog, struct hf_event *event, struct hf_error *error)
+{
+    const struct hf_event_chunks_held *e = &event->chunks_held;
+    bool news = false;
+    if (e->ids.size == 0 || e->ids.size % HF_HASH_BYTES != 0) {
+        return hf_error_set(error, HF_ERR_INVALID, 0, "%zu bytes are no list of chunk ids",
+                            e->ids.size);
+    }
+    for (size_t i = 0; i < e->ids.size; i += HF_HASH_BYTES) {
+        struct hf_chunk_place place;
+        bool held;
+        int rc = query_chunk_held(&catalog->db, e->host_row, e->ids.data + i, &held, &place, error);
+        if (rc == HF_OK && !held) {
+            news = true;
+            rc = query_chunk(&catalog->db, e->ids.data + i, &place, error);
+        }
+        if (rc != HF_OK) {
+            return rc;
+        }
+    }
+    return news ? HF_OK : hf_error_set(error, HF_ERR_EXISTS, 0, "The host holds these already");
+}
+
+int apply_chunks_held(struct hf_catalog *catalog, const struct hf_event *event,
+                      struct hf_error *error)
+{
+    static const char sql[] =
+        "INSERT INTO chunk_held (id, host_row) SELECT ?1, ?2 WHERE NOT EXISTS"
+        " (SELECT 1 FROM chunks WHERE id = ?1 AND owner = ?2) ON CONFLICT DO NOTHING";
+    const struct hf_event_chunks_held *e = &event->chunks_held;
+    DB_STATEMENT statement = NULL;
+    int rc = db_prepare(&catalog->db, sql, &statement, error);
+    for (size_t i = 0; i + HF_HASH_BYTES <= e->ids.size && rc == HF_OK; i += HF_HASH_BYTES) {
+        db_bind_blob(statement, 1,
+                     (struct hf_bytes){.data = e->ids.data + i, .size = HF_HASH_BYTES});
+        db_bind_uint(statement, 2, e->host_row);
+        rc = db_run(&catalog->db, statement, error);
+    }
+    return rc;
+}
+
+static int add_once(struct hf_buf *missing, size_t start, const uint8_t *id, struct hf_error *error)
+{
+    for (size_t i = start; i < missing->size; i += HF_HASH_BYTES) {
+        if (memcmp(missing->data + i, id, HF_HASH_BYTES) == 0) {
+            return HF_OK;
+        }
+    }
+    return hf_buf_append(missing, id, HF_HASH_BYTES) == HF_OK
+               ? HF_OK
+               : hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the missing chunks");
+}
+
+int catalog_missing_refs(struct hf_catalog *catalog, uint64_t host_row, struct hf_bytes refs,
+                         struct hf_buf *missing, struct hf_error *error)
+{
+    size_t start = missing->size;
+    if (refs.size % HF_CHUNK_REF_BYTES != 0) {
+        return hf_error_set(error, HF_ERR_INVALID, 0,
+                            "%zu bytes are no whole number of chunk references", refs.size);
+    }
+    for (size_t i = 0; i < refs.size; i += HF_CHUNK_REF_BYTES) {
+        const uint8_t *ref = refs.data + i;
+        struct hf_chunk_place place;
+        bool held;
+        if (missing->size - start >= HF_CATALOG_MISSING_MAX * HF_HASH_BYTES) {
+            break;
+        }
+        int rc = query_chunk_held(&catalog->db, host_row, ref, &held, &place, error);
+        /* A length that is not the chunk's would break the file's size at restore. */
+        if (rc == HF_OK && (!held || place.plain_size != hf_get_le32(ref + HF_HASH_BYTES))) {
+            rc = add_once(missing, start, ref, error);
+        }
+        if (rc != HF_OK) {
+            return rc;
+        }
+    }
+    return HF_OK;
+}

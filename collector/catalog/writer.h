@@ -1,0 +1,30 @@
+/* The writing side's state. Private to catalog/. */
+#ifndef HF_COLLECTOR_CATALOG_WRITER_H
+#define HF_COLLECTOR_CATALOG_WRITER_H
+
+#include "collector/catalog/catalog.h"
+#include "collector/catalog/db.h"
+#include "collector/catalog/source_cache.h"
+
+struct hf_catalog {
+    struct db db;
+    int lock_fd; /* flock'ed PATH-lock: one writer at a time */
+    bool in_transaction;
+    struct source_cache sources;
+    /* What this transaction adds to the table totals. */
+    struct {
+        uint64_t versions, chunks, stored_bytes, plain_bytes;
+    } added;
+    struct {
+        uint64_t pack, offset;
+        bool known, moved;
+    } applied;
+    /* The live state of the path that check saw last, so that apply need not look again. */
+    struct {
+        uint64_t source_row, seq; /* of the version it was looked up for; 0: none */
+        bool alive;
+        uint64_t size;
+    } live;
+};
+
+#endif
