@@ -45,7 +45,7 @@ static int place_file(const struct hf_apply_options *options, const struct hf_ta
     const char *name;
     int parent_fd, staging_fd;
     stage_name(index, staged);
-    int result = targets_staging(options->targets, target->anchor, &staging_fd, error);
+    int result = targets_staging(options->targets, target->anchor, index, &staging_fd, error);
     if (!result)
         result = targets_open_parent(options->targets, target, HF_TARGETS_CREATE, &parent_fd, &name,
                                      error);

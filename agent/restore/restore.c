@@ -106,13 +106,16 @@ static void send_answer(struct hf_restorer *restorer, uint64_t job, bool accepte
     link_send(restorer->options.link, restorer->connection, &frame);
 }
 
+void restorer_wake(struct hf_restorer *restorer)
+{
+    link_post(restorer->options.inbox, link_event_new(HF_LINK_WAKE, 0));
+}
+
 static void flush_done(void *context)
 {
     struct hf_restorer *restorer = context;
     atomic_fetch_add(&restorer->flushes_done, 1);
-    struct hf_link_event *event = link_event_new(HF_LINK_WAKE, 0);
-    if (event && !hf_queue_push(restorer->options.inbox, &event->item))
-        link_event_free(event);
+    restorer_wake(restorer);
 }
 
 /* What is on the disk now must be in the collector's hands before any of it is replaced: the

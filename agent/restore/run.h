@@ -41,6 +41,9 @@ struct hf_run {
     bool cancelled;
 };
 
+/* From any thread: let a waiting run_next_event return. */
+void restorer_wake(struct hf_restorer *restorer);
+
 /* The next frame for the run, or NULL after timeout_ms (-1: none) or a wake-up. HF_ERR_CLOSED when
  * its connection has ended or the agent stops. The caller frees the event. */
 int run_next_event(struct hf_run *run, int timeout_ms, struct hf_link_event **out);

@@ -30,6 +30,13 @@ static int request_chunks(void *context, struct hf_bytes ids, struct hf_error *e
     return result ? hf_error_set(error, (enum hf_err)result, 0, "the connection was cut") : 0;
 }
 
+/* From the writers' threads. */
+static void wake(void *context)
+{
+    struct fetch *fetch = context;
+    restorer_wake(fetch->run->restorer);
+}
+
 static int find_content(void *context, const struct hf_version *version, struct hf_buf *path)
 {
     struct fetch *fetch = context;
@@ -128,6 +135,7 @@ int run_fetch(struct hf_run *run, struct hf_error *error)
                                        .owners = run->owners,
                                        .request = request_chunks,
                                        .find_content = find_content,
+                                       .wake = wake,
                                        .context = &fetch};
     int result = stage_new(&options, &fetch.stage, error);
     if (result)
@@ -138,7 +146,7 @@ int run_fetch(struct hf_run *run, struct hf_error *error)
         if (result || (fetch.last_seen && fetch.page_count == 0 && stage_idle(fetch.stage)))
             break;
         struct hf_link_event *event;
-        result = run_next_event(run, -1, &event);
+        result = run_next_event(run, 1000, &event); /* also returns when writers have finished */
         if (result)
             hf_error_set(error, (enum hf_err)result, 0, "the connection was cut");
         else if (run->cancelled)
@@ -147,6 +155,8 @@ int run_fetch(struct hf_run *run, struct hf_error *error)
             result = take_event(&fetch, event, error);
         if (result && run->cancelled)
             link_event_free(event);
+        if (!result)
+            result = stage_collect(fetch.stage, 0, error);
     }
     while (fetch.page_count > 0)
         link_event_free(fetch.pages[--fetch.page_count]);

@@ -27,12 +27,16 @@ int stage_new(const struct hf_stage_options *options, struct hf_stage **out, str
     if (stage) {
         stage->options = *options;
         stage->current_other = -1;
-        stage->decompressor = hf_decompressor_new();
         stage->plain = malloc(HF_CHUNK_MAX_BYTES);
     }
-    if (!stage || !stage->decompressor || !stage->plain) {
+    if (!stage || !stage->plain) {
         stage_free(stage);
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
+    }
+    int result = writers_start(options->wake, options->context, &stage->writers, error);
+    if (result) {
+        stage_free(stage);
+        return result;
     }
     *out = stage;
     return 0;
@@ -57,27 +61,34 @@ static void leave_current(struct hf_stage *stage)
     stage->list_wanted = false;
 }
 
+/* A chunk will not come any more: files that waited for it last are freed. */
+static void abandon_uses(struct hf_stage *stage, struct hf_write_use *uses)
+{
+    for (struct hf_write_use *use = uses; use; use = use->next)
+        if (use->file && --use->file->waiting == 0 && use->file != stage->current)
+            file_free(use->file);
+}
+
 void stage_free(struct hf_stage *stage)
 {
     if (!stage)
         return;
+    for (struct hf_write_work *work;
+         stage->writers && (work = writers_collect(stage->writers, -1));) {
+        abandon_uses(stage, work->uses);
+        write_work_free(work);
+    }
+    writers_stop(stage->writers);
     for (size_t i = 0; i < STAGE_BUCKETS; i++)
         while (stage->buckets[i]) {
             struct stage_wanted *wanted = stage->buckets[i];
             stage->buckets[i] = wanted->next;
-            while (wanted->uses) {
-                struct stage_use *use = wanted->uses;
-                wanted->uses = use->next;
-                if (use->file && --use->file->waiting == 0 && use->file != stage->current)
-                    file_free(use->file);
-                free(use);
-            }
-            free(wanted);
+            abandon_uses(stage, wanted->uses);
+            stage_wanted_free(wanted);
         }
     if (stage->current)
         file_free(stage->current);
     leave_current(stage);
-    hf_decompressor_free(stage->decompressor);
     hf_buf_free(&stage->request);
     hf_buf_free(&stage->list);
     free(stage->plain);
@@ -102,7 +113,7 @@ static int no_room(int failure, const char *what, struct hf_error *error)
     return hf_error_set(error, HF_ERR_IO, failure, "%s failed; nothing was changed", what);
 }
 
-static int file_open(struct hf_stage *stage, struct stage_file *file, struct hf_error *error)
+int stage_open(struct hf_stage *stage, struct stage_file *file, struct hf_error *error)
 {
     if (file->fd >= 0)
         return 0;
@@ -120,7 +131,7 @@ int stage_write(struct hf_stage *stage, struct stage_file *file, const uint8_t *
 {
     if (file->failed)
         return 0;
-    int result = file_open(stage, file, error);
+    int result = stage_open(stage, file, error);
     while (!result && size > 0) {
         ssize_t wrote = pwrite(file->fd, data, size, (off_t)offset);
         if (wrote < 0 && errno == EINTR)
@@ -137,7 +148,7 @@ int stage_write(struct hf_stage *stage, struct stage_file *file, const uint8_t *
 static int file_finish(struct hf_stage *stage, struct stage_file *file, struct hf_error *error)
 {
     struct stat status;
-    int result = file_open(stage, file, error);
+    int result = stage_open(stage, file, error);
     if (result)
         return result;
     if (fstat(file->fd, &status))
@@ -159,7 +170,7 @@ int stage_settle(struct hf_stage *stage, struct stage_file *file, struct hf_erro
         char name[HF_STAGED_NAME_BYTES];
         stage_name(file->index, name);
         unlinkat(file->staging_fd, name, 0);
-    } else {
+    } else if (!file->made) {
         result = file_finish(stage, file, error);
     }
     file_free(file);
@@ -186,7 +197,7 @@ static int place_reference(struct hf_stage *stage, const uint8_t *ref, struct hf
     }
     int result = 0;
     if (stage->current_leftover) {
-        result = file_open(stage, file, error);
+        result = stage_open(stage, file, error);
         if (!result && local_read_at(file->fd, stage->offset, ref, size, stage->plain)) {
             stage->options.job->reused_bytes += size;
             stage->offset = end;
@@ -220,7 +231,7 @@ static int want_list(struct hf_stage *stage, struct hf_error *error)
 static bool window_full(const struct hf_stage *stage)
 {
     return stage->outstanding_bytes >= HF_STAGE_WINDOW_BYTES ||
-           stage->wanted_count >= HF_STAGE_WINDOW_CHUNKS;
+           stage->outstanding_count >= HF_STAGE_WINDOW_CHUNKS;
 }
 
 int stage_advance(struct hf_stage *stage, struct hf_error *error)
@@ -284,7 +295,8 @@ static int reserve(struct hf_stage *stage, size_t anchor, uint64_t size, struct 
 }
 
 /* Staging directories must be found again after a crash, so they are written down first. */
-static int open_staging(struct hf_stage *stage, size_t anchor, int *fd, struct hf_error *error)
+static int open_staging(struct hf_stage *stage, size_t anchor, uint64_t index, int *fd,
+                        struct hf_error *error)
 {
     struct hf_targets *targets = stage->options.targets;
     if (anchor < ANCHORS && stage->free_bytes[anchor] == 0) {
@@ -302,7 +314,7 @@ static int open_staging(struct hf_stage *stage, size_t anchor, int *fd, struct h
         if (result)
             return result;
     }
-    return targets_staging(targets, anchor, fd, error);
+    return targets_staging(targets, anchor, index, fd, error);
 }
 
 static int stage_symlink(const struct hf_version *version, uint64_t index,
@@ -338,6 +350,8 @@ static int begin_file(struct hf_stage *stage, const struct hf_version *version, 
     stage->current_version = version;
     stage->current_local = local;
     stage->current_leftover = stage->options.job->interrupted;
+    file->whole =
+        version->depth == 0 && version->refs.size == HF_CHUNK_REF_BYTES && !stage->current_leftover;
     stage->ref_at = stage->list_at = 0;
     stage->offset = 0;
     stage->list_wanted = false;
@@ -389,7 +403,7 @@ int stage_add(struct hf_stage *stage, const struct hf_version *version, struct h
     }
 
     int staging_fd;
-    result = open_staging(stage, target.anchor, &staging_fd, error);
+    result = open_staging(stage, target.anchor, index, &staging_fd, error);
     if (!result)
         result = reserve(stage, target.anchor, version->size, error);
     if (result) {
@@ -411,5 +425,5 @@ bool stage_wants_more(const struct hf_stage *stage)
 
 bool stage_idle(const struct hf_stage *stage)
 {
-    return !stage->current && stage->wanted_count == 0;
+    return !stage->current && stage->outstanding_count == 0;
 }

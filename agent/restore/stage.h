@@ -2,9 +2,12 @@
  * job's staging directories. Content comes from this host where it can and from the collector
  * where it must; requests for chunks are many at once, so that no file waits for a round trip.
  *
+ * Files are written by threads of their own (writers.h); what they did is taken up by
+ * stage_collect.
+ *
  * Nothing that was there before is touched. Errors that concern one file become its failure in the
  * job; an error that a function returns ends the job (no room, a disk that fails, no memory).
- * One thread. */
+ * One thread calls it. */
 #ifndef HF_AGENT_RESTORE_STAGE_H
 #define HF_AGENT_RESTORE_STAGE_H
 
@@ -29,6 +32,8 @@ struct hf_stage_options {
     /* Another file of this host with the same content, as an absolute path in path; 0 if one is
      * known. May be NULL. */
     int (*find_content)(void *context, const struct hf_version *version, struct hf_buf *path);
+    /* Called from another thread when stage_collect has something to do. */
+    void (*wake)(void *context);
     void *context;
 };
 
@@ -49,6 +54,9 @@ int stage_take(struct hf_stage *stage, const struct hf_frame *chunks, struct hf_
 /* The collector has not got these chunks: the files that need them fail. */
 int stage_lack(struct hf_stage *stage, struct hf_bytes ids, const char *reason,
                struct hf_error *error);
+/* Take up what the writers have finished; waits for up to timeout_ms (-1: for ever) for the first
+ * if something is under way. */
+int stage_collect(struct hf_stage *stage, int timeout_ms, struct hf_error *error);
 /* Send the requests that are gathered; call when there is nothing to add just now. */
 int stage_flush(struct hf_stage *stage, struct hf_error *error);
 bool stage_wants_more(const struct hf_stage *stage);

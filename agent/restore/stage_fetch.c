@@ -1,4 +1,5 @@
 /* Chunks on their way from the collector. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +36,7 @@ int stage_flush(struct hf_stage *stage, struct hf_error *error)
 int stage_want(struct hf_stage *stage, const uint8_t *id, uint32_t plain_size,
                struct stage_file *file, uint64_t offset, struct hf_error *error)
 {
-    struct stage_use *use = malloc(sizeof(*use));
+    struct hf_write_use *use = calloc(1, sizeof(*use));
     struct stage_wanted *wanted = *find_wanted(stage, id);
     bool asked = wanted != NULL;
     if (!asked)
@@ -46,10 +47,15 @@ int stage_want(struct hf_stage *stage, const uint8_t *id, uint32_t plain_size,
             free(wanted);
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory to ask for content");
     }
-    *use = (struct stage_use){.next = wanted->uses, .file = file, .offset = offset};
+    *use = (struct hf_write_use){.next = wanted->uses, .file = file, .offset = offset, .fd = -1};
     wanted->uses = use;
-    if (file)
+    if (file) {
         file->waiting++;
+        use->whole = file->whole;
+        use->index = file->index;
+        use->staging_fd = file->staging_fd;
+        use->metadata = file->metadata;
+    }
     if (asked)
         return 0;
     struct stage_wanted **bucket = bucket_of(stage, id);
@@ -57,7 +63,7 @@ int stage_want(struct hf_stage *stage, const uint8_t *id, uint32_t plain_size,
     wanted->plain_size = plain_size;
     wanted->next = *bucket;
     *bucket = wanted;
-    stage->wanted_count++;
+    stage->outstanding_count++;
     stage->outstanding_bytes += plain_size;
     stage->request_bytes += plain_size;
     if (stage->request_bytes >= REQUEST_BYTES ||
@@ -66,17 +72,11 @@ int stage_want(struct hf_stage *stage, const uint8_t *id, uint32_t plain_size,
     return 0;
 }
 
-static int use_chunk(struct hf_stage *stage, const struct stage_use *use, size_t size,
-                     struct hf_error *error)
+static int take_list(struct hf_stage *stage, struct hf_buf *plain)
 {
-    if (use->file) {
-        use->file->waiting--;
-        int result = stage_write(stage, use->file, stage->plain, size, use->offset, error);
-        return result ? result : stage_settle(stage, use->file, error);
-    }
-    hf_buf_clear(&stage->list);
-    if (hf_buf_append(&stage->list, stage->plain, size))
-        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a list of chunks");
+    hf_buf_free(&stage->list);
+    stage->list = *plain;
+    *plain = (struct hf_buf){0};
     stage->refs = (struct hf_bytes){stage->list.data, stage->list.size};
     stage->ref_at = 0;
     stage->list_wanted = false;
@@ -84,39 +84,57 @@ static int use_chunk(struct hf_stage *stage, const struct stage_use *use, size_t
     return 0;
 }
 
-static int use_failed(struct hf_stage *stage, const struct stage_use *use, const char *message,
-                      struct hf_error *error)
+/* message: what is wrong with the chunk, NULL when it was written. */
+static int finish_use(struct hf_stage *stage, const struct hf_write_use *use, struct hf_buf *plain,
+                      const char *message, struct hf_error *error)
 {
-    if (use->file) {
-        use->file->waiting--;
-        stage_fail(stage, use->file, message);
-        return stage_settle(stage, use->file, error);
+    char text[HF_ERROR_MESSAGE_BYTES];
+    if (!use->file && !message)
+        return take_list(stage, plain);
+    if (!use->file) {
+        stage->list_wanted = false;
+        if (stage->current)
+            stage_fail(stage, stage->current, message);
+        return 0;
     }
-    stage->list_wanted = false;
-    if (stage->current)
-        stage_fail(stage, stage->current, message);
-    return 0;
+    use->file->waiting--;
+    if (!message && use->result) {
+        struct hf_error why;
+        int result =
+            hf_error_set(&why, (enum hf_err)use->result, use->sys_errno,
+                         use->of_file ? "%s failed" : "%s failed; nothing was changed", use->doing);
+        if (!use->of_file) {
+            if (error)
+                *error = why;
+            return result;
+        }
+        snprintf(text, sizeof(text), "%s", why.message);
+        message = text;
+    }
+    if (message)
+        stage_fail(stage, use->file, message);
+    else
+        use->file->made = use->whole;
+    return stage_settle(stage, use->file, error);
 }
 
-/* Take the chunk off the table; message NULL: its bytes are in stage->plain. */
-static int resolve(struct hf_stage *stage, struct stage_wanted **at, const char *message,
-                   struct hf_error *error)
+/* The chunk is dealt with, one way or the other. */
+static int finish_chunk(struct hf_stage *stage, uint32_t plain_size, struct hf_write_use *uses,
+                        struct hf_buf *plain, const char *message, struct hf_error *error)
+{
+    int result = 0;
+    stage->outstanding_count--;
+    stage->outstanding_bytes -= plain_size;
+    for (struct hf_write_use *use = uses; use && !result; use = use->next)
+        result = finish_use(stage, use, plain, message, error);
+    return result;
+}
+
+static struct stage_wanted *take_wanted(struct stage_wanted **at)
 {
     struct stage_wanted *wanted = *at;
     *at = wanted->next;
-    stage->wanted_count--;
-    stage->outstanding_bytes -= wanted->plain_size;
-    int result = 0;
-    while (wanted->uses) {
-        struct stage_use *use = wanted->uses;
-        wanted->uses = use->next;
-        if (!result)
-            result = message ? use_failed(stage, use, message, error)
-                             : use_chunk(stage, use, wanted->plain_size, error);
-        free(use);
-    }
-    free(wanted);
-    return result;
+    return wanted;
 }
 
 static int take_chunk(struct hf_stage *stage, const struct hf_chunk *chunk, struct hf_error *error)
@@ -124,20 +142,46 @@ static int take_chunk(struct hf_stage *stage, const struct hf_chunk *chunk, stru
     struct stage_wanted **at = find_wanted(stage, chunk->id);
     if (!*at)
         return 0; /* nothing that is missing: a repeat */
-    uint8_t hash[HF_HASH_BYTES];
-    bool good = chunk->plain_size == (*at)->plain_size &&
-                !hf_decompress(stage->decompressor, chunk->codec, chunk->data.data,
-                               chunk->data.size, stage->plain, chunk->plain_size);
-    if (good) {
-        hf_sha256(stage->plain, chunk->plain_size, hash);
-        good = !memcmp(hash, chunk->id, HF_HASH_BYTES);
+    struct hf_write_work *work = calloc(1, sizeof(*work));
+    if (!work || hf_buf_append(&work->stored, chunk->data.data, chunk->data.size)) {
+        write_work_free(work);
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for restored content");
     }
+    struct stage_wanted *wanted = take_wanted(at);
+    memcpy(work->id, chunk->id, HF_HASH_BYTES);
+    work->codec = chunk->codec;
+    work->plain_size = wanted->plain_size;
+    work->uses = wanted->uses;
+    free(wanted);
     stage->options.job->fetched_bytes += chunk->data.size;
-    return resolve(stage, at,
-                   good ? NULL
-                        : "the collector sent content that does not match its hash; run "
-                          "`holdfast-collector` verification there, the old file stands",
-                   error);
+    int result = 0;
+    for (struct hf_write_use *use = work->uses; use; use = use->next) {
+        work->keep_plain = work->keep_plain || !use->file;
+        if (!result && use->file && !use->whole && !use->file->failed) {
+            result = stage_open(stage, use->file, error);
+            use->fd = use->file->fd;
+        }
+    }
+    /* Even after a failure: what it is for must be accounted for. */
+    writers_push(stage->writers, work);
+    return result;
+}
+
+int stage_collect(struct hf_stage *stage, int timeout_ms, struct hf_error *error)
+{
+    struct hf_write_work *work;
+    int result = 0;
+    while (!result && (work = writers_collect(stage->writers, timeout_ms))) {
+        timeout_ms = 0;
+        result = finish_chunk(stage, work->plain_size, work->uses, &work->plain,
+                              work->mismatch ? "the collector sent content that does not match "
+                                               "its hash; have its repository checked, the old "
+                                               "file stands"
+                                             : NULL,
+                              error);
+        write_work_free(work);
+    }
+    return result ? result : stage_advance(stage, error);
 }
 
 int stage_take(struct hf_stage *stage, const struct hf_frame *frame, struct hf_error *error)
@@ -147,7 +191,7 @@ int stage_take(struct hf_stage *stage, const struct hf_frame *frame, struct hf_e
         if (result)
             return result;
     }
-    return stage_advance(stage, error);
+    return stage_collect(stage, 0, error);
 }
 
 int stage_lack(struct hf_stage *stage, struct hf_bytes ids, const char *reason,
@@ -155,9 +199,23 @@ int stage_lack(struct hf_stage *stage, struct hf_bytes ids, const char *reason,
 {
     for (size_t i = 0; i + HF_HASH_BYTES <= ids.size; i += HF_HASH_BYTES) {
         struct stage_wanted **at = find_wanted(stage, ids.data + i);
-        int result = *at ? resolve(stage, at, reason, error) : 0;
+        if (!*at)
+            continue;
+        struct stage_wanted *wanted = take_wanted(at);
+        int result = finish_chunk(stage, wanted->plain_size, wanted->uses, NULL, reason, error);
+        stage_wanted_free(wanted);
         if (result)
             return result;
     }
     return stage_advance(stage, error);
+}
+
+void stage_wanted_free(struct stage_wanted *wanted)
+{
+    while (wanted->uses) {
+        struct hf_write_use *use = wanted->uses;
+        wanted->uses = use->next;
+        free(use);
+    }
+    free(wanted);
 }

@@ -5,8 +5,8 @@
 #include "agent/restore/local.h"
 #include "agent/restore/metadata.h"
 #include "agent/restore/stage.h"
+#include "agent/restore/writers.h"
 #include "common/chunker.h"
-#include "common/compress.h"
 
 #define STAGE_BUCKETS 4096u
 
@@ -17,16 +17,11 @@ struct stage_file {
     struct hf_metadata metadata;
     int staging_fd; /* of targets */
     int fd;         /* -1 until the first chunk is written */
-    size_t waiting; /* chunks asked for and not here */
+    size_t waiting; /* chunks asked for and not written */
     bool complete;  /* all its chunks are written or asked for */
     bool failed;
-};
-
-/* A place where a wanted chunk goes. */
-struct stage_use {
-    struct stage_use *next;
-    struct stage_file *file; /* NULL: it is a list of the current file's chunks */
-    uint64_t offset;
+    bool whole; /* one chunk: if it is fetched, a writer makes the file, metadata included, */
+    bool made;  /* and has done so */
 };
 
 /* A chunk that was asked for. */
@@ -34,16 +29,17 @@ struct stage_wanted {
     struct stage_wanted *next; /* in its bucket */
     uint8_t id[HF_HASH_BYTES];
     uint32_t plain_size;
-    struct stage_use *uses;
+    struct hf_write_use *uses;
 };
 
 struct hf_stage {
     struct hf_stage_options options;
-    struct hf_decompressor *decompressor;
+    struct hf_writers *writers;
     uint8_t *plain; /* HF_CHUNK_MAX_BYTES */
 
     struct stage_wanted *buckets[STAGE_BUCKETS];
-    size_t wanted_count;
+    /* Asked for and not yet written. */
+    size_t outstanding_count;
     uint64_t outstanding_bytes;
     struct hf_buf request; /* ids gathered for the next CHUNK_GET */
     uint64_t request_bytes;
@@ -68,9 +64,12 @@ struct hf_stage {
 /* Ask for a chunk that goes to offset of file. */
 int stage_want(struct hf_stage *stage, const uint8_t *id, uint32_t plain_size,
                struct stage_file *file, uint64_t offset, struct hf_error *error);
+/* Open the file for writing, if it isn't. */
+int stage_open(struct hf_stage *stage, struct stage_file *file, struct hf_error *error);
 /* Write a verified chunk into a file being staged. */
 int stage_write(struct hf_stage *stage, struct stage_file *file, const uint8_t *data, size_t size,
                 uint64_t offset, struct hf_error *error);
+void stage_wanted_free(struct stage_wanted *wanted);
 void stage_fail(struct hf_stage *stage, struct stage_file *file, const char *message);
 /* Give the file its metadata and close it, if nothing of it is missing any more. */
 int stage_settle(struct hf_stage *stage, struct stage_file *file, struct hf_error *error);

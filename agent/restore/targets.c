@@ -21,6 +21,7 @@ struct anchor {
     char *path; /* absolute */
     int fd;     /* -1: not opened yet */
     int staging_fd;
+    int shard_fds[HF_STAGING_SHARDS];
 };
 
 struct parent {
@@ -138,6 +139,18 @@ void targets_forget(struct hf_targets *targets)
     }
 }
 
+static void anchor_close_staging(struct anchor *anchor)
+{
+    for (size_t i = 0; i < HF_STAGING_SHARDS; i++) {
+        if (anchor->shard_fds[i] >= 0)
+            close(anchor->shard_fds[i]);
+        anchor->shard_fds[i] = -1;
+    }
+    if (anchor->staging_fd >= 0)
+        close(anchor->staging_fd);
+    anchor->staging_fd = -1;
+}
+
 void targets_free(struct hf_targets *targets)
 {
     if (!targets)
@@ -147,8 +160,7 @@ void targets_free(struct hf_targets *targets)
         struct anchor *anchor = &targets->anchors[i];
         if (anchor->fd >= 0)
             close(anchor->fd);
-        if (anchor->staging_fd >= 0)
-            close(anchor->staging_fd);
+        anchor_close_staging(anchor);
         free(anchor->path);
     }
     for (size_t i = 0; i < targets->root_count; i++)
@@ -176,6 +188,8 @@ static int find_anchor(struct hf_targets *targets, const char *path, size_t leng
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a path");
     targets->anchors[targets->anchor_count] =
         (struct anchor){.path = copy, .fd = -1, .staging_fd = -1};
+    for (size_t i = 0; i < HF_STAGING_SHARDS; i++)
+        targets->anchors[targets->anchor_count].shard_fds[i] = -1;
     *out = targets->anchor_count++;
     return 0;
 }
@@ -463,28 +477,44 @@ static int staging_open(int dir_fd, const char *name, const char *path, int *out
     return 0;
 }
 
-int targets_staging(struct hf_targets *targets, size_t index, int *fd, struct hf_error *error)
+static int staging_make(struct hf_targets *targets, struct anchor *anchor, struct hf_error *error)
 {
-    struct anchor *anchor = &targets->anchors[index];
-    *fd = anchor->staging_fd;
-    if (*fd >= 0)
-        return 0;
     char name[64];
     snprintf(name, sizeof(name), HF_STAGING_PREFIX "%llu", (unsigned long long)targets->job);
-    int result = anchor_open(targets, index, HF_TARGETS_CREATE, error);
-    if (result)
-        return result;
     if (mkdirat(anchor->fd, name, 0700) && errno != EEXIST)
         return hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
                             "can't make the working directory %s/%s", anchor->path, name);
-    result = staging_open(anchor->fd, name, anchor->path, &anchor->staging_fd, error);
+    int result = staging_open(anchor->fd, name, anchor->path, &anchor->staging_fd, error);
     if (result)
         return result;
     /* A directory with the set-group-id bit hands its group to what is made in it. */
     if (fchown(anchor->staging_fd, (uid_t)-1, getegid()) || fchmod(anchor->staging_fd, 0700))
         return hf_error_set(error, HF_ERR_IO, errno, "can't prepare %s/%s", anchor->path, name);
-    *fd = anchor->staging_fd;
-    return 0;
+    for (size_t i = 0; !result && i < HF_STAGING_SHARDS; i++) {
+        char shard[24];
+        snprintf(shard, sizeof(shard), "%zu", i);
+        if (mkdirat(anchor->staging_fd, shard, 0700) && errno != EEXIST)
+            return hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
+                                "can't make the working directory %s/%s", anchor->path, name);
+        result = staging_open(anchor->staging_fd, shard, name, &anchor->shard_fds[i], error);
+    }
+    return result;
+}
+
+int targets_staging(struct hf_targets *targets, size_t index_of_anchor, uint64_t index, int *fd,
+                    struct hf_error *error)
+{
+    struct anchor *anchor = &targets->anchors[index_of_anchor];
+    *fd = anchor->shard_fds[index % HF_STAGING_SHARDS];
+    if (*fd >= 0)
+        return 0;
+    int result = anchor_open(targets, index_of_anchor, HF_TARGETS_CREATE, error);
+    if (!result)
+        result = staging_make(targets, anchor, error);
+    if (result)
+        anchor_close_staging(anchor);
+    *fd = anchor->shard_fds[index % HF_STAGING_SHARDS];
+    return result;
 }
 
 int targets_free_bytes(struct hf_targets *targets, size_t index, uint64_t *bytes,
@@ -492,7 +522,7 @@ int targets_free_bytes(struct hf_targets *targets, size_t index, uint64_t *bytes
 {
     struct statvfs status;
     int fd;
-    int result = targets_staging(targets, index, &fd, error);
+    int result = targets_staging(targets, index, 0, &fd, error);
     if (result)
         return result;
     if (fstatvfs(fd, &status))
@@ -524,8 +554,8 @@ int targets_sync(struct hf_targets *targets, struct hf_error *error)
     return 0;
 }
 
-/* Empties the staging directory; what is in it is flat. */
-static void staging_empty(int fd)
+/* Empties a directory of ours; what is in it is flat but for the shards. */
+static void staging_empty(int fd, bool shards)
 {
     int copy = dup(fd);
     DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
@@ -535,9 +565,18 @@ static void staging_empty(int fd)
         return;
     }
     rewinddir(dir);
-    for (struct dirent *entry; (entry = readdir(dir));)
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-            unlinkat(fd, entry->d_name, 0);
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+            continue;
+        int shard = shards
+                        ? openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                        : -1;
+        if (shard >= 0) {
+            staging_empty(shard, false);
+            close(shard);
+        }
+        unlinkat(fd, entry->d_name, shard >= 0 ? AT_REMOVEDIR : 0);
+    }
     closedir(dir);
 }
 
@@ -545,7 +584,7 @@ static void staging_remove(int dir_fd, int staging_fd, uint64_t job)
 {
     char name[64];
     snprintf(name, sizeof(name), HF_STAGING_PREFIX "%llu", (unsigned long long)job);
-    staging_empty(staging_fd);
+    staging_empty(staging_fd, true);
     unlinkat(dir_fd, name, AT_REMOVEDIR);
 }
 
@@ -556,8 +595,7 @@ void targets_remove_staging(struct hf_targets *targets)
         if (anchor->staging_fd < 0)
             continue;
         staging_remove(anchor->fd, anchor->staging_fd, targets->job);
-        close(anchor->staging_fd);
-        anchor->staging_fd = -1;
+        anchor_close_staging(anchor);
     }
 }
 

@@ -12,6 +12,7 @@
 #include "proto/version.h"
 
 #define HF_STAGING_PREFIX ".holdfast-restore-" /* then the job's number */
+#define HF_STAGING_SHARDS 2u                   /* directories in it, for as many writers */
 
 struct hf_targets;
 
@@ -44,10 +45,11 @@ int targets_open_parent(struct hf_targets *targets, const struct hf_target *targ
 /* Forget opened directories: what was missing may be there now. */
 void targets_forget(struct hf_targets *targets);
 
-/* The staging directory (mode 0700, ours) in which target's new content is made; opened or made at
- * first use, with the anchor. The descriptor belongs to targets. HF_ERR_DENIED when something
- * that isn't ours has its name. */
-int targets_staging(struct hf_targets *targets, size_t anchor, int *fd, struct hf_error *error);
+/* The shard of the staging directory (mode 0700, ours) in which the new content of the plan's
+ * version at index is made; opened or made at first use, with the anchor. The descriptor belongs to
+ * targets. HF_ERR_DENIED when something that isn't ours has its name. */
+int targets_staging(struct hf_targets *targets, size_t anchor, uint64_t index, int *fd,
+                    struct hf_error *error);
 /* Whether the anchor's staging directory is open; then its file system's free bytes are asked. */
 int targets_free_bytes(struct hf_targets *targets, size_t anchor, uint64_t *bytes,
                        struct hf_error *error);

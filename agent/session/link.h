@@ -40,6 +40,8 @@ struct hf_link_event {
 /* NULL when out of memory. */
 struct hf_link_event *link_event_new(enum hf_link_event_kind kind, uint64_t connection);
 void link_event_free(struct hf_link_event *event);
+/* Hand event (NULL: nothing) to an inbox; freed when the inbox is closed. */
+void link_post(struct hf_queue *inbox, struct hf_link_event *event);
 void link_event_release(struct hf_queue_item *item); /* for hf_queue_free */
 
 struct hf_link_options {

@@ -68,7 +68,5 @@ extern const struct lws_protocols link_protocols[];
 int link_make_vhost(struct hf_link *link, struct hf_error *error);
 void link_start_timers(struct hf_link *link);
 void link_stop_timers(struct hf_link *link);
-/* Hand an event to an inbox, or free it when the inbox is closed. */
-void link_post(struct hf_queue *inbox, struct hf_link_event *event);
 
 #endif

@@ -332,6 +332,8 @@ static inline int builder_stage(struct builder *b, struct hf_error *error)
             result = stage_flush(stage, error);
             if (!result)
                 alive = builder_answer(b, stage, &result, error);
+            if (!result)
+                result = stage_collect(stage, -1, error);
         }
     }
     stage_free(stage);

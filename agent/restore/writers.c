@@ -1,0 +1,204 @@
+#include "agent/restore/writers.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/restore/stage.h"
+#include "agent/restore/targets.h"
+#include "common/chunker.h"
+
+struct writer {
+    struct hf_writers *writers;
+    struct hf_queue *queue;
+    pthread_t thread;
+    bool started;
+};
+
+struct hf_writers {
+    struct writer writers[HF_STAGING_SHARDS];
+    struct hf_queue *done;
+    size_t under_way; /* pushed and not collected; the owner's */
+};
+
+static int use_failed(struct hf_write_use *use, bool of_file, const char *doing)
+{
+    use->sys_errno = errno;
+    use->result = errno == ENOSPC || errno == EDQUOT ? HF_ERR_NO_SPACE : HF_ERR_IO;
+    use->of_file = of_file && use->result != HF_ERR_NO_SPACE;
+    use->doing = doing;
+    return use->result;
+}
+
+static int write_bytes(struct hf_write_use *use, int fd, const uint8_t *data, size_t size)
+{
+    uint64_t offset = use->offset;
+    while (size > 0) {
+        ssize_t wrote = pwrite(fd, data, size, (off_t)offset);
+        if (wrote < 0 && errno == EINTR)
+            continue;
+        if (wrote <= 0)
+            return use_failed(use, false, "writing restored content");
+        data += wrote;
+        size -= (size_t)wrote;
+        offset += (uint64_t)wrote;
+    }
+    return 0;
+}
+
+/* Few system calls: this is what a restore of many small files consists of. */
+static void write_whole(struct hf_write_use *use, const uint8_t *data, size_t size, bool own_umask)
+{
+    char name[HF_STAGED_NAME_BYTES];
+    struct hf_error error;
+    stage_name(use->index, name);
+    int fd = openat(use->staging_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+                    own_umask ? use->metadata.mode : 0600);
+    if (fd < 0) {
+        use_failed(use, false, "making a file for the restore");
+        return;
+    }
+    if (!write_bytes(use, fd, data, size)) {
+        /* Nobody but us can reach it, so it is as it was made. */
+        struct stat status = {.st_uid = geteuid(),
+                              .st_gid = getegid(),
+                              .st_mode = own_umask ? use->metadata.mode : 0600};
+        if (metadata_set(fd, &use->metadata, &status, &error)) {
+            errno = error.sys_errno;
+            use_failed(use, true, "setting owner, mode and time");
+        }
+    }
+    close(fd);
+}
+
+static void do_work(struct hf_write_work *work, struct hf_decompressor *decompressor,
+                    uint8_t *plain, bool own_umask)
+{
+    uint8_t hash[HF_HASH_BYTES];
+    work->mismatch = true;
+    if (work->plain_size > HF_CHUNK_MAX_BYTES ||
+        hf_decompress(decompressor, work->codec, work->stored.data, work->stored.size, plain,
+                      work->plain_size))
+        return;
+    hf_sha256(plain, work->plain_size, hash);
+    if (memcmp(hash, work->id, HF_HASH_BYTES))
+        return;
+    work->mismatch = false;
+    if (work->keep_plain && hf_buf_append(&work->plain, plain, work->plain_size))
+        work->mismatch = true;
+    for (struct hf_write_use *use = work->uses; use && !work->mismatch; use = use->next) {
+        if (use->file && use->whole)
+            write_whole(use, plain, work->plain_size, own_umask);
+        else if (use->file && use->fd >= 0)
+            write_bytes(use, use->fd, plain, work->plain_size);
+    }
+    hf_buf_free(&work->stored);
+}
+
+static void *writer_main(void *context)
+{
+    struct writer *writer = context;
+    struct hf_decompressor *decompressor = hf_decompressor_new();
+    uint8_t *plain = malloc(HF_CHUNK_MAX_BYTES);
+    /* A umask of this thread's own lets files be made with their mode, instead of with another
+     * that has to be changed at once. */
+    bool own_umask = !unshare(CLONE_FS);
+    if (own_umask)
+        umask(0);
+    struct hf_write_work *work;
+    while ((work = (struct hf_write_work *)(void *)hf_queue_pop(writer->queue, -1))) {
+        if (decompressor && plain)
+            do_work(work, decompressor, plain, own_umask);
+        else
+            work->mismatch = true;
+        hf_queue_push(writer->writers->done, &work->item);
+    }
+    hf_decompressor_free(decompressor);
+    free(plain);
+    return NULL;
+}
+
+void write_work_free(struct hf_write_work *work)
+{
+    if (!work)
+        return;
+    while (work->uses) {
+        struct hf_write_use *use = work->uses;
+        work->uses = use->next;
+        free(use);
+    }
+    hf_buf_free(&work->stored);
+    hf_buf_free(&work->plain);
+    free(work);
+}
+
+int writers_start(void (*wake)(void *context), void *context, struct hf_writers **out,
+                  struct hf_error *error)
+{
+    struct hf_writers *writers = calloc(1, sizeof(*writers));
+    if (!writers)
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
+    writers->done = hf_queue_new();
+    int failure = writers->done ? 0 : ENOMEM;
+    if (writers->done)
+        hf_queue_set_wake(writers->done, wake, context);
+    for (size_t i = 0; !failure && i < HF_STAGING_SHARDS; i++) {
+        struct writer *writer = &writers->writers[i];
+        writer->writers = writers;
+        writer->queue = hf_queue_new();
+        failure =
+            writer->queue ? pthread_create(&writer->thread, NULL, writer_main, writer) : ENOMEM;
+        writer->started = !failure;
+    }
+    if (failure) {
+        writers_stop(writers);
+        return hf_error_set(error, HF_ERR_IO, failure, "can't start the restore's threads");
+    }
+    *out = writers;
+    return 0;
+}
+
+static void release_item(struct hf_queue_item *item)
+{
+    write_work_free((struct hf_write_work *)(void *)item);
+}
+
+void writers_stop(struct hf_writers *writers)
+{
+    if (!writers)
+        return;
+    for (size_t i = 0; i < HF_STAGING_SHARDS; i++) {
+        struct writer *writer = &writers->writers[i];
+        if (writer->queue)
+            hf_queue_close(writer->queue);
+        if (writer->started)
+            pthread_join(writer->thread, NULL);
+        if (writer->queue)
+            hf_queue_free(writer->queue, release_item);
+    }
+    if (writers->done)
+        hf_queue_free(writers->done, release_item);
+    free(writers);
+}
+
+void writers_push(struct hf_writers *writers, struct hf_write_work *work)
+{
+    size_t shard = work->uses ? work->uses->index % HF_STAGING_SHARDS : 0;
+    writers->under_way++;
+    hf_queue_push(writers->writers[shard].queue, &work->item);
+}
+
+struct hf_write_work *writers_collect(struct hf_writers *writers, int timeout_ms)
+{
+    if (writers->under_way == 0)
+        return NULL;
+    struct hf_write_work *work =
+        (struct hf_write_work *)(void *)hf_queue_pop(writers->done, timeout_ms);
+    if (work)
+        writers->under_way--;
+    return work;
+}
