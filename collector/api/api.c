@@ -6,6 +6,7 @@
 #include "collector/ingest/ingest.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/rate_limit.h"
 
 const struct api_route api_routes[] = {
     {"GET", "/health", HF_ROLE_NONE, api_health, NULL},
@@ -26,8 +27,7 @@ const struct api_route api_routes[] = {
     {"GET", "/v1/snapshots", HF_ROLE_VIEWER, api_snapshots, NULL},
     {"POST", "/v1/snapshots", HF_ROLE_OPERATOR, api_snapshot_create, "snapshot.create"},
     {"POST", "/v1/snapshots/*/hold", HF_ROLE_OPERATOR, api_snapshot_hold, "snapshot.hold"},
-    {"POST", "/v1/snapshots/*/release", HF_ROLE_OPERATOR, api_snapshot_release,
-     "snapshot.release"},
+    {"POST", "/v1/snapshots/*/release", HF_ROLE_OPERATOR, api_snapshot_release, "snapshot.release"},
     {"GET", "/v1/jobs", HF_ROLE_VIEWER, api_jobs, NULL},
     {"GET", "/v1/jobs/*", HF_ROLE_VIEWER, api_job, NULL},
     {"GET", "/v1/jobs/*/results", HF_ROLE_VIEWER, api_job_results, NULL},
@@ -49,9 +49,9 @@ int api_new(const struct hf_api_options *options, struct hf_api **out, struct hf
         api->options.enrol_address = strdup(options->enrol_address);
         api->options.agents_address = strdup(options->agents_address);
         api->started_ns = hf_clock_monotonic_ns();
-        api->limiter = limiter_new();
+        api->failures = hf_rate_limit_new(10, 10);
     }
-    if (!api || !api->options.enrol_address || !api->options.agents_address || !api->limiter) {
+    if (!api || !api->options.enrol_address || !api->options.agents_address || !api->failures) {
         api_free(api);
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the operators' API");
     }
@@ -64,7 +64,7 @@ void api_free(struct hf_api *api)
     if (api) {
         free((char *)api->options.enrol_address);
         free((char *)api->options.agents_address);
-        limiter_free(api->limiter);
+        hf_rate_limit_free(api->failures);
         free(api);
     }
 }
@@ -131,7 +131,8 @@ static bool read_body(struct api_call *call)
         call->body = json_object();
         return call->body != NULL;
     }
-    call->body = json_loadb((const char *)body.data, body.size, JSON_REJECT_DUPLICATES, &json_error);
+    call->body =
+        json_loadb((const char *)body.data, body.size, JSON_REJECT_DUPLICATES, &json_error);
     if (!json_is_object(call->body)) {
         call_refuse(call, 400, "invalid", NULL, "The request's body is not a JSON object%s%s",
                     call->body ? "" : ": ", call->body ? "" : json_error.text);

@@ -1,7 +1,8 @@
 /* The operators' API: API.md says what it answers. One handler for collector/http; runs on workers.
  *
- * It reads the catalog and the packs through the worker's readers, changes things only by committing
- * events, and asks about live sessions only through struct hf_api_sessions, which main connects.
+ * It reads the catalog and the packs through the worker's readers, changes things only by
+ * committing events, and asks about live sessions only through struct hf_api_sessions, which main
+ * connects.
  */
 #ifndef HF_COLLECTOR_API_API_H
 #define HF_COLLECTOR_API_API_H
@@ -16,9 +17,9 @@ struct hf_ingest;
 
 struct hf_api_session_state {
     bool online;
-    int64_t since_ns;             /* 0 when offline */
-    char address[64];             /* "" when offline */
-    uint64_t duplicates_refused;  /* since the collector's start */
+    int64_t since_ns;            /* 0 when offline */
+    char address[64];            /* "" when offline */
+    uint64_t duplicates_refused; /* since the collector's start */
 };
 
 /* What is alive now. Callable from any thread, never blocks for long. */
@@ -26,8 +27,8 @@ struct hf_api_sessions {
     void *context;
     void (*state)(void *context, const char *host_id, struct hf_api_session_state *out);
     uint64_t (*count)(void *context);
-    /* The newest mark of a source that is newer than the catalog's (0: none); *state and *until_ns as
-     * in hf_source_row. */
+    /* The newest mark of a source that is newer than the catalog's (0: none); *state and *until_ns
+     * as in hf_source_row. */
     bool (*mark)(void *context, uint64_t source_row, int64_t *until_ns, int *state);
     void (*close)(void *context, const char *host_id, const char *reason); /* revoked */
     void (*wake)(void *context, const char *host_id);                      /* a job waits */

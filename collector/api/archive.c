@@ -1,4 +1,5 @@
-/* GET .../archive: a moment as a tar, in the pax interchange format (POSIX.1-2017, pax), page by page. */
+/* GET .../archive: a moment as a tar, in the pax interchange format (POSIX.1-2017, pax), page by
+ * page. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,8 +131,9 @@ static int append_member(const struct hf_version *version, struct hf_buf *out)
     struct hf_buf records = {0};
     uint8_t pax[TAR_BLOCK] = {0};
     uint8_t header[TAR_BLOCK] = {0};
-    char type = version->type == HF_FILE_DIRECTORY ? '5' : version->type == HF_FILE_SYMLINK ? '2'
-                                                                                           : '0';
+    char type = version->type == HF_FILE_DIRECTORY ? '5'
+                : version->type == HF_FILE_SYMLINK ? '2'
+                                                   : '0';
     int rc = pax_records(version, &records);
     put_bytes(pax, tar_name, event_text("holdfast.pax"));
     put_octal(pax, tar_mode, 0644);
@@ -166,7 +168,8 @@ static int next_row(struct archive *archive, struct hf_catalog_reader *catalog,
         }
         if (archive->page_loaded) {
             hf_buf_clear(&archive->after);
-            int rc = hf_buf_append(&archive->after, archive->page.next.data, archive->page.next.size);
+            int rc =
+                hf_buf_append(&archive->after, archive->page.next.data, archive->page.next.size);
             if (rc != HF_OK) {
                 return rc;
             }

@@ -21,12 +21,12 @@ void api_audit(struct api_call *call)
         char hash[2 * HF_HASH_BYTES + 1];
         hf_hex_encode(rows[i].hash, HF_HASH_BYTES, hash);
         json_array_append_new(
-            list, json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:s, s:s}", "seq",
-                            (json_int_t)rows[i].seq, "time", json_of_time(rows[i].time_ns), "actor",
-                            json_of_cstr(rows[i].actor), "action", json_of_cstr(rows[i].action),
-                            "object", json_of_cstr(rows[i].object), "detail",
-                            json_of_cstr(rows[i].detail), "outcome",
-                            event_audit_outcome_name(rows[i].outcome), "hash", hash));
+            list,
+            json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:s, s:s}", "seq", (json_int_t)rows[i].seq,
+                      "time", json_of_time(rows[i].time_ns), "actor", json_of_cstr(rows[i].actor),
+                      "action", json_of_cstr(rows[i].action), "object",
+                      json_of_cstr(rows[i].object), "detail", json_of_cstr(rows[i].detail),
+                      "outcome", event_audit_outcome_name(rows[i].outcome), "hash", hash));
     }
     json_t *page = json_pack("{s:o}", "entries", list);
     if (count == limit && count > 0) {

@@ -41,8 +41,8 @@ bool call_host(struct api_call *call, const char *id_or_name, struct hf_host_row
 {
     int rc = catalog_host_resolve(call->catalog, id_or_name, &call->memory, out, &call->error);
     if (rc == HF_ERR_NOT_FOUND) {
-        call_refuse(call, 404, "not-found", "'holdfast hosts' lists them",
-                    "There is no host '%s'", id_or_name);
+        call_refuse(call, 404, "not-found", "'holdfast hosts' lists them", "There is no host '%s'",
+                    id_or_name);
     } else if (rc != HF_OK) {
         call_fail(call, rc);
     }
@@ -119,7 +119,8 @@ bool call_after_path(struct api_call *call, struct hf_buf *memory, struct hf_byt
     uint8_t *bytes = NULL;
     if (size > HF_PATH_MAX_BYTES || hf_buf_extend(memory, size, &bytes) != HF_OK ||
         hf_hex_decode(text, bytes, size) != HF_OK) {
-        call_refuse(call, 400, "invalid", NULL, "after: take it from the 'next' of the page before");
+        call_refuse(call, 400, "invalid", NULL,
+                    "after: take it from the 'next' of the page before");
         return false;
     }
     *out = (struct hf_bytes){memory->data, size};

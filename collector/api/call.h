@@ -10,13 +10,12 @@
 #define API_PAGE_DEFAULT 500u
 #define API_SEGMENTS_MAX 8u
 
-struct api_limiter;
 struct api_route;
 
 struct hf_api {
     struct hf_api_options options;
     int64_t started_ns;
-    struct api_limiter *limiter; /* addresses that failed to authenticate */
+    struct hf_rate_limit *failures; /* addresses that failed to authenticate */
 };
 
 struct api_call {
@@ -30,8 +29,8 @@ struct api_call {
     struct hf_error error;
     char *segments[API_SEGMENTS_MAX]; /* of the path that matched '*', in order */
     size_t segment_count;
-    json_t *body;        /* of a POST; an object, maybe empty */
-    char actor[160];     /* "token ID (name)" */
+    json_t *body;    /* of a POST; an object, maybe empty */
+    char actor[160]; /* "token ID (name)" */
     enum hf_role role;
 };
 
@@ -60,8 +59,8 @@ bool call_limit(struct api_call *call, size_t *out);
 bool call_after_number(struct api_call *call, uint64_t *out);
 /* The `after` of a list by paths; memory behind it is the call's. */
 bool call_after_path(struct api_call *call, struct hf_buf *memory, struct hf_bytes *out);
-/* n-th `path` parameter without surrounding slashes, checked; false when it may not be. *found is false
- * past the last. */
+/* n-th `path` parameter without surrounding slashes, checked; false when it may not be. *found is
+ * false past the last. */
 bool call_path(struct api_call *call, size_t n, struct hf_bytes *out, bool *found);
 bool call_number(struct api_call *call, const char *text, uint64_t *out);
 /* Member of the body: "" or absent gives NULL, another kind than text refuses. */
@@ -74,9 +73,9 @@ bool call_commit(struct api_call *call, struct hf_event *events, size_t count, c
 struct hf_event call_event(const struct api_call *call, enum hf_event_type type);
 
 /* --- JSON (json.c) --- */
-json_t *json_of_time(int64_t ns);                /* NULL for 0 */
+json_t *json_of_time(int64_t ns);                                /* NULL for 0 */
 void json_set_time(json_t *object, const char *key, int64_t ns); /* nothing for 0 */
-json_t *json_of_text(struct hf_bytes text);      /* what isn't UTF-8 becomes U+FFFD */
+json_t *json_of_text(struct hf_bytes text); /* what isn't UTF-8 becomes U+FFFD */
 json_t *json_of_cstr(const char *text);
 void json_set_path(json_t *object, struct hf_bytes path); /* "path", and "path_hex" if needed */
 void json_set_next_path(json_t *page, struct hf_bytes next);
@@ -85,8 +84,6 @@ json_t *json_of_file(const struct hf_version_row *row);
 json_t *json_of_labels(const struct hf_label_text *labels, size_t count);
 
 /* --- authentication (auth.c) --- */
-struct api_limiter *limiter_new(void);
-void limiter_free(struct api_limiter *limiter);
 /* Fills in actor and role, or answers 401, 403, 429. */
 bool auth_check(struct api_call *call, enum hf_role needed);
 

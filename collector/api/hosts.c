@@ -5,8 +5,8 @@
 #include "collector/ingest/ingest.h"
 #include "common/clock.h"
 
-/* Recovery point objectives by class, from the operators' guide: workflows an hour, execution state five
- * minutes, logs and configuration a day; credentials and databases follow their schedules. */
+/* Recovery point objectives by class, from the operators' guide: workflows an hour, execution state
+ * five minutes, logs and configuration a day; credentials and databases follow their schedules. */
 int64_t api_rpo_seconds(const char *class_name)
 {
     static const struct {
@@ -23,14 +23,16 @@ int64_t api_rpo_seconds(const char *class_name)
     return 86400;
 }
 
-int64_t api_protected_until(const struct api_call *call, const struct hf_source_row *row, int *state)
+int64_t api_protected_until(const struct api_call *call, const struct hf_source_row *row,
+                            int *state)
 {
     const struct hf_api_sessions *sessions = &call->api->options.sessions;
     int64_t until_ns = row->protected_until_ns;
     int64_t live_until_ns = 0;
     int live_state = 0;
     *state = row->state;
-    if (sessions->mark && sessions->mark(sessions->context, row->row, &live_until_ns, &live_state) &&
+    if (sessions->mark &&
+        sessions->mark(sessions->context, row->row, &live_until_ns, &live_state) &&
         live_until_ns >= until_ns) {
         *state = live_state;
         return live_until_ns;
@@ -48,14 +50,14 @@ json_t *json_of_source(const struct api_call *call, const struct hf_source_row *
     for (size_t i = 0; i < row->root_count; i++) {
         json_array_append_new(roots, json_of_cstr(row->roots[i]));
     }
-    json_t *source = json_pack(
-        "{s:s, s:o, s:s, s:s, s:s, s:o, s:s, s:o, s:I, s:b, s:I, s:I, s:I, s:I}", "host",
-        row->host_id, "host_name", json_of_cstr(row->host_name), "name", row->name, "kind",
-        row->kind, "class", row->class_name, "roots", roots, "state",
-        event_source_state_name(state), "note", json_of_cstr(row->note), "rpo_s",
-        (json_int_t)rpo_s, "late", (int)late, "versions", (json_int_t)row->versions, "live_files",
-        (json_int_t)row->live_files, "live_bytes", (json_int_t)row->live_bytes, "committed_seq",
-        (json_int_t)row->committed_seq);
+    json_t *source =
+        json_pack("{s:s, s:o, s:s, s:s, s:s, s:o, s:s, s:o, s:I, s:b, s:I, s:I, s:I, s:I}", "host",
+                  row->host_id, "host_name", json_of_cstr(row->host_name), "name", row->name,
+                  "kind", row->kind, "class", row->class_name, "roots", roots, "state",
+                  event_source_state_name(state), "note", json_of_cstr(row->note), "rpo_s",
+                  (json_int_t)rpo_s, "late", (int)late, "versions", (json_int_t)row->versions,
+                  "live_files", (json_int_t)row->live_files, "live_bytes",
+                  (json_int_t)row->live_bytes, "committed_seq", (json_int_t)row->committed_seq);
     json_set_time(source, "protected_until", until_ns);
     return source;
 }
@@ -67,14 +69,14 @@ static json_t *json_of_host(const struct api_call *call, const struct hf_host_ro
     if (sessions->state) {
         sessions->state(sessions->context, row->host_id, &session);
     }
-    json_t *host = json_pack(
-        "{s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:I}", "id", row->host_id, "name",
-        json_of_cstr(row->name), "hostname", json_of_cstr(row->hostname), "os",
-        json_of_cstr(row->os), "agent_version", json_of_cstr(row->agent_version), "labels",
-        json_of_labels(row->labels, row->label_count), "online", (int)session.online,
-        "duplicates_refused", (json_int_t)session.duplicates_refused, "versions",
-        (json_int_t)row->versions, "live_files", (json_int_t)row->live_files, "live_bytes",
-        (json_int_t)row->live_bytes);
+    json_t *host =
+        json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:I}", "id", row->host_id,
+                  "name", json_of_cstr(row->name), "hostname", json_of_cstr(row->hostname), "os",
+                  json_of_cstr(row->os), "agent_version", json_of_cstr(row->agent_version),
+                  "labels", json_of_labels(row->labels, row->label_count), "online",
+                  (int)session.online, "duplicates_refused", (json_int_t)session.duplicates_refused,
+                  "versions", (json_int_t)row->versions, "live_files", (json_int_t)row->live_files,
+                  "live_bytes", (json_int_t)row->live_bytes);
     json_set_time(host, "created", row->created_ns);
     json_set_time(host, "last_seen", row->last_seen_ns);
     json_set_time(host, "protected_until", row->protected_until_ns);
@@ -100,8 +102,8 @@ void api_hosts(struct api_call *call)
     if (!call_limit(call, &limit) || !call_after_number(call, &after)) {
         return;
     }
-    int rc = catalog_host_list(call->catalog, after, limit, &call->memory, &rows, &count,
-                               &call->error);
+    int rc =
+        catalog_host_list(call->catalog, after, limit, &call->memory, &rows, &count, &call->error);
     if (rc != HF_OK) {
         call_fail(call, rc);
         return;
@@ -117,7 +119,8 @@ void api_hosts(struct api_call *call)
     call_json(call, page);
 }
 
-/* All sources of a host (0: of every host) as a JSON array, NULL after answering with the failure. */
+/* All sources of a host (0: of every host) as a JSON array, NULL after answering with the failure.
+ */
 static json_t *list_sources(struct api_call *call, uint64_t host_row)
 {
     json_t *list = json_array();
@@ -227,8 +230,7 @@ void api_host_labels(struct api_call *call)
         return;
     }
     event.host_labelled.host_id = event_text(host.host_id);
-    if (call_commit(call, &event, 1, host.host_id, "") &&
-        call_host(call, host.host_id, &host)) {
+    if (call_commit(call, &event, 1, host.host_id, "") && call_host(call, host.host_id, &host)) {
         answer_host(call, &host);
     }
 }

@@ -31,17 +31,17 @@ static json_t *json_of_job(const struct hf_job_row *row)
     }
     json_t *files = json_pack("{s:I, s:I, s:I}", "total", (json_int_t)row->files_total, "done",
                               (json_int_t)row->files_done, "failed", (json_int_t)row->files_failed);
-    json_t *bytes = json_pack("{s:I, s:I, s:I, s:I}", "total", (json_int_t)row->bytes_total, "done",
-                              (json_int_t)row->bytes_done, "fetched",
-                              (json_int_t)row->fetched_bytes, "reused",
-                              (json_int_t)row->reused_bytes);
-    json_t *job = json_pack(
-        "{s:I, s:s, s:s, s:o, s:s, s:o, s:s, s:b, s:s, s:o, s:o, s:o, s:o}", "id",
-        (json_int_t)row->job_id, "kind", "restore", "host", row->host_id, "host_name",
-        json_of_cstr(row->host_name), "source", row->source_name, "paths", paths, "on_conflict",
-        conflict_name(row->conflict), "dry_run", (int)row->dry_run, "state",
-        event_job_state_name(row->state), "created_by", json_of_cstr(row->created_by), "files",
-        files, "bytes", bytes, "message", json_of_cstr(row->message));
+    json_t *bytes =
+        json_pack("{s:I, s:I, s:I, s:I}", "total", (json_int_t)row->bytes_total, "done",
+                  (json_int_t)row->bytes_done, "fetched", (json_int_t)row->fetched_bytes, "reused",
+                  (json_int_t)row->reused_bytes);
+    json_t *job = json_pack("{s:I, s:s, s:s, s:o, s:s, s:o, s:s, s:b, s:s, s:o, s:o, s:o, s:o}",
+                            "id", (json_int_t)row->job_id, "kind", "restore", "host", row->host_id,
+                            "host_name", json_of_cstr(row->host_name), "source", row->source_name,
+                            "paths", paths, "on_conflict", conflict_name(row->conflict), "dry_run",
+                            (int)row->dry_run, "state", event_job_state_name(row->state),
+                            "created_by", json_of_cstr(row->created_by), "files", files, "bytes",
+                            bytes, "message", json_of_cstr(row->message));
     json_set_time(job, "at", row->at_ns);
     json_set_time(job, "created", row->created_ns);
     json_set_time(job, "started", row->started_ns);
@@ -86,8 +86,7 @@ void api_jobs(struct api_call *call)
         (host_name && !call_host(call, host_name, &host))) {
         return;
     }
-    enum hf_job_filter filter =
-        state && strcmp(state, "all") == 0 ? HF_JOBS_ALL : HF_JOBS_ACTIVE;
+    enum hf_job_filter filter = state && strcmp(state, "all") == 0 ? HF_JOBS_ALL : HF_JOBS_ACTIVE;
     int rc = catalog_job_list(call->catalog, filter, host.row, before, limit, &call->memory, &rows,
                               &count, &call->error);
     if (rc != HF_OK) {
@@ -151,9 +150,9 @@ void api_job_results(struct api_call *call)
     }
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
-        json_t *result = json_pack("{s:s, s:I, s:o}", "status", proto_status_name(rows[i].status),
-                                   "bytes", (json_int_t)rows[i].bytes, "message",
-                                   json_of_cstr(rows[i].message));
+        json_t *result =
+            json_pack("{s:s, s:I, s:o}", "status", proto_status_name(rows[i].status), "bytes",
+                      (json_int_t)rows[i].bytes, "message", json_of_cstr(rows[i].message));
         json_set_path(result, rows[i].path);
         json_array_append_new(list, result);
     }
@@ -289,8 +288,8 @@ static bool parse_conflict(struct api_call *call, const char *name, enum hf_conf
         }
     }
     if (name) {
-        call_refuse(call, 400, "invalid", NULL, "on_conflict is replace, skip or rename, not '%.40s'",
-                    name);
+        call_refuse(call, 400, "invalid", NULL,
+                    "on_conflict is replace, skip or rename, not '%.40s'", name);
     }
     return !name;
 }
@@ -322,7 +321,8 @@ static bool fill_event(struct api_call *call, const struct request *request, str
     return parse_conflict(call, request->on_conflict, &job->conflict);
 }
 
-static bool count_files(struct api_call *call, uint64_t source_row, struct hf_event_job_created *job)
+static bool count_files(struct api_call *call, uint64_t source_row,
+                        struct hf_event_job_created *job)
 {
     struct hf_timeline_query query = {.source_row = source_row,
                                       .at_ns = job->at_ns,

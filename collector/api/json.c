@@ -22,7 +22,8 @@ void json_set_time(json_t *object, const char *key, int64_t ns)
     }
 }
 
-/* Each byte that json_stringn would refuse becomes U+FFFD. Quadratic only in the number of bad bytes. */
+/* Each byte that json_stringn would refuse becomes U+FFFD. Quadratic only in the number of bad
+ * bytes. */
 json_t *json_of_text(struct hf_bytes text)
 {
     json_t *whole = json_stringn(text.size ? (const char *)text.data : "", text.size);

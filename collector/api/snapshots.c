@@ -5,10 +5,10 @@
 
 static json_t *json_of_snapshot(const struct hf_snapshot_row *row)
 {
-    json_t *snapshot = json_pack(
-        "{s:I, s:s, s:s, s:o, s:s, s:b}", "id", (json_int_t)row->snapshot_id, "host", row->host_id,
-        "source", row->source_name, "name", json_of_cstr(row->name), "reason",
-        event_snapshot_reason_name(row->reason), "held", (int)row->held);
+    json_t *snapshot =
+        json_pack("{s:I, s:s, s:s, s:o, s:s, s:b}", "id", (json_int_t)row->snapshot_id, "host",
+                  row->host_id, "source", row->source_name, "name", json_of_cstr(row->name),
+                  "reason", event_snapshot_reason_name(row->reason), "held", (int)row->held);
     json_set_time(snapshot, "at", row->at_ns);
     json_set_time(snapshot, "created", row->created_ns);
     if (row->job != 0) {
@@ -79,8 +79,9 @@ void api_snapshot_create(struct api_call *call)
     const char *source_name = NULL;
     const char *name = NULL;
     const char *at = NULL;
-    if (!call_body_text(call, "host", &host_name) || !call_body_text(call, "source", &source_name) ||
-        !call_body_text(call, "name", &name) || !call_body_text(call, "at", &at)) {
+    if (!call_body_text(call, "host", &host_name) ||
+        !call_body_text(call, "source", &source_name) || !call_body_text(call, "name", &name) ||
+        !call_body_text(call, "at", &at)) {
         return;
     }
     if (!host_name || !source_name || !name) {

@@ -58,8 +58,7 @@ static void answer_page(struct api_call *call, timeline_question ask)
     for (size_t i = 0; i < page.count; i++) {
         json_array_append_new(entries, json_of_file(&page.rows[i]));
     }
-    json_t *answer =
-        json_pack("{s:o, s:o}", "at", json_of_time(query.at_ns), "entries", entries);
+    json_t *answer = json_pack("{s:o, s:o}", "at", json_of_time(query.at_ns), "entries", entries);
     if (!page.last && page.next.size > 0) {
         json_set_next_path(answer, page.next);
     }

@@ -5,11 +5,12 @@
 #include "common/bytes.h"
 #include "common/clock.h"
 #include "common/hash.h"
+#include "common/join_token.h"
 
-#define ID_BYTES      8
-#define SECRET_BYTES  32
-#define USES_MAX      100000
-#define TTL_MAX_S     (10 * 366 * INT64_C(86400))
+#define ID_BYTES        8
+#define SECRET_BYTES    32
+#define USES_MAX        100000
+#define TTL_MAX_S       (10 * 366 * INT64_C(86400))
 #define ENROL_TTL_MAX_S (30 * INT64_C(86400))
 
 static json_t *json_of_token(const struct hf_token_row *row)
@@ -37,8 +38,8 @@ void api_tokens(struct api_call *call)
     if (!call_limit(call, &limit) || !call_after_number(call, &after)) {
         return;
     }
-    int rc = catalog_token_list(call->catalog, after, limit, &call->memory, &rows, &count,
-                                &call->error);
+    int rc =
+        catalog_token_list(call->catalog, after, limit, &call->memory, &rows, &count, &call->error);
     if (rc != HF_OK) {
         call_fail(call, rc);
         return;
@@ -54,7 +55,8 @@ void api_tokens(struct api_call *call)
     call_json(call, page);
 }
 
-/* The string to give out: an API token is hfa.ID.SECRET, an enrolment token also says where to go. */
+/* The string to give out: an API token is hfa.ID.SECRET, an enrolment token also says where to go.
+ */
 static int format_token(const struct hf_api *api, enum hf_token_kind kind, const char *id,
                         const uint8_t secret[SECRET_BYTES], struct hf_buf *out)
 {
@@ -168,8 +170,7 @@ void api_token_create(struct api_call *call)
             call_fail(call, rc);
         } else {
             json_t *token = json_of_token(&row);
-            json_object_set_new(token, "token",
-                                json_stringn((const char *)text.data, text.size));
+            json_object_set_new(token, "token", json_stringn((const char *)text.data, text.size));
             http_respond_json(call->response, 201, token);
         }
     }
@@ -184,8 +185,8 @@ void api_token_revoke(struct api_call *call)
     if (!call_commit(call, &event, 1, call->segments[0], "")) {
         return;
     }
-    int rc = catalog_token_by_id(call->catalog, call->segments[0], &call->memory, &row,
-                                 &call->error);
+    int rc =
+        catalog_token_by_id(call->catalog, call->segments[0], &call->memory, &row, &call->error);
     if (rc == HF_OK) {
         call_json(call, json_of_token(&row));
     } else {
