@@ -1,0 +1,235 @@
+#include "agent/identity/enroll_command.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "agent/identity/https_client.h"
+#include "agent/identity/identity.h"
+#include "common/bytes.h"
+#include "common/fs.h"
+#include "common/join_token.h"
+#include "common/pki.h"
+
+#define TOKEN_BYTES_MAX 8192u
+
+static void usage(FILE *out)
+{
+    fputs("usage: holdfast-agent enroll --token-file FILE [--identity DIR]\n\n"
+          "Joins the collector that made the token: makes a key on this host, gets a certificate\n"
+          "for it, and writes both to DIR (" HF_IDENTITY_DIRECTORY " unless given).\n"
+          "The token stands in a file so that it is not seen in the list of processes.\n",
+          out);
+}
+
+static int read_token(const char *path, struct hf_join_token *token, struct hf_error *error)
+{
+    struct hf_buf text = {0};
+    struct stat status;
+    if (stat(path, &status) == 0 && (status.st_mode & (S_IRGRP | S_IROTH))) {
+        return hf_error_set(error, HF_ERR_DENIED, 0,
+                            "%s can be read by others, who could join in this host's place: "
+                            "chmod 600 it (or make a new token, if they may have)",
+                            path);
+    }
+    int rc = hf_read_file(path, TOKEN_BYTES_MAX, &text, error);
+    rc = rc == HF_OK ? hf_buf_terminate(&text) : rc;
+    if (rc == HF_OK && (rc = join_token_parse((const char *)text.data, token, error)) != HF_OK) {
+        hf_error_prefix(error, "%s", path);
+    }
+    hf_buf_wipe_free(&text);
+    return rc;
+}
+
+/* The root certificate, believed only because its fingerprint is the token's. */
+static int fetch_root(const struct hf_join_token *token, const char *host, uint16_t port,
+                      struct hf_buf *root, struct hf_error *error)
+{
+    struct hf_pki_info info;
+    char expected[2 * HF_HASH_BYTES + 1];
+    char actual[2 * HF_HASH_BYTES + 1];
+    unsigned status = 0;
+    struct https_request request = {.host = host, .port = port, .method = "GET", .path = "/v1/ca"};
+    int rc = https_ask(&request, &status, root, error);
+    rc = rc == HF_OK ? hf_buf_terminate(root) : rc;
+    if (rc == HF_OK && status != 200) {
+        rc = hf_error_set(error, HF_ERR_PROTOCOL, 0,
+                          "%s port %u answered with status %u; is that the collector's enrolment "
+                          "address?",
+                          host, port, status);
+    }
+    rc = rc == HF_OK ? hf_pki_info((const char *)root->data, &info, error) : rc;
+    if (rc == HF_OK && memcmp(info.fingerprint, token->ca_fingerprint, HF_HASH_BYTES) != 0) {
+        hf_hex_encode(token->ca_fingerprint, HF_HASH_BYTES, expected);
+        hf_hex_encode(info.fingerprint, HF_HASH_BYTES, actual);
+        rc = hf_error_set(error, HF_ERR_DENIED, 0,
+                          "%s port %u is not the collector that made this token: its root has the "
+                          "fingerprint %s, the token says %s. Nothing secret was sent. Check the "
+                          "address, or whether somebody stands in between",
+                          host, port, actual, expected);
+    }
+    return rc;
+}
+
+static int make_body(const struct hf_join_token *token, const char *key_pem, char **out,
+                     struct hf_error *error)
+{
+    struct hf_buf csr = {0};
+    struct hf_buf csr_text = {0};
+    struct hf_buf secret = {0};
+    char hostname[256] = "";
+    gethostname(hostname, sizeof hostname - 1);
+    int rc = hf_pki_request_new(key_pem, "holdfast-agent", &csr, error);
+    rc = rc == HF_OK ? hf_base64url_encode(&csr_text, csr.data, csr.size) : rc;
+    rc = rc == HF_OK ? hf_buf_terminate(&csr_text) : rc;
+    rc = rc == HF_OK ? hf_buf_append_format(&secret, "%s.", token->id) : rc;
+    rc = rc == HF_OK ? hf_base64url_encode(&secret, token->secret, HF_JOIN_SECRET_BYTES) : rc;
+    rc = rc == HF_OK ? hf_buf_terminate(&secret) : rc;
+    if (rc == HF_OK) {
+        json_t *body = json_pack("{s:s, s:s, s:s}", "token", (const char *)secret.data, "csr",
+                                 (const char *)csr_text.data, "hostname", hostname);
+        *out = body ? json_dumps(body, JSON_COMPACT) : NULL;
+        json_decref(body);
+        rc = *out ? HF_OK : hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory to enrol");
+    }
+    hf_buf_free(&csr);
+    hf_buf_free(&csr_text);
+    hf_buf_wipe_free(&secret);
+    return rc;
+}
+
+struct joined {
+    char host_id[64];
+    char agents[280];
+    struct hf_buf chain;
+};
+
+static int read_answer(unsigned status, const struct hf_buf *body, struct joined *joined,
+                       struct hf_error *error)
+{
+    json_t *answer = json_loadb((const char *)body->data, body->size, 0, NULL);
+    const char *host_id = json_string_value(json_object_get(answer, "host_id"));
+    const char *chain = json_string_value(json_object_get(answer, "chain"));
+    const char *agents = json_string_value(json_object_get(answer, "agents"));
+    const json_t *refusal = json_object_get(answer, "error");
+    const char *message = json_string_value(json_object_get(refusal, "message"));
+    const char *hint = json_string_value(json_object_get(refusal, "hint"));
+    int rc = HF_OK;
+    if (status != 200) {
+        rc = hf_error_set(error, HF_ERR_DENIED, 0, "The collector refused: %s%s%s",
+                          message ? message : "it did not say why", hint ? ". " : "",
+                          hint ? hint : "");
+    } else if (!host_id || !chain || !agents || strlen(host_id) >= sizeof joined->host_id ||
+               strlen(agents) >= sizeof joined->agents) {
+        rc = hf_error_set(error, HF_ERR_PROTOCOL, 0, "The collector's answer is not complete");
+    } else {
+        strcpy(joined->host_id, host_id);
+        strcpy(joined->agents, agents);
+        rc = hf_buf_append_str(&joined->chain, chain);
+        rc = rc == HF_OK ? hf_buf_terminate(&joined->chain) : rc;
+    }
+    json_decref(answer);
+    return rc;
+}
+
+static int enroll(const struct hf_join_token *token, const char *directory, struct joined *joined,
+                  struct hf_error *error)
+{
+    char host[256];
+    uint16_t port = 0;
+    unsigned status = 0;
+    char *body = NULL;
+    struct hf_buf root = {0};
+    struct hf_buf key = {0};
+    struct hf_buf answer = {0};
+    int rc = join_address_split(token->enrol_address, host, &port, error);
+    rc = rc == HF_OK ? fetch_root(token, host, port, &root, error) : rc;
+    rc = rc == HF_OK ? hf_pki_key_new(&key, error) : rc;
+    rc = rc == HF_OK ? make_body(token, (const char *)key.data, &body, error) : rc;
+    if (rc == HF_OK) {
+        /* From here on the collector has to prove that it has a certificate of that root. */
+        struct https_request request = {.host = host,
+                                        .port = port,
+                                        .method = "POST",
+                                        .path = "/v1/enrol",
+                                        .body = body,
+                                        .ca_pem = (const char *)root.data};
+        rc = https_ask(&request, &status, &answer, error);
+    }
+    rc = rc == HF_OK ? read_answer(status, &answer, joined, error) : rc;
+    rc = rc == HF_OK
+             ? identity_create(directory, joined->host_id, joined->agents, (const char *)key.data,
+                               (const char *)joined->chain.data, (const char *)root.data, error)
+             : rc;
+    if (body) {
+        hf_wipe(body, strlen(body));
+        free(body);
+    }
+    hf_buf_wipe_free(&key);
+    hf_buf_free(&answer);
+    hf_buf_free(&root);
+    return rc;
+}
+
+static int already_joined(const char *directory, struct hf_error *error)
+{
+    char path[4200];
+    struct stat status;
+    snprintf(path, sizeof path, "%s/agent.pem", directory);
+    if (lstat(path, &status) == 0) {
+        return hf_error_set(
+            error, HF_ERR_EXISTS, 0,
+            "This host has an identity already (%s). To join anew, revoke the old one "
+            "('holdfast host revoke') and remove the directory",
+            path);
+    }
+    return HF_OK;
+}
+
+int enroll_command(int argc, char **argv)
+{
+    static const struct option options[] = {{"token-file", required_argument, NULL, 't'},
+                                            {"identity", required_argument, NULL, 'i'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    const char *token_file = NULL;
+    const char *directory = HF_IDENTITY_DIRECTORY;
+    struct hf_join_token token;
+    struct joined joined = {0};
+    struct hf_error error = {0};
+    umask(0077);
+    optind = 1;
+    for (int choice; (choice = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        if (choice == 't') {
+            token_file = optarg;
+        } else if (choice == 'i') {
+            directory = optarg;
+        } else {
+            usage(choice == 'h' ? stdout : stderr);
+            return choice == 'h' ? 0 : 2;
+        }
+    }
+    if (!token_file || optind < argc) {
+        usage(stderr);
+        return 2;
+    }
+    int rc = already_joined(directory, &error);
+    rc = rc == HF_OK ? read_token(token_file, &token, &error) : rc;
+    if (rc == HF_OK) {
+        rc = enroll(&token, directory, &joined, &error);
+        hf_wipe(&token, sizeof token);
+    }
+    if (rc == HF_OK) {
+        printf("Joined as %s. Its identity is in %s; the collector is %s\n", joined.host_id,
+               directory, joined.agents);
+    } else {
+        fprintf(stderr, "holdfast-agent enroll: %s\n", error.message);
+    }
+    hf_buf_free(&joined.chain);
+    return rc == HF_OK ? 0 : 1;
+}

@@ -1,0 +1,45 @@
+/* This host's identity: its key and certificate, the root it trusts, and where its collector is.
+ *
+ * A directory of mode 0700: agent.pem (key, then chain, in one file, replaced as one), ca.pem,
+ * identity.ini. Thread: that of the caller; no locking.
+ */
+#ifndef HF_AGENT_IDENTITY_IDENTITY_H
+#define HF_AGENT_IDENTITY_IDENTITY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/error.h"
+
+#define HF_IDENTITY_DIRECTORY "/var/lib/holdfast-agent/identity"
+
+struct hf_identity;
+
+/* HF_ERR_NOT_FOUND when the host has not enrolled, HF_ERR_DENIED when others can read the key; the
+ * messages say what to do. */
+int identity_open(const char *directory, struct hf_identity **out, struct hf_error *error);
+void identity_free(struct hf_identity *identity); /* NULL is fine */
+
+const char *identity_host_id(const struct hf_identity *identity);
+const char *identity_collector_host(const struct hf_identity *identity);
+uint16_t identity_collector_port(const struct hf_identity *identity);
+const char *identity_agent_pem_path(const struct hf_identity *identity);
+const char *identity_ca_pem_path(const struct hf_identity *identity);
+
+/* Whether it is time: a point between half and two thirds of the certificate's life, fixed for each
+ * certificate, so that a fleet does not renew in one moment. */
+bool identity_renewal_due(const struct hf_identity *identity, int64_t now_ns);
+/* A new key (kept in memory until identity_install) and a request for it, in DER. */
+int identity_make_request(struct hf_identity *identity, struct hf_buf *request,
+                          struct hf_error *error);
+/* Check that chain (PEM) is for the key of the last request, for this host, and leads to the root;
+ * then replace agent.pem atomically. The old one stays in use until it is replaced. */
+int identity_install(struct hf_identity *identity, struct hf_bytes chain, struct hf_error *error);
+
+/* Write a new identity; refuses to overwrite one. */
+int identity_create(const char *directory, const char *host_id, const char *collector,
+                    const char *key_pem, const char *chain_pem, const char *ca_pem,
+                    struct hf_error *error);
+
+#endif
