@@ -116,6 +116,7 @@ void link_free(struct hf_link *link)
         return;
     if (link->context)
         lws_context_destroy(link->context);
+    tls_client_free(link->credentials);
     outgoing_reset(&link->outgoing);
     hf_buf_free(&link->incoming);
     if (link->sending)

@@ -447,14 +447,17 @@ int link_make_vhost(struct hf_link *link, struct hf_error *error)
 {
     char name[32];
     struct lws_vhost *vhost;
+    struct hf_tls_client *credentials;
     snprintf(name, sizeof(name), "agent-%u", ++link->vhost_number);
     int result = tls_client_vhost(link->context, name, link->agent_pem_path, link->ca_pem_path,
-                                  link_protocols, &vhost, error);
+                                  link_protocols, &vhost, &credentials, error);
     if (result)
         return result;
     /* The old one can't go while its connection lives: the context frees it in the end. A renewal
      * every few days makes this a few kilobytes a year. */
+    tls_client_free(link->credentials); /* a live connection holds its own reference */
     link->vhost = vhost;
+    link->credentials = credentials;
     return 0;
 }
 

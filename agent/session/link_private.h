@@ -9,6 +9,7 @@
 #include "agent/session/hello.h"
 #include "agent/session/link.h"
 #include "agent/session/outgoing.h"
+#include "agent/session/tls.h"
 
 #define LINK_REASON_BYTES 256
 
@@ -44,6 +45,7 @@ struct hf_link {
     /* The loop thread's own. */
     enum link_phase phase;
     struct lws_vhost *vhost;
+    struct hf_tls_client *credentials; /* of vhost */
     unsigned vhost_number;
     struct lws *wsi;
     uint64_t connection; /* number of the present attempt */

@@ -13,12 +13,19 @@
 /* What a context needs to be told before any TLS happens; call on the zeroed info. */
 void tls_prepare_context(struct lws_context_creation_info *info);
 
-/* A vhost that connects with the key and chain in agent_pem_path and trusts ca_pem_path alone:
- * the system's certificate authorities have no say. A certificate is read when its vhost is made,
- * so a new certificate needs a new vhost. HF_ERR_INVALID when the files can't be used. */
+/* A key, its certificate and whom to trust, as they were read from disk. */
+struct hf_tls_client;
+
+/* A vhost that connects with the key and chain in agent_pem_path (one file) and trusts
+ * ca_pem_path alone: the system's certificate authorities have no say. The files are read here and
+ * now, so a new certificate needs a new vhost. *credentials belongs to the caller: free it with
+ * tls_client_free when nothing will connect through the vhost any more. HF_ERR_INVALID when the
+ * files can't be used. */
 int tls_client_vhost(struct lws_context *context, const char *name, const char *agent_pem_path,
                      const char *ca_pem_path, const struct lws_protocols *protocols,
-                     struct lws_vhost **out, struct hf_error *error);
+                     struct lws_vhost **out, struct hf_tls_client **credentials,
+                     struct hf_error *error);
+void tls_client_free(struct hf_tls_client *credentials);
 
 /* lws_client_connect_info.ssl_connection for a server that is verified by chain, time and name. */
 int tls_client_flags(void);

@@ -124,6 +124,7 @@ struct collector {
     struct hf_queue *received;   /* hf_message: bytes of each frame */
     /* the thread's own */
     struct lws *wsi;
+    union lws_tls_cert_info_results peer; /* common name of the last agent; read when it is open */
     struct hf_outgoing outgoing;
     struct hf_buf incoming;
 };
@@ -170,6 +171,8 @@ static inline int collector_callback(struct lws *wsi, enum lws_callback_reasons 
         return !size;
     case LWS_CALLBACK_ESTABLISHED:
         c->wsi = wsi;
+        lws_tls_peer_cert_info(wsi, LWS_TLS_CERT_INFO_COMMON_NAME, &c->peer,
+                               sizeof(c->peer.ns.name));
         outgoing_reset(&c->outgoing);
         outgoing_grant(&c->outgoing, UINT64_MAX);
         atomic_store(&c->last_seq, 0);
@@ -249,6 +252,11 @@ static inline struct collector *collector_new(void)
     return c;
 }
 
+/* libwebsockets numbers its TLS contexts per process, not per context: with two contexts in one
+ * process, as only a test has them, it does not find one of them again and leaks it. */
+void __lsan_disable(void) __attribute__((weak));
+void __lsan_enable(void) __attribute__((weak));
+
 static inline void collector_start(struct collector *c)
 {
     lws_set_log_level(0, NULL);
@@ -268,10 +276,14 @@ static inline void collector_start(struct collector *c)
         .ssl_cert_filepath = c->server,
         .ssl_private_key_filepath = c->server,
         .ssl_ca_filepath = c->root,
-        .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT |
+        .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS |
                    LWS_SERVER_OPTION_REQUIRE_VALID_OPENSSL_CLIENT_CERT,
     };
+    if (__lsan_disable)
+        __lsan_disable();
     struct lws_vhost *made = lws_create_vhost(c->context, &vhost);
+    if (__lsan_enable)
+        __lsan_enable();
     assert_non_null(made);
     c->port = (uint16_t)lws_get_vhost_listen_port(made);
     assert_int_not_equal(c->port, 0);

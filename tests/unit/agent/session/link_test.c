@@ -255,11 +255,13 @@ static void a_renewed_certificate_is_used_at_once(void **state)
     collector_start(c);
     host_start(&host, c, "localhost");
     uint64_t first = expect(host.shipping, HF_LINK_OPENED);
-    struct certificate_wish wish = {"h-0123456789abcdef", NULL, "clientAuth", -60, 7200};
+    assert_string_equal(c->peer.ns.name, "h-0123456789abcdef");
+    struct certificate_wish wish = {"h-renewed", NULL, "clientAuth", -60, 7200};
     authority_issue(&c->authority, c->agent, &wish);
     link_renew(host.link, first);
     assert_int_equal(expect(host.shipping, HF_LINK_CLOSED), first);
     assert_true(expect(host.shipping, HF_LINK_OPENED) > first);
+    assert_string_equal(c->peer.ns.name, "h-renewed");
     host_stop(&host);
     collector_free(c);
 }
