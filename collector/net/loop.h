@@ -1,0 +1,47 @@
+/* The event loop: one thread that owns every socket. Everything else reaches it through loop_post.
+ *
+ * Functions are for the loop's own thread unless they say otherwise.
+ */
+#ifndef HF_COLLECTOR_NET_LOOP_H
+#define HF_COLLECTOR_NET_LOOP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+
+struct hf_loop;
+struct lws_context;
+struct lws_protocols;
+struct lws_vhost;
+
+struct hf_loop_options {
+    void (*tick)(void *context); /* every second, may be NULL */
+    void *tick_context;
+};
+
+int loop_new(const struct hf_loop_options *options, struct hf_loop **out, struct hf_error *error);
+/* Closes all connections (their close callbacks run). Posted functions that did not run are dropped
+ * with a call of their own: see loop_post. */
+void loop_free(struct hf_loop *loop);
+/* Serve until loop_stop. */
+void loop_run(struct hf_loop *loop);
+void loop_stop(struct hf_loop *loop); /* any thread */
+/* Run fn(arg) on the loop, in the order of posting. Any thread. HF_ERR_CLOSED once loop_free has
+ * begun: then fn is not called. */
+int loop_post(struct hf_loop *loop, void (*fn)(void *arg), void *arg);
+struct lws_context *loop_context(struct hf_loop *loop);
+
+struct hf_listen_options {
+    const char *name;    /* for logs: "agents" */
+    const char *address; /* numeric, or "" for any */
+    uint16_t port;       /* 0: any free one */
+    const char *certificate_pem_path, *key_pem_path;
+    const char *client_ca_pem_path; /* NULL: clients need no certificate */
+    const struct lws_protocols *protocols;
+};
+
+int loop_listen(struct hf_loop *loop, const struct hf_listen_options *options, uint16_t *bound_port,
+                struct hf_error *error);
+#endif

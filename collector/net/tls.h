@@ -1,0 +1,32 @@
+/* The collector's end of TLS on libwebsockets: the only file of the collector that knows the
+ * library's TLS specifics. Client certificates fail open in several builds of the library, so what
+ * matters is asked again once a connection stands (tls_peer). */
+#ifndef HF_COLLECTOR_NET_TLS_H
+#define HF_COLLECTOR_NET_TLS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <libwebsockets.h>
+
+struct hf_listen_options;
+
+/* Fill in a listener's TLS: TLS 1.2 or newer, its certificate, and with a client CA the demand for
+ * a client certificate of it. */
+void tls_server_options(const struct hf_listen_options *options,
+                        struct lws_context_creation_info *info);
+
+/* For protocols[0] of a listener that demands client certificates: handle every callback through
+ * this first. True when it was a TLS callback; *result is then what to return. */
+bool tls_callback(enum lws_callback_reasons reason, size_t length, int *result);
+
+struct tls_peer {
+    bool verified; /* chain and time, by the library's own record */
+    char common_name[128];
+    int64_t not_after_ns;
+};
+/* What the connection's client proved; false when it has no certificate. The common name means
+ * nothing unless verified. */
+bool tls_peer(struct lws *wsi, struct tls_peer *out);
+
+#endif
