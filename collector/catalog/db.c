@@ -1,5 +1,6 @@
 #include "collector/catalog/db.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -212,27 +213,44 @@ void db_done(sqlite3_stmt **statement)
     }
 }
 
+/* Binding to a statement that was not finished would silently ask the old question. */
+static void bound(int rc)
+{
+    assert(rc != SQLITE_MISUSE && rc != SQLITE_RANGE);
+    (void)rc;
+}
+
+/* A NULL pointer would bind NULL, not the empty value. */
+static const void *start_of(struct hf_bytes value)
+{
+    return value.size ? (const void *)value.data : "";
+}
+
 void db_bind_uint(sqlite3_stmt *statement, int index, uint64_t value)
 {
-    sqlite3_bind_int64(statement, index, value > INT64_MAX ? INT64_MAX : (sqlite3_int64)value);
+    bound(
+        sqlite3_bind_int64(statement, index, value > INT64_MAX ? INT64_MAX : (sqlite3_int64)value));
 }
 
 void db_bind_int(sqlite3_stmt *statement, int index, int64_t value)
 {
-    sqlite3_bind_int64(statement, index, value);
+    bound(sqlite3_bind_int64(statement, index, value));
 }
 
 void db_bind_blob(sqlite3_stmt *statement, int index, struct hf_bytes value)
 {
-    /* A NULL pointer would bind NULL, not the empty value. */
-    sqlite3_bind_blob64(statement, index, value.size ? (const void *)value.data : "", value.size,
-                        SQLITE_STATIC);
+    bound(sqlite3_bind_blob64(statement, index, start_of(value), value.size, SQLITE_STATIC));
+}
+
+void db_bind_blob_copy(sqlite3_stmt *statement, int index, struct hf_bytes value)
+{
+    bound(sqlite3_bind_blob64(statement, index, start_of(value), value.size, SQLITE_TRANSIENT));
 }
 
 void db_bind_text(sqlite3_stmt *statement, int index, struct hf_bytes value)
 {
-    sqlite3_bind_text64(statement, index, value.size ? (const char *)value.data : "", value.size,
-                        SQLITE_STATIC, SQLITE_UTF8);
+    bound(sqlite3_bind_text64(statement, index, start_of(value), value.size, SQLITE_STATIC,
+                              SQLITE_UTF8));
 }
 
 int db_step(struct db *db, sqlite3_stmt *statement, struct hf_error *error)

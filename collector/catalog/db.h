@@ -44,6 +44,7 @@ void db_bind_uint(sqlite3_stmt *statement, int index, uint64_t value);
 void db_bind_int(sqlite3_stmt *statement, int index, int64_t value);
 /* Not copied: the bytes must live until the statement is done. */
 void db_bind_blob(sqlite3_stmt *statement, int index, struct hf_bytes value);
+void db_bind_blob_copy(sqlite3_stmt *statement, int index, struct hf_bytes value);
 void db_bind_text(sqlite3_stmt *statement, int index, struct hf_bytes value);
 
 enum { DB_DONE = 0, DB_ROW = 1 };

@@ -105,7 +105,7 @@ static int open_rows(struct timeline_walk *walk, struct hf_error *error)
     int rc = db_prepare(walk->db, sql, &walk->rows, error);
     if (rc == HF_OK) {
         db_bind_uint(walk->rows, 1, walk->source_row);
-        db_bind_blob(walk->rows, 2, low_of(&walk->range));
+        db_bind_blob_copy(walk->rows, 2, low_of(&walk->range)); /* it moves on meanwhile */
         db_bind_blob(walk->rows, 3,
                      (struct hf_bytes){.data = walk->range.high, .size = walk->range.high_size});
         rc = db_step(walk->db, walk->rows, error);
@@ -130,8 +130,8 @@ static int next_path(struct timeline_walk *walk, struct hf_error *error)
 int timeline_next(struct timeline_walk *walk, bool *found, struct hf_error *error)
 {
     *found = false;
-    db_done(&walk->moment);
     while (!*found) {
+        db_done(&walk->moment);
         int rc = next_path(walk, error);
         if (rc != DB_ROW) {
             return rc;
