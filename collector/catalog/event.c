@@ -18,7 +18,7 @@ int event_encode(const struct hf_event *event, struct hf_buf *out, struct hf_err
                             (int)event->type);
     }
     size_t start = out->size;
-    struct hf_event copy = *event; /* the two-way fields want it writable; they don't write it */
+    struct hf_event copy = *event; /* the two-way fields want it writable; they do not write it */
     uint64_t format = HF_EVENT_FORMAT;
     struct event_codec codec = {.encoding = true, .error = error, .out = out};
     msgpack_packer_init(&codec.packer, out, append);

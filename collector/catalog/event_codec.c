@@ -44,12 +44,18 @@ uint64_t field_number(struct event_codec *codec, const char *name, uint64_t valu
 
 void field_uint(struct event_codec *codec, const char *name, uint64_t *value, uint64_t max)
 {
-    *value = field_number(codec, name, *value, 0, max);
+    uint64_t number = field_number(codec, name, *value, 0, max);
+    if (!codec->encoding) {
+        *value = number;
+    }
 }
 
 void field_uint32(struct event_codec *codec, const char *name, uint32_t *value)
 {
-    *value = (uint32_t)field_number(codec, name, *value, 0, UINT32_MAX);
+    uint64_t number = field_number(codec, name, *value, 0, UINT32_MAX);
+    if (!codec->encoding) {
+        *value = (uint32_t)number;
+    }
 }
 
 void field_int(struct event_codec *codec, const char *name, int64_t *value)

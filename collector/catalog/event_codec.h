@@ -20,7 +20,7 @@ struct event_codec {
     struct hf_catalog_memory memory;
 };
 
-/* In encoding the value is read, in decoding it is set. */
+/* In encoding the value is only read (it may lie in constant memory), in decoding it is set. */
 void field_uint(struct event_codec *codec, const char *name, uint64_t *value, uint64_t max);
 void field_uint32(struct event_codec *codec, const char *name, uint32_t *value);
 void field_int(struct event_codec *codec, const char *name, int64_t *value);
@@ -29,7 +29,9 @@ void field_bool(struct event_codec *codec, const char *name, bool *value);
 #define field_enum(codec, name, value, min, max)                                                   \
     do {                                                                                           \
         uint64_t number = field_number(codec, name, (uint64_t) * (value), min, max);               \
-        *(value) = (__typeof__(*(value)))number;                                                   \
+        if (!(codec)->encoding) {                                                                  \
+            *(value) = (__typeof__(*(value)))number;                                               \
+        }                                                                                          \
     } while (0)
 uint64_t field_number(struct event_codec *codec, const char *name, uint64_t value, uint64_t min,
                       uint64_t max);
