@@ -1,0 +1,45 @@
+/* One session's restore: what restore.c (the queue) and driver.c (the work) share. */
+#ifndef HF_COLLECTOR_RESTORE_DRIVER_H
+#define HF_COLLECTOR_RESTORE_DRIVER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "collector/restore/restore.h"
+
+enum restore_task_kind { RESTORE_WAKE, RESTORE_FRAME, RESTORE_CANCELLED };
+
+struct restore_task {
+    struct restore_task *next;
+    enum restore_task_kind kind;
+    uint64_t job;
+    struct hf_buf message;
+    struct hf_frame frame;
+};
+
+struct hf_restore {
+    struct hf_restore_options options;
+    char host_id[64];
+    _Atomic unsigned references;
+
+    pthread_mutex_t lock; /* protects these */
+    struct restore_task *first, *last;
+    size_t count;
+    size_t in_flight; /* bytes of content handed to the session and not yet sent */
+    bool running, closed;
+
+    /* Of whichever worker runs: one at a time. */
+    uint64_t job; /* offered and not ended; 0: none */
+    bool accepted;
+    uint64_t origin_row, source_row;
+    uint64_t fetched_bytes;
+    struct hf_buf source_name;
+};
+
+void task_free(struct restore_task *task);
+void restore_send(struct hf_restore *restore, struct hf_ingest_reply *reply);
+/* Do one task. On a worker. */
+void driver_step(struct hf_restore *restore, struct restore_task *task,
+                 struct hf_catalog_reader *catalog, struct hf_store_reader *store);
+
+#endif

@@ -1,0 +1,40 @@
+/* The collector's side of restores: one host's jobs over one session.
+ *
+ * Everything happens on workers, one frame at a time and in order; frames to the agent go out
+ * through `send`. Jobs live in the catalog, so a session that ends or a collector that restarts
+ * loses nothing: the next session offers what is still active.
+ */
+#ifndef HF_COLLECTOR_RESTORE_RESTORE_H
+#define HF_COLLECTOR_RESTORE_RESTORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "collector/ingest/ingest.h"
+
+struct hf_restore;
+
+struct hf_restore_options {
+    struct hf_ingest *ingest;
+    uint64_t host_row;
+    const char *host_id;
+    /* Hand a frame to the session; takes the reply. Called from workers. */
+    void (*send)(void *context, struct hf_ingest_reply *reply);
+    void *context;
+};
+
+/* Any thread for all of these. */
+int restore_open(const struct hf_restore_options *options, struct hf_restore **out);
+/* No send call is running or starts after this returned. */
+void restore_close(struct hf_restore *restore);
+/* Look for an active job and offer it, if none is under way. */
+void restore_wake(struct hf_restore *restore);
+/* A RESTORE_*, or CHUNK_GET frame from the agent. Takes both on success. HF_ERR_LIMIT when the
+ * agent asks faster than it is answered: end the session. */
+int restore_frame(struct hf_restore *restore, struct hf_buf *message, struct hf_frame *frame);
+/* The operator cancelled the job. */
+void restore_cancel(struct hf_restore *restore, uint64_t job);
+/* bytes of content frames have left the session's queue. */
+void restore_sent(struct hf_restore *restore, size_t bytes);
+
+#endif

@@ -1,0 +1,96 @@
+/* One session and what its files share. Private to session/. */
+#ifndef HF_COLLECTOR_SESSION_CONNECTION_H
+#define HF_COLLECTOR_SESSION_CONNECTION_H
+
+#include <libwebsockets.h>
+
+#include "collector/ingest/ingest.h"
+#include "collector/net/tls.h"
+#include "collector/restore/restore.h"
+#include "collector/session/session.h"
+
+struct hf_sessions {
+    struct hf_sessions_options options;
+    struct lws_protocols protocols[3];
+    uint64_t next_id;
+    uint64_t credit_held; /* granted and not yet given back, over all sessions */
+    uint32_t count;
+    bool shutting_down;
+    struct hf_session *all; /* doubly linked */
+};
+
+enum session_state {
+    SESSION_ADMITTING, /* a worker asks the catalog */
+    SESSION_GREETING,  /* HELLO is expected */
+    SESSION_OPEN,
+    SESSION_CLOSING /* GOAWAY is queued; nothing more is read */
+};
+
+struct hf_session {
+    struct hf_sessions *sessions;
+    struct hf_session *previous, *next;
+    struct lws *wsi;
+    uint64_t id;
+    enum session_state state;
+    unsigned pending_work; /* calls that will come back to the loop; keeps the memory; atomic */
+    bool gone;             /* the connection has ended */
+
+    char host_id[128];
+    char peer[64];
+    uint64_t host_row;
+    int64_t certificate_ends_ns;
+    uint8_t instance[HF_INSTANCE_BYTES];
+    bool registered;
+
+    struct hf_buf incoming; /* the message that is arriving */
+    uint64_t received_seq, sent_seq;
+    uint64_t bulk_received, credit_total, credit_sent;
+    uint64_t credit_held; /* of this session, in sessions->credit_held */
+
+    struct hf_ingest_session *ingest;
+    struct hf_restore *restore;
+
+    struct hf_ingest_reply *control_first, *control_last; /* to be sent, before bulk */
+    struct hf_ingest_reply *bulk_first, *bulk_last;
+    size_t control_count;
+    struct hf_buf outgoing; /* LWS_PRE bytes first */
+    lws_sorted_usec_list_t timer;
+};
+
+/* session.c: sending and ending */
+/* Queue a frame; takes the reply. */
+void session_send(struct hf_session *session, struct hf_ingest_reply *reply);
+struct hf_ingest_reply *session_frame(enum hf_frame_type type);
+/* GOAWAY, then the end. */
+void session_goaway(struct hf_session *session, enum hf_wire_code code, uint32_t retry_after_ms,
+                    const char *message);
+/* The same for a peer that breaks the protocol: counted, audited. */
+void session_refuse(struct hf_session *session, enum hf_wire_code code, const char *message);
+void session_free_if_done(struct hf_session *session);
+/* Run work that ends in done on the loop; the session lives until then. */
+struct session_work {
+    struct hf_session *session;
+    void (*work)(struct session_work *work, struct hf_catalog_reader *catalog);
+    void (*done)(struct session_work *work); /* frees what is its own; session may be gone */
+    struct hf_error error;
+    int rc;
+    struct hf_buf in, out;
+};
+int session_run(struct hf_session *session, struct session_work *work);
+
+/* open.c: admission, HELLO, the end of a certificate */
+void session_admit(struct hf_session *session);
+void session_on_hello(struct hf_session *session, const struct hf_frame *frame);
+void session_close_parts(struct hf_session *session); /* ingest, restore, hub */
+
+/* frames.c */
+void session_on_message(struct hf_session *session);
+
+/* credit.c */
+bool credit_begin(struct hf_session *session); /* false: the budget is used up */
+/* Bulk of size bytes arrived; false when it was not granted. */
+bool credit_spend(struct hf_session *session, size_t size);
+void credit_release(struct hf_session *session, size_t size);
+void credit_end(struct hf_session *session);
+
+#endif

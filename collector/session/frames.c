@@ -1,0 +1,176 @@
+/* A whole message: decoded, judged by a table, handed on. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/session/connection.h"
+#include "common/log.h"
+
+#define CONTROL_QUEUE_MAX 4096u /* answers that wait for an agent that does not read */
+
+static void to_ingest(struct hf_session *session, struct hf_buf *message, struct hf_frame *frame)
+{
+    if (ingest_submit(session->ingest, message, frame) != HF_OK) {
+        session_goaway(session, HF_WIRE_OVERLOADED, 5000, "The collector can't take more now");
+    }
+}
+
+static void to_restore(struct hf_session *session, struct hf_buf *message, struct hf_frame *frame)
+{
+    if (restore_frame(session->restore, message, frame) != HF_OK) {
+        session_refuse(session, HF_WIRE_TOO_LARGE,
+                       "More restore requests are waiting than an agent needs");
+    }
+}
+
+/* --- RENEW --- */
+
+static void renew_work(struct session_work *work, struct hf_catalog_reader *catalog)
+{
+    (void)catalog;
+    struct hf_session *session = work->session;
+    work->rc = identity_renew(
+        session->sessions->options.authority, session->sessions->options.ingest, session->host_id,
+        (struct hf_bytes){work->in.data, work->in.size}, &work->out, &work->error);
+}
+
+static void renew_done(struct session_work *work)
+{
+    struct hf_session *session = work->session;
+    struct hf_ingest_reply *reply = NULL;
+    if (!session->gone && session->state == SESSION_OPEN) {
+        reply = session_frame(work->rc == HF_OK ? HF_FRAME_RENEWED : HF_FRAME_ERROR);
+    }
+    if (reply && work->rc == HF_OK) {
+        reply->memory = work->out;
+        work->out = (struct hf_buf){0};
+        reply->frame.blob.data = (struct hf_bytes){reply->memory.data, reply->memory.size};
+        session_send(session, reply);
+    } else if (reply && hf_buf_append_str(&reply->memory, work->error.message) == HF_OK) {
+        reply->frame.refusal.code = HF_WIRE_DENIED;
+        reply->frame.refusal.message = (struct hf_bytes){reply->memory.data, reply->memory.size};
+        session_send(session, reply);
+    } else {
+        ingest_reply_free(reply);
+    }
+    hf_buf_free(&work->in);
+    hf_buf_free(&work->out);
+    free(work);
+}
+
+static void on_renew(struct hf_session *session, struct hf_buf *message, struct hf_frame *frame)
+{
+    (void)message;
+    struct session_work *work = calloc(1, sizeof *work);
+    if (work) {
+        work->work = renew_work;
+        work->done = renew_done;
+    }
+    if (!work || hf_buf_append(&work->in, frame->blob.data.data, frame->blob.data.size) != HF_OK ||
+        session_run(session, work) != HF_OK) {
+        if (work) {
+            hf_buf_free(&work->in);
+        }
+        free(work); /* the agent asks again with its next connection */
+    }
+}
+
+static void on_goaway(struct hf_session *session, struct hf_buf *message, struct hf_frame *frame)
+{
+    (void)message;
+    hf_log_debug("Host %s says goodbye: %.*s", session->host_id, (int)frame->refusal.message.size,
+                 (const char *)frame->refusal.message.data);
+    session_goaway(session, HF_WIRE_SHUTDOWN, 0, "Goodbye");
+}
+
+static void on_error(struct hf_session *session, struct hf_buf *message, struct hf_frame *frame)
+{
+    (void)message;
+    hf_log_warning("Host %s complains of %s: %.*s", session->host_id,
+                   proto_code_name(frame->refusal.code), (int)frame->refusal.message.size,
+                   (const char *)frame->refusal.message.data);
+}
+
+static const struct {
+    enum hf_frame_type type;
+    void (*handle)(struct hf_session *session, struct hf_buf *message, struct hf_frame *frame);
+} handlers[] = {
+    {HF_FRAME_SOURCE, to_ingest},
+    {HF_FRAME_HAVE, to_ingest},
+    {HF_FRAME_CHUNKS, to_ingest},
+    {HF_FRAME_VERSIONS, to_ingest},
+    {HF_FRAME_MARK, to_ingest},
+    {HF_FRAME_LIST, to_ingest},
+    {HF_FRAME_RENEW, on_renew},
+    {HF_FRAME_ERROR, on_error},
+    {HF_FRAME_GOAWAY, on_goaway},
+    {HF_FRAME_RESTORE_ANSWER, to_restore},
+    {HF_FRAME_RESTORE_NEXT, to_restore},
+    {HF_FRAME_CHUNK_GET, to_restore},
+    {HF_FRAME_RESTORE_RESULT, to_restore},
+    {HF_FRAME_RESTORE_DONE, to_restore},
+};
+
+static void dispatch(struct hf_session *session, struct hf_buf *message, struct hf_frame *frame)
+{
+    char text[128];
+    if (session->state == SESSION_GREETING) {
+        if (frame->type == HF_FRAME_HELLO) {
+            session_on_hello(session, frame);
+        } else {
+            session_refuse(session, HF_WIRE_STATE, "The first frame has to be HELLO");
+        }
+        return;
+    }
+    for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++) {
+        if (handlers[i].type == frame->type) {
+            handlers[i].handle(session, message, frame);
+            return;
+        }
+    }
+    snprintf(text, sizeof text, "An agent does not send %s%s", proto_frame_name(frame->type),
+             frame->type == HF_FRAME_HELLO ? " twice" : "");
+    session_refuse(session, HF_WIRE_STATE, text);
+}
+
+/* Bulk is paid with credit before it is decoded; control may not pile up unread. */
+static bool within_budget(struct hf_session *session, const struct hf_frame *frame, size_t size)
+{
+    if (proto_frame_is_bulk(frame->type) && !credit_spend(session, size)) {
+        session_refuse(session, HF_WIRE_CREDIT, "More bulk bytes came than were granted");
+        return false;
+    }
+    if (session->control_count > CONTROL_QUEUE_MAX) {
+        session_refuse(session, HF_WIRE_TOO_LARGE, "The agent asks and does not read the answers");
+        return false;
+    }
+    return true;
+}
+
+static enum hf_wire_code code_of(int rc)
+{
+    return rc == HF_ERR_LIMIT         ? HF_WIRE_TOO_LARGE
+           : rc == HF_ERR_UNSUPPORTED ? HF_WIRE_UNKNOWN_TYPE
+           : rc == HF_ERR_NO_MEMORY   ? HF_WIRE_OVERLOADED
+                                      : HF_WIRE_MALFORMED;
+}
+
+void session_on_message(struct hf_session *session)
+{
+    struct hf_frame frame;
+    struct hf_error error = {0};
+    struct hf_buf message = session->incoming;
+    session->incoming = (struct hf_buf){0};
+    size_t size = message.size;
+    int rc = proto_decode(message.data, message.size, &frame, &error);
+    if (rc != HF_OK) {
+        session_refuse(session, code_of(rc), error.message);
+    } else if (frame.seq != session->received_seq + 1) {
+        session_refuse(session, HF_WIRE_MALFORMED, "Frames are not numbered one by one");
+    } else if (within_budget(session, &frame, size)) {
+        session->received_seq = frame.seq;
+        dispatch(session, &message, &frame);
+    }
+    proto_frame_free(&frame);
+    hf_buf_free(&message);
+}

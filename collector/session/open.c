@@ -1,0 +1,276 @@
+/* From an upgraded connection to an open session, and its parts' end. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/net/loop.h"
+#include "collector/session/connection.h"
+#include "common/bytes.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#define HELLO_LIMIT_US     (10 * LWS_US_PER_SEC)
+#define PING_S             20
+#define DUPLICATE_RETRY_MS 5000
+
+/* --- admission --- */
+
+static void admit_work(struct session_work *work, struct hf_catalog_reader *catalog)
+{
+    work->rc =
+        identity_admit(catalog, work->session->host_id, &work->session->host_row, &work->error);
+}
+
+static void on_hello_overdue(lws_sorted_usec_list_t *timer)
+{
+    struct hf_session *session = lws_container_of(timer, struct hf_session, timer);
+    session_goaway(session, HF_WIRE_IDLE, 1000, "No HELLO came within 10 s");
+}
+
+static void admit_done(struct session_work *work)
+{
+    struct hf_session *session = work->session;
+    if (!session->gone && work->rc == HF_OK) {
+        session->state = SESSION_GREETING;
+        lws_rx_flow_control(session->wsi, 1);
+        lws_sul_schedule(loop_context(session->sessions->options.loop), 0, &session->timer,
+                         on_hello_overdue, HELLO_LIMIT_US);
+    } else if (!session->gone) {
+        session_refuse(session, work->rc == HF_ERR_DENIED ? HF_WIRE_REVOKED : HF_WIRE_DENIED,
+                       work->error.message);
+    }
+    free(work);
+}
+
+void session_admit(struct hf_session *session)
+{
+    struct session_work *work = calloc(1, sizeof *work);
+    session->state = SESSION_ADMITTING;
+    lws_rx_flow_control(session->wsi, 0);
+    if (work) {
+        work->work = admit_work;
+        work->done = admit_done;
+    }
+    if (!work || session_run(session, work) != HF_OK) {
+        free(work);
+        session_goaway(session, HF_WIRE_OVERLOADED, 5000, "The collector is too busy");
+    }
+}
+
+/* --- what other threads hand over --- */
+
+struct delivery {
+    struct hf_session *session;
+    struct hf_ingest_reply *reply;
+};
+
+static void on_delivery(void *arg)
+{
+    struct delivery *delivery = arg;
+    struct hf_session *session = delivery->session;
+    struct hf_ingest_reply *reply = delivery->reply;
+    free(delivery);
+    __atomic_sub_fetch(&session->pending_work, 1, __ATOMIC_SEQ_CST);
+    if (session->gone || session->state == SESSION_CLOSING) {
+        ingest_reply_free(reply);
+        session_free_if_done(session);
+        return;
+    }
+    switch (reply->kind) {
+    case HF_REPLY_FRAME:
+        session_send(session, reply);
+        return;
+    case HF_REPLY_RELEASED:
+        credit_release(session, reply->bytes);
+        break;
+    case HF_REPLY_STORAGE:
+        session_goaway(session, HF_WIRE_STORAGE, 15000, reply->message);
+        break;
+    case HF_REPLY_HOSTILE:
+        hub_count_refusal(session->sessions->options.hub, reply->frame.refusal.code);
+        hf_log_warning("Host %s at %s: %.*s", session->host_id, session->peer,
+                       (int)reply->frame.refusal.message.size,
+                       (const char *)reply->frame.refusal.message.data);
+        session_goaway(session, reply->frame.refusal.code, 60000,
+                       "The session ends because of what was sent; the collector's log says more");
+        break;
+    }
+    ingest_reply_free(reply);
+}
+
+/* Any thread. Called only before ingest_session_close or restore_close returned, so the session is
+ * there; from then on the count keeps it until on_delivery ran. */
+static void deliver(void *context, struct hf_ingest_reply *reply)
+{
+    struct hf_session *session = context;
+    struct delivery *delivery = malloc(sizeof *delivery);
+    if (!delivery) {
+        abort(); /* an ack that gets lost would stall the host for good */
+    }
+    *delivery = (struct delivery){session, reply};
+    __atomic_add_fetch(&session->pending_work, 1, __ATOMIC_SEQ_CST);
+    if (loop_post(session->sessions->options.loop, on_delivery, delivery) != HF_OK) {
+        ingest_reply_free(reply);
+        free(delivery);
+    }
+}
+
+/* --- HELLO --- */
+
+static void note_host_seen(struct hf_session *session, const struct hf_hello *hello)
+{
+    char actor[160];
+    snprintf(actor, sizeof actor, "host %s", session->host_id);
+    struct hf_event event = {
+        .type = HF_EVENT_HOST_SEEN,
+        .actor = event_text(actor),
+        .host_seen = {.host_id = event_text(session->host_id),
+                      .hostname = hello->hostname,
+                      .machine_id = hello->machine_id,
+                      .os = hello->os,
+                      .agent_version = hello->agent_version,
+                      .address = event_text(session->peer)},
+    };
+    ingest_commit_async(session->sessions->options.ingest, &event, NULL, NULL);
+}
+
+static void audit_duplicate(struct hf_session *session, const struct hf_session *other)
+{
+    char actor[160];
+    char detail[200];
+    snprintf(actor, sizeof actor, "host %s", session->host_id);
+    snprintf(detail, sizeof detail, "from %s while a session from %s lives", session->peer,
+             other->peer);
+    struct hf_event event = {
+        .type = HF_EVENT_AUDIT,
+        .actor = event_text(actor),
+        .audit = {.action = event_text("session.duplicate"),
+                  .object = event_text(session->host_id),
+                  .detail = event_text(detail),
+                  .outcome = HF_AUDIT_REFUSED},
+    };
+    ingest_commit_async(session->sessions->options.ingest, &event, NULL, NULL);
+}
+
+/* One identity, one session. The same agent process coming back takes over; anybody else is
+ * refused, and the older session is asked whether it still lives. */
+static bool claim_identity(struct hf_session *session)
+{
+    struct hf_hub *hub = session->sessions->options.hub;
+    struct hf_session *other = hub_register(hub, session->host_id, session, session->peer);
+    if (!other) {
+        session->registered = true;
+        return true;
+    }
+    if (memcmp(other->instance, session->instance, HF_INSTANCE_BYTES) == 0) {
+        hf_log_info("Host %s came back from %s before its old connection was seen to end",
+                    session->host_id, session->peer);
+        session_close_parts(other);
+        session_goaway(other, HF_WIRE_DUPLICATE, 0, "The same agent has a newer connection");
+        session->registered = hub_register(hub, session->host_id, session, session->peer) == NULL;
+        return session->registered;
+    }
+    hub_note_duplicate(hub, session->host_id);
+    hub_count_refusal(hub, HF_WIRE_DUPLICATE);
+    audit_duplicate(session, other);
+    hf_log_warning("A second session of host %s, from %s, is refused: one from %s lives. Was its "
+                   "identity copied? If so: holdfast host revoke %s",
+                   session->host_id, session->peer, other->peer, session->host_id);
+    lws_set_timeout(other->wsi, PENDING_TIMEOUT_WS_PONG_CHECK_SEND_PING, 1); /* does it live? */
+    session_goaway(session, HF_WIRE_DUPLICATE, DUPLICATE_RETRY_MS,
+                   "Another live session has this identity");
+    return false;
+}
+
+static void welcome(struct hf_session *session)
+{
+    struct hf_ingest_reply *reply = session_frame(HF_FRAME_WELCOME);
+    if (!reply) {
+        return;
+    }
+    reply->frame.welcome = (struct hf_welcome){
+        .version = HF_PROTO_VERSION,
+        .host_id = event_text(session->host_id),
+        .session = session->id,
+        .now_ns = hf_clock_now_ns(),
+        .credit_bytes = session->credit_total,
+        .frame_max_bytes = HF_FRAME_MAX_BYTES,
+        .ping_seconds = PING_S,
+    };
+    session_send(session, reply);
+}
+
+static void on_certificate_over(lws_sorted_usec_list_t *timer)
+{
+    struct hf_session *session = lws_container_of(timer, struct hf_session, timer);
+    session_goaway(session, HF_WIRE_EXPIRED, 1000, "The certificate's validity has ended");
+}
+
+static int open_parts(struct hf_session *session, int64_t skew_ns)
+{
+    struct hf_sessions *sessions = session->sessions;
+    session->ingest = ingest_session_open(sessions->options.ingest, session->host_row,
+                                          session->host_id, skew_ns, deliver, session);
+    struct hf_restore_options options = {
+        .ingest = sessions->options.ingest,
+        .host_row = session->host_row,
+        .host_id = session->host_id,
+        .send = deliver,
+        .context = session,
+    };
+    return session->ingest ? restore_open(&options, &session->restore) : HF_ERR_NO_MEMORY;
+}
+
+void session_on_hello(struct hf_session *session, const struct hf_frame *frame)
+{
+    const struct hf_hello *hello = &frame->hello;
+    char text[128];
+    lws_sul_cancel(&session->timer);
+    if (hello->version_min > HF_PROTO_VERSION || hello->version_max < HF_PROTO_VERSION) {
+        snprintf(text, sizeof text,
+                 "This collector speaks version %d of the protocol, the agent %u to %u: %s",
+                 HF_PROTO_VERSION, hello->version_min, hello->version_max,
+                 hello->version_min > HF_PROTO_VERSION ? "update the collector"
+                                                       : "update the agent");
+        session_refuse(session, HF_WIRE_VERSION, text);
+        return;
+    }
+    memcpy(session->instance, hello->instance.data, HF_INSTANCE_BYTES);
+    if (!claim_identity(session)) {
+        return;
+    }
+    int64_t now_ns = hf_clock_now_ns();
+    if (!credit_begin(session)) {
+        session_goaway(session, HF_WIRE_OVERLOADED, 10000, "The collector's memory is in use");
+        return;
+    }
+    if (open_parts(session, now_ns - hello->now_ns) != HF_OK) {
+        session_goaway(session, HF_WIRE_OVERLOADED, 10000, "The collector is out of memory");
+        return;
+    }
+    session->state = SESSION_OPEN;
+    int64_t left_us = (session->certificate_ends_ns - now_ns) / 1000;
+    lws_sul_schedule(loop_context(session->sessions->options.loop), 0, &session->timer,
+                     on_certificate_over, left_us > 1 ? left_us : 1);
+    note_host_seen(session, hello);
+    welcome(session);
+    restore_wake(session->restore);
+    hf_log_info("Host %s (%.*s) is online from %s", session->host_id, (int)hello->hostname.size,
+                (const char *)hello->hostname.data, session->peer);
+}
+
+void session_close_parts(struct hf_session *session)
+{
+    if (session->registered) {
+        hub_remove(session->sessions->options.hub, session->host_id, session);
+        session->registered = false;
+        hf_log_info("Host %s is offline", session->host_id);
+    }
+    if (session->ingest) {
+        ingest_session_close(session->ingest);
+        session->ingest = NULL;
+    }
+    restore_close(session->restore);
+    session->restore = NULL;
+    credit_end(session);
+}

@@ -1,0 +1,453 @@
+#include "collector/session/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/net/loop.h"
+#include "collector/session/connection.h"
+#include "common/bytes.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#define SHUTDOWN_SPREAD_MS 5000u
+#define CLOSE_LIMIT_S      5
+
+/* --- sending --- */
+
+struct hf_ingest_reply *session_frame(enum hf_frame_type type)
+{
+    struct hf_ingest_reply *reply = calloc(1, sizeof *reply);
+    if (reply) {
+        reply->kind = HF_REPLY_FRAME;
+        reply->frame.type = type;
+    }
+    return reply;
+}
+
+void session_send(struct hf_session *session, struct hf_ingest_reply *reply)
+{
+    bool bulk = reply->frame.type == HF_FRAME_CHUNKS;
+    struct hf_ingest_reply **first = bulk ? &session->bulk_first : &session->control_first;
+    struct hf_ingest_reply **last = bulk ? &session->bulk_last : &session->control_last;
+    reply->next = NULL;
+    if (*last) {
+        (*last)->next = reply;
+    } else {
+        *first = reply;
+    }
+    *last = reply;
+    session->control_count += !bulk;
+    lws_callback_on_writable(session->wsi);
+}
+
+static struct hf_ingest_reply *take_next(struct hf_session *session)
+{
+    struct hf_ingest_reply *reply = session->control_first;
+    if (reply) {
+        session->control_first = reply->next;
+        session->control_last = reply->next ? session->control_last : NULL;
+        session->control_count--;
+        return reply;
+    }
+    reply = session->bulk_first;
+    if (reply) {
+        session->bulk_first = reply->next;
+        session->bulk_last = reply->next ? session->bulk_last : NULL;
+    }
+    return reply;
+}
+
+static int write_next(struct hf_session *session)
+{
+    struct hf_ingest_reply *reply = take_next(session);
+    if (!reply) {
+        return session->state == SESSION_CLOSING ? -1 : 0;
+    }
+    reply->frame.seq = ++session->sent_seq;
+    hf_buf_clear(&session->outgoing);
+    int rc = hf_buf_extend(&session->outgoing, LWS_PRE, NULL);
+    rc = rc == HF_OK ? proto_encode(&reply->frame, &session->outgoing) : rc;
+    size_t content_bytes = reply->frame.type == HF_FRAME_CHUNKS ? reply->bytes : 0;
+    enum hf_frame_type type = reply->frame.type;
+    reply->frame.owned = NULL;
+    ingest_reply_free(reply);
+    if (rc != HF_OK) {
+        hf_log_error("A %s frame for %s can't be encoded (%s)", proto_frame_name(type),
+                     session->host_id, hf_error_name((enum hf_err)rc));
+        return -1;
+    }
+    size_t size = session->outgoing.size - LWS_PRE;
+    if (lws_write(session->wsi, session->outgoing.data + LWS_PRE, size, LWS_WRITE_BINARY) <
+        (int)size) {
+        return -1;
+    }
+    if (content_bytes > 0 && session->restore) {
+        restore_sent(session->restore, content_bytes);
+    }
+    if (session->outgoing.capacity > 512u * 1024u && !session->bulk_first) {
+        hf_buf_free(&session->outgoing); /* an idle session keeps little */
+    }
+    lws_callback_on_writable(session->wsi);
+    return 0;
+}
+
+/* --- ending --- */
+
+void session_goaway(struct hf_session *session, enum hf_wire_code code, uint32_t retry_after_ms,
+                    const char *message)
+{
+    if (session->gone || session->state == SESSION_CLOSING) {
+        return;
+    }
+    lws_sul_cancel(&session->timer);
+    session_close_parts(session);
+    session->state = SESSION_CLOSING;
+    lws_set_timeout(session->wsi, PENDING_TIMEOUT_CLOSE_SEND, CLOSE_LIMIT_S);
+    struct hf_ingest_reply *reply = session_frame(HF_FRAME_GOAWAY);
+    size_t length = strlen(message);
+    length = length < HF_TEXT_MAX_BYTES ? length : HF_TEXT_MAX_BYTES;
+    if (reply && hf_buf_append(&reply->memory, message, length) == HF_OK) {
+        reply->frame.refusal = (struct hf_refusal){.code = code,
+                                                   .retry_after_ms = retry_after_ms,
+                                                   .message = {reply->memory.data, length}};
+        session_send(session, reply);
+    } else {
+        ingest_reply_free(reply);
+        lws_callback_on_writable(session->wsi);
+    }
+}
+
+void session_refuse(struct hf_session *session, enum hf_wire_code code, const char *message)
+{
+    char actor[160];
+    char detail[400];
+    hub_count_refusal(session->sessions->options.hub, code);
+    hf_log_warning("Session of %s from %s ends (%s): %s", session->host_id, session->peer,
+                   proto_code_name(code), message);
+    snprintf(actor, sizeof actor, "host %s", session->host_id);
+    snprintf(detail, sizeof detail, "%s from %s: %s", proto_code_name(code), session->peer,
+             message);
+    struct hf_event event = {
+        .type = HF_EVENT_AUDIT,
+        .actor = event_text(actor),
+        .audit = {.action = event_text("session.refused"),
+                  .object = event_text(session->host_id),
+                  .detail = event_text(detail),
+                  .outcome = HF_AUDIT_REFUSED},
+    };
+    ingest_commit_async(session->sessions->options.ingest, &event, NULL, NULL);
+    session_goaway(session, code, 30000, message);
+}
+
+static void free_replies(struct hf_ingest_reply *reply)
+{
+    while (reply) {
+        struct hf_ingest_reply *next = reply->next;
+        ingest_reply_free(reply);
+        reply = next;
+    }
+}
+
+void session_free_if_done(struct hf_session *session)
+{
+    if (!session->gone || __atomic_load_n(&session->pending_work, __ATOMIC_SEQ_CST) > 0) {
+        return;
+    }
+    if (session->previous) {
+        session->previous->next = session->next;
+    } else {
+        session->sessions->all = session->next;
+    }
+    if (session->next) {
+        session->next->previous = session->previous;
+    }
+    hf_buf_free(&session->incoming);
+    hf_buf_free(&session->outgoing);
+    free(session);
+}
+
+static void on_closed(struct hf_session *session)
+{
+    lws_sul_cancel(&session->timer);
+    session_close_parts(session);
+    free_replies(session->control_first);
+    free_replies(session->bulk_first);
+    session->control_first = session->control_last = NULL;
+    session->bulk_first = session->bulk_last = NULL;
+    session->gone = true;
+    session->wsi = NULL;
+    session->sessions->count--;
+    session_free_if_done(session);
+}
+
+/* --- work on workers --- */
+
+static void work_back(void *arg)
+{
+    struct session_work *work = arg;
+    struct hf_session *session = work->session;
+    __atomic_sub_fetch(&session->pending_work, 1, __ATOMIC_SEQ_CST);
+    work->done(work);
+    session_free_if_done(session);
+}
+
+static void work_on_worker(void *arg, struct hf_catalog_reader *catalog,
+                           struct hf_store_reader *store)
+{
+    struct session_work *work = arg;
+    (void)store;
+    work->work(work, catalog);
+    loop_post(work->session->sessions->options.loop, work_back, work);
+}
+
+int session_run(struct hf_session *session, struct session_work *work)
+{
+    work->session = session;
+    __atomic_add_fetch(&session->pending_work, 1, __ATOMIC_SEQ_CST);
+    int rc = ingest_run(session->sessions->options.ingest, work_on_worker, work);
+    if (rc != HF_OK) {
+        __atomic_sub_fetch(&session->pending_work, 1, __ATOMIC_SEQ_CST);
+    }
+    return rc;
+}
+
+/* --- libwebsockets --- */
+
+struct slot {
+    struct hf_session *session;
+};
+
+/* The upgrade: the last moment before a session, and the second time that the certificate is
+ * judged. */
+static int filter(struct hf_sessions *sessions, struct lws *wsi)
+{
+    struct tls_peer peer;
+    char path[64] = "";
+    char address[64] = "";
+    lws_get_peer_simple(wsi, address, sizeof address);
+    if (sessions->shutting_down || sessions->count >= sessions->options.sessions_max) {
+        return -1;
+    }
+    if (!tls_peer(wsi, &peer) || !peer.verified || peer.not_after_ns <= hf_clock_now_ns()) {
+        hub_count_refusal(sessions->options.hub, 0);
+        hf_log_warning("A connection from %s is refused: no valid client certificate", address);
+        return -1;
+    }
+    if (lws_hdr_copy(wsi, path, sizeof path, WSI_TOKEN_GET_URI) < 0 ||
+        strcmp(path, HF_PROTO_PATH) != 0) {
+        hf_log_warning("A connection of %s from %s is refused: it asks for '%s'", peer.common_name,
+                       address, path);
+        return -1;
+    }
+    return 0;
+}
+
+static int on_established(struct hf_sessions *sessions, struct lws *wsi, struct slot *slot)
+{
+    struct tls_peer peer;
+    struct hf_session *session = calloc(1, sizeof *session);
+    if (!session || !tls_peer(wsi, &peer) || !peer.verified) {
+        free(session);
+        return -1;
+    }
+    session->sessions = sessions;
+    session->wsi = wsi;
+    session->id = ++sessions->next_id;
+    session->certificate_ends_ns = peer.not_after_ns;
+    memcpy(session->host_id, peer.common_name, sizeof session->host_id);
+    lws_get_peer_simple(wsi, session->peer, sizeof session->peer);
+    session->next = sessions->all;
+    if (sessions->all) {
+        sessions->all->previous = session;
+    }
+    sessions->all = session;
+    sessions->count++;
+    slot->session = session;
+    session_admit(session);
+    return 0;
+}
+
+static int on_receive(struct hf_session *session, struct lws *wsi, const void *in, size_t length)
+{
+    if (session->state == SESSION_CLOSING) {
+        return 0; /* the agent hears GOAWAY and hangs up */
+    }
+    if (session->state == SESSION_ADMITTING) {
+        return -1; /* reading is paused: nothing of an honest agent gets here */
+    }
+    if (length > HF_FRAME_MAX_BYTES - session->incoming.size ||
+        lws_remaining_packet_payload(wsi) > HF_FRAME_MAX_BYTES - session->incoming.size - length) {
+        session_refuse(session, HF_WIRE_TOO_LARGE, "A message is longer than 1 MiB");
+        return 0;
+    }
+    if (!lws_frame_is_binary(wsi)) {
+        session_refuse(session, HF_WIRE_MALFORMED, "A message is text; frames are binary");
+        return 0;
+    }
+    if (session->incoming.size == 0 &&
+        hf_buf_reserve(&session->incoming, length + lws_remaining_packet_payload(wsi)) != HF_OK) {
+        return -1;
+    }
+    if (hf_buf_append(&session->incoming, in, length) != HF_OK) {
+        return -1;
+    }
+    if (lws_is_final_fragment(wsi) && lws_remaining_packet_payload(wsi) == 0) {
+        session_on_message(session);
+    }
+    return 0;
+}
+
+static int websocket_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
+                              void *in, size_t length)
+{
+    struct slot *slot = user;
+    struct hf_sessions *sessions =
+        wsi && lws_get_protocol(wsi) ? lws_get_protocol(wsi)->user : NULL;
+    switch (reason) {
+    case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
+        return filter(sessions, wsi);
+    case LWS_CALLBACK_ESTABLISHED:
+        return on_established(sessions, wsi, slot);
+    case LWS_CALLBACK_RECEIVE:
+        return slot->session ? on_receive(slot->session, wsi, in, length) : -1;
+    case LWS_CALLBACK_SERVER_WRITEABLE:
+        return slot->session ? write_next(slot->session) : -1;
+    case LWS_CALLBACK_CLOSED:
+        if (slot->session) {
+            on_closed(slot->session);
+            slot->session = NULL;
+        }
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+/* Plain HTTP has no business here; its callback is where the library asks about certificates. */
+static int http_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
+                         size_t length)
+{
+    int result = 0;
+    (void)user;
+    (void)in;
+    if (tls_callback(reason, length, &result)) {
+        return result;
+    }
+    if (reason == LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION) {
+        return -1; /* a WebSocket without our subprotocol */
+    }
+    if (reason == LWS_CALLBACK_HTTP) {
+        lws_return_http_status(wsi, HTTP_STATUS_NOT_FOUND, NULL);
+        return -1;
+    }
+    return 0;
+}
+
+int sessions_new(const struct hf_sessions_options *options, struct hf_sessions **out,
+                 struct hf_error *error)
+{
+    struct hf_sessions *sessions = calloc(1, sizeof *sessions);
+    if (!sessions) {
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for sessions");
+    }
+    sessions->options = *options;
+    sessions->protocols[0] =
+        (struct lws_protocols){.name = "http", .callback = http_callback, .user = sessions};
+    sessions->protocols[1] = (struct lws_protocols){
+        .name = HF_PROTO_SUBPROTOCOL,
+        .callback = websocket_callback,
+        .per_session_data_size = sizeof(struct slot),
+        .rx_buffer_size = 65536,
+        .user = sessions,
+    };
+    *out = sessions;
+    return HF_OK;
+}
+
+const struct lws_protocols *sessions_protocols(const struct hf_sessions *sessions)
+{
+    return sessions->protocols;
+}
+
+void sessions_shut_down(struct hf_sessions *sessions)
+{
+    sessions->shutting_down = true;
+    for (struct hf_session *session = sessions->all, *next; session; session = next) {
+        uint32_t random;
+        next = session->next;
+        hf_random(&random, sizeof random);
+        session_goaway(session, HF_WIRE_SHUTDOWN, 200 + random % SHUTDOWN_SPREAD_MS,
+                       "The collector is stopping");
+    }
+}
+
+void sessions_free(struct hf_sessions *sessions)
+{
+    if (sessions) {
+        while (sessions->all) {
+            struct hf_session *session = sessions->all;
+            __atomic_store_n(&session->pending_work, 0, __ATOMIC_SEQ_CST);
+            session->gone = true;
+            session_free_if_done(session);
+        }
+        free(sessions);
+    }
+}
+
+/* --- from other threads --- */
+
+struct order {
+    struct hf_sessions *sessions;
+    char host_id[128];
+    enum hf_wire_code code; /* 0: wake, or cancel `job` */
+    uint64_t job;
+    char message[256];
+};
+
+static void carry_out(void *arg)
+{
+    struct order *order = arg;
+    struct hf_session *session = hub_find(order->sessions->options.hub, order->host_id);
+    if (session && order->code != 0) {
+        session_goaway(session, order->code, 60000, order->message);
+    } else if (session && session->restore && order->job != 0) {
+        restore_cancel(session->restore, order->job);
+    } else if (session && session->restore) {
+        restore_wake(session->restore);
+    }
+    free(order);
+}
+
+static void give_order(struct hf_sessions *sessions, const char *host_id, enum hf_wire_code code,
+                       uint64_t job, const char *message)
+{
+    struct order *order = calloc(1, sizeof *order);
+    if (!order) {
+        return;
+    }
+    order->sessions = sessions;
+    order->code = code;
+    order->job = job;
+    snprintf(order->host_id, sizeof order->host_id, "%s", host_id);
+    snprintf(order->message, sizeof order->message, "%s", message);
+    if (loop_post(sessions->options.loop, carry_out, order) != HF_OK) {
+        free(order);
+    }
+}
+
+void sessions_close_host(struct hf_sessions *sessions, const char *host_id, enum hf_wire_code code,
+                         const char *message)
+{
+    give_order(sessions, host_id, code, 0, message);
+}
+
+void sessions_wake_host(struct hf_sessions *sessions, const char *host_id)
+{
+    give_order(sessions, host_id, (enum hf_wire_code)0, 0, "");
+}
+
+void sessions_cancel_job(struct hf_sessions *sessions, const char *host_id, uint64_t job)
+{
+    give_order(sessions, host_id, (enum hf_wire_code)0, job, "");
+}
