@@ -10,6 +10,7 @@
 #include <mbedtls/ecp.h>
 #include <mbedtls/error.h>
 #include <mbedtls/oid.h>
+#include <mbedtls/pem.h>
 #include <mbedtls/pk.h>
 #include <mbedtls/version.h>
 #include <mbedtls/x509_crt.h>
@@ -19,7 +20,7 @@
 #include "common/clock.h"
 
 #define PEM_BYTES 8192
-#define SAN_MAX   64
+#define CN_MAX    64 /* ub-common-name, RFC 5280 */
 
 /* mbedTLS wants a generator; the kernel's is the one used everywhere here. */
 static int random_bytes(void *context, unsigned char *out, size_t size)
@@ -54,8 +55,7 @@ static bool is_p256(const mbedtls_pk_context *key)
         return false;
     }
 #if MBEDTLS_VERSION_NUMBER >= 0x03060000
-    return mbedtls_pk_get_bitlen(key) == 256 &&
-           mbedtls_ecp_keypair_get_group_id(mbedtls_pk_ec(*key)) == MBEDTLS_ECP_DP_SECP256R1;
+    return mbedtls_ecp_keypair_get_group_id(mbedtls_pk_ec(*key)) == MBEDTLS_ECP_DP_SECP256R1;
 #else
     return mbedtls_pk_ec(*key)->grp.id == MBEDTLS_ECP_DP_SECP256R1;
 #endif
@@ -63,7 +63,9 @@ static bool is_p256(const mbedtls_pk_context *key)
 
 static int append_pem(struct hf_buf *out, const unsigned char *pem)
 {
-    int rc = hf_buf_append_str(out, (const char *)pem);
+    /* Room for all of it at once: growing would leave a copy of a key in freed memory. */
+    int rc = hf_buf_reserve(out, strlen((const char *)pem) + 1);
+    rc = rc == HF_OK ? hf_buf_append_str(out, (const char *)pem) : rc;
     return rc == HF_OK ? hf_buf_terminate(out) : rc;
 }
 
@@ -103,16 +105,32 @@ int hf_pki_key_spki(const char *key_pem, struct hf_buf *spki, struct hf_error *e
     return rc;
 }
 
+/* mbedTLS takes names as text in which , and = mean something: nothing that could mean anything. */
+static int set_subject(char subject[CN_MAX + 4], const char *common_name, struct hf_error *error)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .:-_*";
+    size_t length = strlen(common_name);
+    if (length == 0 || length > CN_MAX || strspn(common_name, plain) != length) {
+        return hf_error_set(error, HF_ERR_INVALID, 0,
+                            "A certificate's common name has 1 to %d letters, digits, blanks and "
+                            ".:-_*, which '%.80s' does not",
+                            CN_MAX, common_name);
+    }
+    snprintf(subject, CN_MAX + 4, "CN=%s", common_name);
+    return HF_OK;
+}
+
 int hf_pki_request_new(const char *key_pem, const char *common_name, struct hf_buf *der,
                        struct hf_error *error)
 {
     mbedtls_pk_context key;
     mbedtls_x509write_csr csr;
     unsigned char bytes[2048];
-    char subject[300];
-    snprintf(subject, sizeof subject, "CN=%s", common_name);
+    char subject[CN_MAX + 4];
     mbedtls_x509write_csr_init(&csr);
     int rc = parse_key(key_pem, &key, error);
+    rc = rc == HF_OK ? set_subject(subject, common_name, error) : rc;
     if (rc == HF_OK) {
         mbedtls_x509write_csr_set_key(&csr, &key);
         mbedtls_x509write_csr_set_md_alg(&csr, MBEDTLS_MD_SHA256);
@@ -278,13 +296,11 @@ struct issuing {
     mbedtls_x509write_cert cert;
 };
 
-static int fill(struct issuing *s, const struct hf_pki_issue *issue)
+static int fill(struct issuing *s, const struct hf_pki_issue *issue, const char *subject)
 {
-    char subject[300];
     char issuer_name[512];
     char not_before[16];
     char not_after[16];
-    snprintf(subject, sizeof subject, "CN=%s", issue->common_name);
     asn1_time(issue->not_before_ns, not_before);
     asn1_time(issue->not_after_ns, not_after);
     if (issue->issuer_cert_pem) {
@@ -311,10 +327,12 @@ int hf_pki_issue(const struct hf_pki_issue *issue, struct hf_buf *cert_pem, stru
 {
     struct issuing s;
     unsigned char pem[PEM_BYTES];
+    char subject[CN_MAX + 4];
     mbedtls_pk_init(&s.subject_key);
     mbedtls_x509_crt_init(&s.issuer);
     mbedtls_x509write_crt_init(&s.cert);
     int rc = parse_key(issue->issuer_key_pem, &s.issuer_key, error);
+    rc = rc == HF_OK ? set_subject(subject, issue->common_name, error) : rc;
     int code = 0;
     if (rc == HF_OK && issue->kind != HF_PKI_ROOT) {
         code = mbedtls_pk_parse_public_key(&s.subject_key, issue->spki.data, issue->spki.size);
@@ -324,7 +342,7 @@ int hf_pki_issue(const struct hf_pki_issue *issue, struct hf_buf *cert_pem, stru
                          : code;
     }
     if (rc == HF_OK) {
-        code = code == 0 ? fill(&s, issue) : code;
+        code = code == 0 ? fill(&s, issue, subject) : code;
         code = code == 0 ? mbedtls_x509write_crt_pem(&s.cert, pem, sizeof pem, random_bytes, NULL)
                          : code;
         rc = code ? tls_error(error, code, "Issuing a certificate") : append_pem(cert_pem, pem);
@@ -373,25 +391,46 @@ static void copy_common_name(const mbedtls_x509_name *name, char out[256])
 {
     out[0] = '\0';
     for (; name; name = name->next) {
-        if (MBEDTLS_OID_CMP(MBEDTLS_OID_AT_CN, &name->oid) == 0) {
-            size_t size = name->val.len < 255 ? name->val.len : 255;
-            memcpy(out, name->val.p, size);
-            out[size] = '\0';
+        /* One with a NUL inside would read as another name: it has none. */
+        if (MBEDTLS_OID_CMP(MBEDTLS_OID_AT_CN, &name->oid) == 0 && name->val.len < 256 &&
+            !memchr(name->val.p, '\0', name->val.len)) {
+            memcpy(out, name->val.p, name->val.len);
+            out[name->val.len] = '\0';
         }
     }
+}
+
+/* All certificates in a text. One that can't be read spoils it: mbedTLS would skip it, other
+ * readers might not. */
+static int parse_certificates(const char *pem, mbedtls_x509_crt *out, struct hf_error *error)
+{
+    mbedtls_x509_crt_init(out);
+    int code = mbedtls_x509_crt_parse(out, (const unsigned char *)pem, strlen(pem) + 1);
+    if (code > 0) {
+        return hf_error_set(error, HF_ERR_INVALID, 0,
+                            "Reading certificates failed: %d of them can't be understood", code);
+    }
+    return code < 0 ? tls_error(error, code, "Reading a certificate") : HF_OK;
+}
+
+static bool may_be(const mbedtls_x509_crt *cert, const char *purpose, size_t size)
+{
+    return mbedtls_x509_crt_check_extended_key_usage(cert, purpose, size) == 0;
 }
 
 int hf_pki_info(const char *pem, struct hf_pki_info *out, struct hf_error *error)
 {
     mbedtls_x509_crt cert;
     struct hf_buf spki = {0};
-    mbedtls_x509_crt_init(&cert);
-    int code = mbedtls_x509_crt_parse(&cert, (const unsigned char *)pem, strlen(pem) + 1);
-    int rc = code < 0 ? tls_error(error, code, "Reading a certificate") : HF_OK;
+    int rc = parse_certificates(pem, &cert, error);
     rc = rc == HF_OK ? write_spki(&cert.pk, &spki, error) : rc;
     if (rc == HF_OK) {
         *out = (struct hf_pki_info){.not_before_ns = time_ns(&cert.valid_from),
                                     .not_after_ns = time_ns(&cert.valid_to)};
+        out->for_servers =
+            may_be(&cert, MBEDTLS_OID_SERVER_AUTH, MBEDTLS_OID_SIZE(MBEDTLS_OID_SERVER_AUTH));
+        out->for_clients =
+            may_be(&cert, MBEDTLS_OID_CLIENT_AUTH, MBEDTLS_OID_SIZE(MBEDTLS_OID_CLIENT_AUTH));
         copy_common_name(&cert.subject, out->common_name);
         serial_text(cert.serial.p, cert.serial.len, out->serial);
         hf_sha256(cert.raw.p, cert.raw.len, out->fingerprint);
@@ -402,27 +441,59 @@ int hf_pki_info(const char *pem, struct hf_pki_info *out, struct hf_error *error
     return rc;
 }
 
-int hf_pki_verify(const char *chain_pem, const char *root_pem, struct hf_error *error)
+int hf_pki_single(const char *pem, struct hf_buf *out, struct hf_error *error)
+{
+    mbedtls_x509_crt cert;
+    unsigned char text[PEM_BYTES];
+    size_t length = 0;
+    int rc = parse_certificates(pem, &cert, error);
+    if (rc == HF_OK && cert.next) {
+        rc = hf_error_set(error, HF_ERR_INVALID, 0,
+                          "There is more than the one certificate that was expected");
+    }
+    if (rc == HF_OK) {
+        int code =
+            mbedtls_pem_write_buffer("-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n",
+                                     cert.raw.p, cert.raw.len, text, sizeof text, &length);
+        rc = code ? tls_error(error, code, "Writing a certificate") : append_pem(out, text);
+    }
+    mbedtls_x509_crt_free(&cert);
+    return rc;
+}
+
+static int verify(const char *chain_pem, const char *root_pem, uint32_t ignored,
+                  struct hf_error *error)
 {
     mbedtls_x509_crt chain;
     mbedtls_x509_crt root;
     uint32_t flags = 0;
     char text[256] = "";
-    mbedtls_x509_crt_init(&chain);
     mbedtls_x509_crt_init(&root);
-    int code =
-        mbedtls_x509_crt_parse(&chain, (const unsigned char *)chain_pem, strlen(chain_pem) + 1);
-    code = code == 0 ? mbedtls_x509_crt_parse(&root, (const unsigned char *)root_pem,
-                                              strlen(root_pem) + 1)
-                     : code;
-    int rc = code ? tls_error(error, code, "Reading a certificate chain") : HF_OK;
-    if (rc == HF_OK &&
-        mbedtls_x509_crt_verify(&chain, &root, NULL, NULL, &flags, NULL, NULL) != 0) {
-        mbedtls_x509_crt_verify_info(text, sizeof text, "", flags);
-        text[strcspn(text, "\n")] = '\0';
-        rc = hf_error_set(error, HF_ERR_DENIED, 0, "The certificate chain is not valid: %s", text);
+    int rc = parse_certificates(chain_pem, &chain, error);
+    rc = rc == HF_OK ? parse_certificates(root_pem, &root, error) : rc;
+    if (rc == HF_OK) {
+        int code = mbedtls_x509_crt_verify(&chain, &root, NULL, NULL, &flags, NULL, NULL);
+        if (code != 0 && code != MBEDTLS_ERR_X509_CERT_VERIFY_FAILED) {
+            rc = tls_error(error, code, "Checking a certificate chain");
+        } else if (flags & ~ignored) {
+            mbedtls_x509_crt_verify_info(text, sizeof text, "", flags & ~ignored);
+            text[strcspn(text, "\n")] = '\0';
+            rc = hf_error_set(error, HF_ERR_DENIED, 0, "The certificate chain is not valid: %s",
+                              text);
+        }
     }
     mbedtls_x509_crt_free(&root);
     mbedtls_x509_crt_free(&chain);
     return rc;
+}
+
+int hf_pki_verify(const char *chain_pem, const char *root_pem, struct hf_error *error)
+{
+    return verify(chain_pem, root_pem, 0, error);
+}
+
+int hf_pki_verify_any_time(const char *chain_pem, const char *root_pem, struct hf_error *error)
+{
+    return verify(chain_pem, root_pem, MBEDTLS_X509_BADCERT_EXPIRED | MBEDTLS_X509_BADCERT_FUTURE,
+                  error);
 }

@@ -33,7 +33,7 @@ enum hf_pki_kind { HF_PKI_ROOT, HF_PKI_ISSUING, HF_PKI_SERVER, HF_PKI_CLIENT };
 
 struct hf_pki_issue {
     enum hf_pki_kind kind;
-    const char *common_name;
+    const char *common_name;     /* at most 64 letters, digits, blanks, .:-_* */
     struct hf_bytes spki;        /* of the subject's key; for ROOT that of issuer_key_pem is used */
     const char *issuer_key_pem;  /* for ROOT: its own key */
     const char *issuer_cert_pem; /* NULL for ROOT */
@@ -51,13 +51,19 @@ struct hf_pki_info {
     uint8_t fingerprint[HF_HASH_BYTES]; /* SHA-256 of the DER */
     uint8_t key_hash[HF_HASH_BYTES];    /* SHA-256 of the SubjectPublicKeyInfo */
     int64_t not_before_ns, not_after_ns;
+    bool for_servers, for_clients; /* extended key usage; both when it does not say */
 };
-/* Of the first certificate in pem. */
+/* Of the first certificate in pem; all of them must be readable. */
 int hf_pki_info(const char *pem, struct hf_pki_info *out, struct hf_error *error);
 /* SubjectPublicKeyInfo (DER) of a private key. */
 int hf_pki_key_spki(const char *key_pem, struct hf_buf *spki, struct hf_error *error);
+/* Append the one certificate in pem, written anew: whoever trusts the result trusts what
+ * hf_pki_info described and nothing that stood beside it. HF_ERR_INVALID when there are several. */
+int hf_pki_single(const char *pem, struct hf_buf *out, struct hf_error *error);
 /* Whether chain_pem (leaf first) leads to root_pem, now. HF_ERR_DENIED says why not. */
 int hf_pki_verify(const char *chain_pem, const char *root_pem, struct hf_error *error);
+/* The same whatever the time, for hosts whose clocks are wrong. */
+int hf_pki_verify_any_time(const char *chain_pem, const char *root_pem, struct hf_error *error);
 /* A serial's lower-case hexadecimal without leading zeros, as in hf_pki_info. */
 void hf_pki_serial_text(const uint8_t serial[HF_PKI_SERIAL_BYTES], char out[2 * 20 + 1]);
 
