@@ -106,6 +106,8 @@ static int take_refusal(struct fetch *fetch, const struct hf_refusal *refusal,
         refusal->message.size < sizeof(message) ? refusal->message.size : sizeof(message) - 1;
     memcpy(message, refusal->message.data, size);
     message[size] = '\0';
+    if (refusal->about_seq == 0)
+        return 0; /* about no frame of a restore */
     if (refusal->ids.size > 0)
         return stage_lack(fetch->stage, refusal->ids, message, error);
     return hf_error_set(error, HF_ERR_DENIED, 0, "the collector refused to go on: %s", message);

@@ -1,11 +1,16 @@
 /* Telling the collector how it went: a row per file, then the outcome, until that is recorded. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/restore/run.h"
 
-#define ROWS_MAX       256u
-#define ROWS_MAX_BYTES (128u * 1024u)
+#define ROWS_MAX       HF_FRAME_RESULTS_MAX
+#define ROWS_MAX_BYTES (256u * 1024u)
+/* Results are not answered, and the collector lets only so many frames of a restore wait: after
+ * this many it is given time for each. */
+#define BURST_FRAMES 100u
+#define PACE_MS      20
 
 struct report {
     struct hf_run *run;
@@ -13,6 +18,7 @@ struct report {
     size_t offsets[ROWS_MAX]; /* of each row's path and message in text, which moves as it grows */
     size_t count;
     struct hf_buf text;
+    size_t frames;
 };
 
 static enum hf_restore_status status_of(enum hf_action action)
@@ -51,6 +57,12 @@ static int flush_rows(struct report *report)
     int result = run_send(report->run, &frame);
     report->count = 0;
     hf_buf_clear(&report->text);
+    if (!result && ++report->frames > BURST_FRAMES) {
+        struct hf_link_event *event;
+        result = run_next_event(report->run, PACE_MS, &event);
+        if (!result)
+            link_event_free(event);
+    }
     return result;
 }
 
@@ -93,19 +105,23 @@ static int add_row(struct report *report, const struct hf_version *version, uint
 
 static int send_rows(struct hf_run *run, struct hf_error *error)
 {
-    struct report report = {.run = run};
+    struct report *report = calloc(1, sizeof(*report));
+    if (!report)
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for the restore's results");
+    report->run = run;
     struct hf_buf buf = {0};
     struct hf_version version;
     int result = job_plan_rewind(run->job, error);
     for (uint64_t i = 0; !result && i < run->job->count; i++) {
         result = job_plan_next(run->job, &buf, &version, error);
         if (!result)
-            result = add_row(&report, &version, i);
+            result = add_row(report, &version, i);
     }
     if (!result)
-        result = flush_rows(&report);
+        result = flush_rows(report);
     hf_buf_free(&buf);
-    hf_buf_free(&report.text);
+    hf_buf_free(&report->text);
+    free(report);
     return result;
 }
 
