@@ -196,6 +196,19 @@ void field_array(struct event_codec *codec, const char *name, void **elements, s
     }
 }
 
+void field_tuple(struct event_codec *codec, const char *name, size_t size)
+{
+    if (codec->rc != HF_OK) {
+        return;
+    }
+    if (codec->encoding) {
+        packed(codec, msgpack_pack_array(&codec->packer, size));
+    } else {
+        reader_array(&codec->reader, name, size, size);
+        took(codec);
+    }
+}
+
 void field_texts(struct event_codec *codec, const char *name, const struct hf_bytes **texts,
                  size_t *count, size_t max)
 {
@@ -214,14 +227,7 @@ void field_labels(struct event_codec *codec, const struct hf_label **labels, siz
     *labels = elements;
     for (size_t i = 0; i < *count && codec->rc == HF_OK; i++) {
         struct hf_label *label = &((struct hf_label *)elements)[i];
-        void *pair = NULL;
-        size_t two = 2;
-        if (codec->encoding) {
-            field_array(codec, "label", &pair, &two, 0, 2);
-        } else {
-            reader_array(&codec->reader, "label", 2, 2);
-            took(codec);
-        }
+        field_tuple(codec, "label", 2);
         field_text(codec, "label key", &label->key, HF_EVENT_TEXT_MAX_BYTES);
         field_text(codec, "label value", &label->value, HF_EVENT_TEXT_MAX_BYTES);
     }

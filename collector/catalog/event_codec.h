@@ -42,6 +42,8 @@ void field_version(struct event_codec *codec, struct hf_version *value);
 /* An array's header. In decoding, *count elements of size bytes are allocated into *elements. */
 void field_array(struct event_codec *codec, const char *name, void **elements, size_t *count,
                  size_t size, size_t max);
+/* The header of an array of exactly that many fields, which follow. */
+void field_tuple(struct event_codec *codec, const char *name, size_t size);
 void field_texts(struct event_codec *codec, const char *name, const struct hf_bytes **texts,
                  size_t *count, size_t max);
 void field_labels(struct event_codec *codec, const struct hf_label **labels, size_t *count);

@@ -178,6 +178,7 @@ static void describe_job_results(struct event_codec *codec, struct hf_event *eve
     e->rows = elements;
     for (size_t i = 0; i < e->count && codec->rc == HF_OK; i++) {
         struct hf_event_job_result *row = &((struct hf_event_job_result *)elements)[i];
+        field_tuple(codec, "result", 4);
         field_text(codec, "path", &row->path, HF_PATH_MAX_BYTES);
         field_enum(codec, "status", &row->status, HF_RESTORE_RESTORED, HF_RESTORE_WOULD);
         field_uint(codec, "bytes", &row->bytes, ROW_MAX);

@@ -1,4 +1,6 @@
 /* Events to bytes and back: everything that was journalled can be read, nothing else is. */
+#include <msgpack.h>
+
 #include "catalog_fixture.h"
 
 static const struct hf_bytes texts[] = {{(const uint8_t *)"/home", 5},
@@ -174,6 +176,26 @@ static void every_type_comes_back_as_it_was(void **state)
         assert_string_not_equal(event_type_name(decoded.type), "unknown");
         event_free(&decoded);
         hf_buf_free(&again);
+        hf_buf_free(&bytes);
+    }
+}
+
+static void every_event_is_one_msgpack_array_to_others(void **state)
+{
+    (void)state;
+    for (int type = 1; type <= SAMPLES; type++) {
+        struct hf_event event = sample(type);
+        struct hf_buf bytes = encode(&event);
+        msgpack_unpacked result;
+        size_t offset = 0;
+        msgpack_unpacked_init(&result);
+        assert_int_equal(
+            msgpack_unpack_next(&result, (const char *)bytes.data, bytes.size, &offset),
+            MSGPACK_UNPACK_SUCCESS);
+        assert_int_equal(offset, bytes.size);
+        assert_int_equal(result.data.type, MSGPACK_OBJECT_ARRAY);
+        assert_int_equal(result.data.via.array.ptr[1].via.u64, event.type);
+        msgpack_unpacked_destroy(&result);
         hf_buf_free(&bytes);
     }
 }
@@ -364,6 +386,7 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_comes_back_as_it_was),
+        cmocka_unit_test(every_event_is_one_msgpack_array_to_others),
         cmocka_unit_test(fields_arrive_in_their_places),
         cmocka_unit_test(every_cut_and_every_appended_byte_is_noticed),
         cmocka_unit_test(every_flipped_bit_is_survived),
