@@ -23,7 +23,7 @@
 #include "proto/frame.h"
 
 #define HF_EVENT_FORMAT           1u
-#define HF_EVENT_MAX_BYTES        (2u * 1024u * 1024u)
+#define HF_EVENT_MAX_BYTES        2097152u /* 2 MiB */
 #define HF_EVENT_LABELS_MAX       64u
 #define HF_EVENT_ROOTS_MAX        64u
 #define HF_EVENT_PATHS_MAX        4096u  /* selected in one restore job */

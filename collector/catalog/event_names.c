@@ -10,7 +10,7 @@ static const char *const source_states[] = {"unknown", "watching", "scanning", "
                                             "failing"};
 static const char *const changes[] = {"unknown", "added", "removed", "modified", "metadata"};
 
-#define NAME_OF(names, value) name_of(names, sizeof names / sizeof names[0], (int)(value))
+#define NAME_OF(names, value) name_of((names), sizeof(names) / sizeof((names)[0]), (int)(value))
 
 static const char *name_of(const char *const *names, size_t count, int value)
 {

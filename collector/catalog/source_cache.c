@@ -25,7 +25,7 @@ static int make_room(struct source_cache *cache)
     }
     struct source_cache grown = {
         .slot_count = cache->slot_count ? cache->slot_count * 2 : SLOTS_MIN, .used = cache->used};
-    grown.slots = calloc(grown.slot_count, sizeof *grown.slots);
+    grown.slots = calloc(grown.slot_count, sizeof(struct source_entry *));
     if (!grown.slots) {
         return HF_ERR_NO_MEMORY;
     }

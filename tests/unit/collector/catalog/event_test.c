@@ -94,7 +94,7 @@ static struct hf_event sample(int type)
                                                 .job = 5};
         break;
     case HF_EVENT_CHUNKS_HELD:
-        e.chunks_held = (struct hf_event_chunks_held){3, {refs, 2 * HF_HASH_BYTES}};
+        e.chunks_held = (struct hf_event_chunks_held){3, {refs, (size_t)2 * HF_HASH_BYTES}};
         break;
     case HF_EVENT_MARK:
         e.mark = (struct hf_event_mark){4, 77, T0, HF_SOURCE_DEGRADED, 12, TEXT("no inotify")};

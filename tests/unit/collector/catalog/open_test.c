@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "catalog_fixture.h"
+#include "collector/catalog/writer.h"
 
 struct place {
     char directory[64], path[96];
@@ -233,6 +234,43 @@ static void a_rolled_back_transaction_leaves_nothing(void **state)
     fixture_close(&f);
 }
 
+static void a_full_disk_is_told_and_survived(void **state)
+{
+    (void)state;
+    struct fixture f = fixture_open();
+    uint64_t host = add_host(&f, "h-0123456789abcdef", "robot1");
+    uint64_t source = add_source(&f, host, "checkpoints");
+    char *before = dump_text(&f, f.reader);
+    size_t journal_count = f.journal_count;
+    sqlite3 *db = f.catalog->db.handle;
+    assert_int_equal(sqlite3_exec(db, "PRAGMA max_page_count=60", NULL, NULL, NULL), SQLITE_OK);
+    struct hf_location location = {.pack = 2, .offset = 1, .size = 60};
+    int rc = HF_OK;
+    ok(&f, catalog_begin(f.catalog, &f.error));
+    for (int i = 0; i < 100000 && rc == HF_OK; i++) {
+        char path[64];
+        uint8_t ref[HF_CHUNK_REF_BYTES];
+        snprintf(path, sizeof path, "home/robot/file-%d", i);
+        struct hf_event event =
+            version_event(&f, host, source, event_text(path), HF_FILE_REGULAR, 0, ref);
+        event.time_ns = f.now;
+        ok(&f, catalog_check(f.catalog, &event, &f.error));
+        rc = catalog_apply(f.catalog, &event, &location, &f.error);
+    }
+    assert_int_equal(rc, HF_ERR_NO_SPACE);
+    assert_non_null(strstr(f.error.message, "make room"));
+    catalog_rollback(f.catalog);
+    char *after = dump_text(&f, f.reader);
+    assert_string_equal(after, before);
+    assert_int_equal(f.journal_count, journal_count);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA max_page_count=100000", NULL, NULL, NULL), SQLITE_OK);
+    ok(&f, add_version(&f, host, source, "a", HF_FILE_REGULAR, 0));
+    assert_rebuild_equals(&f);
+    free(before);
+    free(after);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,6 +284,7 @@ int main(void)
         cmocka_unit_test(damage_inside_is_found_at_opening),
         cmocka_unit_test(a_link_in_place_of_the_catalog_is_not_followed),
         cmocka_unit_test(a_reader_of_a_missing_catalog_says_so),
+        cmocka_unit_test(a_full_disk_is_told_and_survived),
         cmocka_unit_test(a_rolled_back_transaction_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
