@@ -95,6 +95,8 @@ int join_address_split(const char *address, char host[256], uint16_t *port, stru
     if (length >= 2 && start[0] == '[' && start[length - 1] == ']') {
         start++;
         length -= 2;
+    } else if (memchr(start, ':', length)) {
+        length = 0; /* an IPv6 address without brackets: where does the port begin? */
     }
     char *end = NULL;
     unsigned long number = colon ? strtoul(colon + 1, &end, 10) : 0;

@@ -50,27 +50,32 @@ static int read_token(const char *path, struct hf_join_token *token, struct hf_e
 static int fetch_root(const struct hf_join_token *token, const char *host, uint16_t port,
                       struct hf_buf *root, struct hf_error *error)
 {
+    struct hf_buf answer = {0};
     struct hf_pki_info info;
     char expected[2 * HF_HASH_BYTES + 1];
     char actual[2 * HF_HASH_BYTES + 1];
     unsigned status = 0;
     struct https_request request = {.host = host, .port = port, .method = "GET", .path = "/v1/ca"};
-    int rc = https_ask(&request, &status, root, error);
-    rc = rc == HF_OK ? hf_buf_terminate(root) : rc;
+    int rc = https_ask(&request, &status, &answer, error);
+    rc = rc == HF_OK ? hf_buf_terminate(&answer) : rc;
     if (rc == HF_OK && status != 200) {
         rc = hf_error_set(error, HF_ERR_PROTOCOL, 0,
                           "%s port %u answered with status %u; is that the collector's enrolment "
                           "address?",
                           host, port, status);
     }
+    /* Anybody can get the true root and answer with it and one of his own: only what the
+     * fingerprint was taken of may be believed. */
+    rc = rc == HF_OK ? hf_pki_single((const char *)answer.data, root, error) : rc;
     rc = rc == HF_OK ? hf_pki_info((const char *)root->data, &info, error) : rc;
+    hf_buf_free(&answer);
     if (rc == HF_OK && memcmp(info.fingerprint, token->ca_fingerprint, HF_HASH_BYTES) != 0) {
         hf_hex_encode(token->ca_fingerprint, HF_HASH_BYTES, expected);
         hf_hex_encode(info.fingerprint, HF_HASH_BYTES, actual);
         rc = hf_error_set(error, HF_ERR_DENIED, 0,
-                          "%s port %u is not the collector that made this token: its root has the "
-                          "fingerprint %s, the token says %s. Nothing secret was sent. Check the "
-                          "address, or whether somebody stands in between",
+                          "%s port %u is not the collector that made this token: its CA is %s, the "
+                          "token says %s. Nothing secret was sent. Check the address, and whether "
+                          "somebody stands in between",
                           host, port, actual, expected);
     }
     return rc;
@@ -147,9 +152,9 @@ static int enroll(const struct hf_join_token *token, const char *directory, stru
     struct hf_buf root = {0};
     struct hf_buf key = {0};
     struct hf_buf answer = {0};
-    int rc = join_address_split(token->enrol_address, host, &port, error);
+    int rc = identity_prepare(directory, &key, error);
+    rc = rc == HF_OK ? join_address_split(token->enrol_address, host, &port, error) : rc;
     rc = rc == HF_OK ? fetch_root(token, host, port, &root, error) : rc;
-    rc = rc == HF_OK ? hf_pki_key_new(&key, error) : rc;
     rc = rc == HF_OK ? make_body(token, (const char *)key.data, &body, error) : rc;
     if (rc == HF_OK) {
         /* From here on the collector has to prove that it has a certificate of that root. */
@@ -174,21 +179,6 @@ static int enroll(const struct hf_join_token *token, const char *directory, stru
     hf_buf_free(&answer);
     hf_buf_free(&root);
     return rc;
-}
-
-static int already_joined(const char *directory, struct hf_error *error)
-{
-    char path[4200];
-    struct stat status;
-    snprintf(path, sizeof path, "%s/agent.pem", directory);
-    if (lstat(path, &status) == 0) {
-        return hf_error_set(
-            error, HF_ERR_EXISTS, 0,
-            "This host has an identity already (%s). To join anew, revoke the old one "
-            "('holdfast host revoke') and remove the directory",
-            path);
-    }
-    return HF_OK;
 }
 
 int enroll_command(int argc, char **argv)
@@ -218,8 +208,7 @@ int enroll_command(int argc, char **argv)
         usage(stderr);
         return 2;
     }
-    int rc = already_joined(directory, &error);
-    rc = rc == HF_OK ? read_token(token_file, &token, &error) : rc;
+    int rc = read_token(token_file, &token, &error);
     if (rc == HF_OK) {
         rc = enroll(&token, directory, &joined, &error);
         hf_wipe(&token, sizeof token);

@@ -1,5 +1,6 @@
 #include "agent/identity/https_client.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include <libwebsockets.h>
@@ -166,8 +167,8 @@ int https_ask(const struct https_request *request, unsigned *status, struct hf_b
                    LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS, /* this root and no other */
         .client_ssl_ca_mem = request->ca_pem,
         .client_ssl_ca_mem_len = request->ca_pem ? (unsigned)strlen(request->ca_pem) + 1 : 0,
-        .gid = (gid_t)-1,
-        .uid = (uid_t)-1,
+        .gid = -1,
+        .uid = -1,
     };
     lws_set_log_level(0, NULL);
     struct lws_context *context = lws_create_context(&info);

@@ -1,15 +1,18 @@
 #include "agent/identity/identity.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/bytes.h"
 #include "common/clock.h"
 #include "common/fs.h"
 #include "common/ini.h"
 #include "common/join_token.h"
+#include "common/log.h"
 #include "common/pki.h"
 
 #define PEM_BYTES_MAX 65536u
@@ -30,20 +33,67 @@ static int load_file(const char *path, struct hf_buf *out, struct hf_error *erro
     return rc == HF_OK ? hf_buf_terminate(out) : rc;
 }
 
+/* Whether a chain is what it should be: for this key, this host, and of this root. Not whether it
+ * is valid now: that is the collector's to judge, and a host whose clock is wrong must still be
+ * able to renew. */
+static int check_chain(const char *chain_pem, const char *key_pem, const char *host_id,
+                       const char *ca_pem, struct hf_pki_info *info, struct hf_error *error)
+{
+    struct hf_buf spki = {0};
+    uint8_t key_hash[HF_HASH_BYTES];
+    int rc = hf_pki_info(chain_pem, info, error);
+    rc = rc == HF_OK ? hf_pki_key_spki(key_pem, &spki, error) : rc;
+    if (rc == HF_OK) {
+        hf_sha256(spki.data, spki.size, key_hash);
+        if (memcmp(key_hash, info->key_hash, HF_HASH_BYTES) != 0) {
+            rc = hf_error_set(error, HF_ERR_DENIED, 0, "The certificate is for another key");
+        } else if (strcmp(info->common_name, host_id) != 0) {
+            rc = hf_error_set(error, HF_ERR_DENIED, 0,
+                              "The certificate is for another host (%s, not %s)", info->common_name,
+                              host_id);
+        } else if (!info->for_clients) {
+            rc = hf_error_set(error, HF_ERR_DENIED, 0, "The certificate is not one for hosts");
+        }
+    }
+    rc = rc == HF_OK ? hf_pki_verify_any_time(chain_pem, ca_pem, error) : rc;
+    hf_buf_free(&spki);
+    return rc;
+}
+
+static void warn_if_over(const struct hf_identity *identity)
+{
+    char text[HF_TIME_TEXT_BYTES];
+    if (hf_clock_now_ns() > identity->certificate.not_after_ns) {
+        hf_time_local(identity->certificate.not_after_ns, text);
+        hf_log_warning("This host's certificate ended at %s, the collector will refuse it. Unless "
+                       "this host's clock is wrong, remove %s and enrol again with a new token",
+                       text, identity->directory);
+    }
+}
+
 static int load_certificate(struct hf_identity *identity, struct hf_error *error)
 {
     struct hf_buf pem = {0};
+    struct hf_buf ca = {0};
     int rc = load_file(identity->agent_pem_path, &pem, error);
-    /* mbedTLS skips to the first certificate; the key stands before it. */
-    const char *certificate =
-        rc == HF_OK ? strstr((const char *)pem.data, "-----BEGIN CERTIFICATE-----") : NULL;
-    if (rc == HF_OK && !certificate) {
-        rc = hf_error_set(error, HF_ERR_CORRUPT, 0,
-                          "%s holds no certificate; remove the directory %s and enrol again",
-                          identity->agent_pem_path, identity->directory);
+    rc = rc == HF_OK ? load_file(identity->ca_pem_path, &ca, error) : rc;
+    if (rc == HF_OK) {
+        /* The key stands first; mbedTLS finds the certificates behind it. */
+        const char *both = (const char *)pem.data;
+        rc = check_chain(both, both, identity->host_id, (const char *)ca.data,
+                         &identity->certificate, error);
+        if (rc != HF_OK) {
+            hf_error_prefix(error,
+                            "The identity in %s is damaged: remove that directory and enrol again "
+                            "with a new token",
+                            identity->directory);
+        }
     }
-    rc = rc == HF_OK ? hf_pki_info(certificate, &identity->certificate, error) : rc;
+    if (rc == HF_OK) {
+        warn_if_over(identity);
+    }
     hf_buf_wipe_free(&pem);
+    hf_buf_free(&ca);
     return rc;
 }
 
@@ -70,6 +120,10 @@ static int load_settings(struct hf_identity *identity, struct hf_error *error)
 static int check_secret(const struct hf_identity *identity, struct hf_error *error)
 {
     struct stat status;
+    if (stat(identity->agent_pem_path, &status) != 0 && errno != ENOENT) {
+        return hf_error_set(error, HF_ERR_DENIED, errno, "Can't look at %s",
+                            identity->agent_pem_path);
+    }
     if (stat(identity->agent_pem_path, &status) != 0) {
         return hf_error_set(error, HF_ERR_NOT_FOUND, 0,
                             "This host has not joined a collector yet: there is no %s. Run "
@@ -165,34 +219,12 @@ static int write_agent_pem(const char *path, const char *key_pem, const char *ch
                            struct hf_error *error)
 {
     struct hf_buf both = {0};
-    int rc = hf_buf_append_str(&both, key_pem);
+    /* Room for all at once: growing would leave the key in freed memory. */
+    int rc = hf_buf_reserve(&both, strlen(key_pem) + strlen(chain_pem) + 1);
+    rc = rc == HF_OK ? hf_buf_append_str(&both, key_pem) : rc;
     rc = rc == HF_OK ? hf_buf_append_str(&both, chain_pem) : rc;
     rc = rc == HF_OK ? hf_write_file_atomic(path, both.data, both.size, 0600, error) : rc;
     hf_buf_wipe_free(&both);
-    return rc;
-}
-
-/* Whether a chain is what was asked for: this key, this host, this root. */
-static int check_chain(const char *chain_pem, const char *key_pem, const char *host_id,
-                       const char *ca_pem, struct hf_pki_info *info, struct hf_error *error)
-{
-    struct hf_buf spki = {0};
-    uint8_t key_hash[HF_HASH_BYTES];
-    int rc = hf_pki_info(chain_pem, info, error);
-    rc = rc == HF_OK ? hf_pki_key_spki(key_pem, &spki, error) : rc;
-    if (rc == HF_OK) {
-        hf_sha256(spki.data, spki.size, key_hash);
-        if (memcmp(key_hash, info->key_hash, HF_HASH_BYTES) != 0) {
-            rc = hf_error_set(error, HF_ERR_DENIED, 0,
-                              "The collector sent a certificate for another key");
-        } else if (strcmp(info->common_name, host_id) != 0) {
-            rc = hf_error_set(error, HF_ERR_DENIED, 0,
-                              "The collector sent a certificate for another host (%s)",
-                              info->common_name);
-        }
-    }
-    rc = rc == HF_OK ? hf_pki_verify(chain_pem, ca_pem, error) : rc;
-    hf_buf_free(&spki);
     return rc;
 }
 
@@ -223,13 +255,9 @@ int identity_install(struct hf_identity *identity, struct hf_bytes chain, struct
     return rc;
 }
 
-int identity_create(const char *directory, const char *host_id, const char *collector,
-                    const char *key_pem, const char *chain_pem, const char *ca_pem,
-                    struct hf_error *error)
+static int claim_directory(const char *directory, struct hf_error *error)
 {
     char path[4200];
-    struct hf_pki_info info;
-    struct hf_buf settings = {0};
     struct stat status;
     snprintf(path, sizeof path, "%s/agent.pem", directory);
     if (lstat(path, &status) == 0) {
@@ -239,11 +267,52 @@ int identity_create(const char *directory, const char *host_id, const char *coll
             "('holdfast host revoke') and remove the directory",
             path);
     }
-    int rc = check_chain(chain_pem, key_pem, host_id, ca_pem, &info, error);
-    rc = rc == HF_OK ? hf_mkdirs(directory, 0700, error) : rc;
+    int rc = hf_mkdirs(directory, 0700, error);
     if (rc == HF_OK && chmod(directory, 0700) != 0) {
-        rc = hf_error_set(error, HF_ERR_IO, 0, "Can't close %s to others", directory);
+        rc = hf_error_set(error, HF_ERR_IO, errno, "Can't close %s to others", directory);
     }
+    return rc;
+}
+
+int identity_prepare(const char *directory, struct hf_buf *key_pem, struct hf_error *error)
+{
+    char path[4200];
+    struct hf_buf spki = {0};
+    snprintf(path, sizeof path, "%s/pending.key", directory);
+    int rc = claim_directory(directory, error);
+    if (rc != HF_OK) {
+        return rc;
+    }
+    rc = load_file(path, key_pem, error);
+    rc = rc == HF_OK ? hf_pki_key_spki((const char *)key_pem->data, &spki, error) : rc;
+    if (rc != HF_OK) { /* none yet, or not whole */
+        hf_buf_wipe_free(key_pem);
+        rc = hf_pki_key_new(key_pem, error);
+        rc = rc == HF_OK ? hf_write_file_atomic(path, key_pem->data, key_pem->size, 0600, error)
+                         : rc;
+    }
+    hf_buf_free(&spki);
+    return rc;
+}
+
+int identity_create(const char *directory, const char *host_id, const char *collector,
+                    const char *key_pem, const char *chain_pem, const char *ca_pem,
+                    struct hf_error *error)
+{
+    char path[4200];
+    char host[256];
+    uint16_t port;
+    struct hf_pki_info info;
+    struct hf_buf settings = {0};
+    /* Both go into a file that is read line by line. */
+    if (strspn(host_id, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(host_id) ||
+        strpbrk(collector, " \t\r\n;#")) {
+        return hf_error_set(error, HF_ERR_PROTOCOL, 0,
+                            "The collector's answer names a host or an address that can't be");
+    }
+    int rc = join_address_split(collector, host, &port, error);
+    rc = rc == HF_OK ? claim_directory(directory, error) : rc;
+    rc = rc == HF_OK ? check_chain(chain_pem, key_pem, host_id, ca_pem, &info, error) : rc;
     rc = rc == HF_OK
              ? hf_buf_append_format(&settings,
                                     "# Made by holdfast-agent enroll.\n[identity]\nhost = %s\n"
@@ -257,6 +326,10 @@ int identity_create(const char *directory, const char *host_id, const char *coll
     /* Last: its presence is what says that the host has joined. */
     snprintf(path, sizeof path, "%s/agent.pem", directory);
     rc = rc == HF_OK ? write_agent_pem(path, key_pem, chain_pem, error) : rc;
+    if (rc == HF_OK) {
+        snprintf(path, sizeof path, "%s/pending.key", directory);
+        unlink(path);
+    }
     hf_buf_free(&settings);
     return rc;
 }

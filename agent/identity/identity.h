@@ -1,7 +1,7 @@
 /* This host's identity: its key and certificate, the root it trusts, and where its collector is.
  *
  * A directory of mode 0700: agent.pem (key, then chain, in one file, replaced as one), ca.pem,
- * identity.ini. Thread: that of the caller; no locking.
+ * identity.ini, and while the host is joining pending.key. Thread: that of the caller; no locking.
  */
 #ifndef HF_AGENT_IDENTITY_IDENTITY_H
 #define HF_AGENT_IDENTITY_IDENTITY_H
@@ -16,8 +16,9 @@
 
 struct hf_identity;
 
-/* HF_ERR_NOT_FOUND when the host has not enrolled, HF_ERR_DENIED when others can read the key; the
- * messages say what to do. */
+/* HF_ERR_NOT_FOUND when the host has not enrolled, HF_ERR_DENIED when others can read the key or
+ * key, certificate and root don't belong together; the messages say what to do. A certificate that
+ * has ended is only warned of: it may be this host's clock that is wrong. */
 int identity_open(const char *directory, struct hf_identity **out, struct hf_error *error);
 void identity_free(struct hf_identity *identity); /* NULL is fine */
 
@@ -37,7 +38,11 @@ int identity_make_request(struct hf_identity *identity, struct hf_buf *request,
  * then replace agent.pem atomically. The old one stays in use until it is replaced. */
 int identity_install(struct hf_identity *identity, struct hf_bytes chain, struct hf_error *error);
 
-/* Write a new identity; refuses to overwrite one. */
+/* The key to join with, as PEM: made and kept before anything is asked for, so that asking again
+ * after an answer was lost asks for the same key, which gets the same certificate and costs no
+ * second use of the token. HF_ERR_EXISTS when the host has an identity. Wipe key_pem after use. */
+int identity_prepare(const char *directory, struct hf_buf *key_pem, struct hf_error *error);
+/* Write a new identity with the key of identity_prepare; refuses to overwrite one. */
 int identity_create(const char *directory, const char *host_id, const char *collector,
                     const char *key_pem, const char *chain_pem, const char *ca_pem,
                     struct hf_error *error);
