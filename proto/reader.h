@@ -1,5 +1,6 @@
 /* A bounded reader of msgpack (github.com/msgpack/msgpack, spec.md): walks one message in place,
- * allocates nothing, never looks past the end. Private to proto/. The first failure sticks: later
+ * allocates nothing, never looks past the end. For proto/ and for the journal's decoder in
+ * collector/catalog/. The first failure sticks: later
  * reads return zeros, so a decoder may read a row of fields and look at `rc` once. */
 #ifndef HF_PROTO_READER_H
 #define HF_PROTO_READER_H
