@@ -1,0 +1,387 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/config/private.h"
+#include "agent/identity/identity.h"
+#include "common/clock.h"
+#include "common/glob.h"
+
+#define SOURCES_MAX 1024
+
+static const char *const known_keys[] = {
+    "state",         "spool_max",    "mark_interval",  "directory",     "home",
+    "workflows_dir", "system",       "kind",           "class",         "path",
+    "include",       "exclude",      "debounce",       "rescan",        "validate",
+    "restore_root",  "restore_from", "before_restore", "after_restore", NULL};
+
+static const char *const classes[] = {"workflows", "credentials", "logs",     "config",
+                                      "metrics",   "checkpoints", "database", NULL};
+
+unsigned config_class_rank(const char *class_name)
+{
+    if (strcmp(class_name, "config") == 0 || strcmp(class_name, "credentials") == 0) {
+        return 0;
+    }
+    return strcmp(class_name, "checkpoints") == 0 ? 1 : strcmp(class_name, "logs") == 0 ? 3 : 2;
+}
+
+int config_add_text(char ***list, size_t *count, const char *text)
+{
+    char **grown = reallocarray(*list, *count + 1, sizeof *grown);
+    if (!grown) {
+        return HF_ERR_NO_MEMORY;
+    }
+    *list = grown;
+    grown[*count] = strdup(text);
+    if (!grown[*count]) {
+        return HF_ERR_NO_MEMORY;
+    }
+    (*count)++;
+    return HF_OK;
+}
+
+struct hf_config_source *config_add_source(struct hf_config *config, const char *name,
+                                           const char *class_name)
+{
+    struct hf_config_source *grown =
+        reallocarray(config->sources, config->source_count + 1, sizeof *grown);
+    if (!grown) {
+        return NULL;
+    }
+    config->sources = grown;
+    struct hf_config_source *source = &grown[config->source_count++];
+    *source = (struct hf_config_source){
+        .name = strdup(name),
+        .kind = strdup("files"),
+        .class_name = strdup(class_name),
+        .debounce_ns = 200 * HF_NS_PER_MS,
+        .rescan_ns = 60 * HF_NS_PER_SECOND,
+    };
+    return source->name && source->kind && source->class_name ? source : NULL;
+}
+
+static void free_texts(char **list, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(list[i]);
+    }
+    free(list);
+}
+
+static void free_argv(const char **argv)
+{
+    if (argv) {
+        for (size_t i = 0; argv[i]; i++) {
+            free((char *)argv[i]);
+        }
+        free(argv);
+    }
+}
+
+void config_free(struct hf_config *config)
+{
+    if (!config) {
+        return;
+    }
+    for (size_t i = 0; i < config->source_count; i++) {
+        struct hf_config_source *source = &config->sources[i];
+        free(source->name);
+        free(source->kind);
+        free(source->class_name);
+        free_texts(source->paths, source->path_count);
+        free_texts(source->includes, source->include_count);
+        free_texts(source->excludes, source->exclude_count);
+        free_texts(source->restore_roots, source->restore_root_count);
+        free_texts(source->restore_from, source->restore_from_count);
+        free_argv(source->before_restore);
+        free_argv(source->after_restore);
+    }
+    free(config->sources);
+    free(config->file);
+    free(config->state);
+    free(config->identity_directory);
+    free(config);
+}
+
+/* --- one [source] --- */
+
+static bool good_name(const char *name)
+{
+    size_t length = strlen(name);
+    for (size_t i = 0; i < length; i++) {
+        bool word = (name[i] >= 'a' && name[i] <= 'z') || (name[i] >= '0' && name[i] <= '9');
+        if (!word && (i == 0 || !strchr("._-", name[i]))) {
+            return false;
+        }
+    }
+    return length > 0 && length <= 64;
+}
+
+/* Every value of a repeatable key that has to be an absolute path. */
+static int read_paths(struct hf_ini *ini, const char *section, const char *key, char ***list,
+                      size_t *count, struct hf_error *error)
+{
+    const struct hf_ini_entry *entry;
+    for (size_t n = 0; (entry = hf_ini_get(ini, section, key, n)); n++) {
+        char path[4096];
+        size_t length = strlen(entry->value);
+        if (entry->value[0] != '/' || length >= sizeof path) {
+            return hf_ini_complain(ini, entry, error,
+                                   "'%s' is not an absolute path; write it from / on, without ~",
+                                   entry->value);
+        }
+        memcpy(path, entry->value, length + 1);
+        while (length > 1 && path[length - 1] == '/') {
+            path[--length] = '\0';
+        }
+        if (strstr(path, "/../") || strstr(path, "/./") || strstr(path, "//") ||
+            (length >= 3 && strcmp(path + length - 3, "/..") == 0)) {
+            return hf_ini_complain(ini, entry, error, "'%s' has '.', '..' or '//' in it", path);
+        }
+        if (config_add_text(list, count, path) != HF_OK) {
+            return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the configuration");
+        }
+    }
+    return HF_OK;
+}
+
+static int read_globs(struct hf_ini *ini, const char *section, const char *key, char ***list,
+                      size_t *count, struct hf_error *error)
+{
+    const struct hf_ini_entry *entry;
+    for (size_t n = 0; (entry = hf_ini_get(ini, section, key, n)); n++) {
+        struct hf_error reason = {0};
+        if (hf_glob_check(entry->value, &reason) != HF_OK) {
+            return hf_ini_complain(ini, entry, error, "%s", reason.message);
+        }
+        if (config_add_text(list, count, entry->value) != HF_OK) {
+            return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the configuration");
+        }
+    }
+    return HF_OK;
+}
+
+static int read_hosts(struct hf_ini *ini, const char *section, struct hf_config_source *source,
+                      struct hf_error *error)
+{
+    const struct hf_ini_entry *entry;
+    for (size_t n = 0; (entry = hf_ini_get(ini, section, "restore_from", n)); n++) {
+        if (strcmp(entry->value, "*") != 0 && strncmp(entry->value, "h-", 2) != 0) {
+            return hf_ini_complain(
+                ini, entry, error,
+                "'%s' is neither a host's id (h-..., see 'holdfast hosts') nor *", entry->value);
+        }
+        if (config_add_text(&source->restore_from, &source->restore_from_count, entry->value) !=
+            HF_OK) {
+            return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the configuration");
+        }
+    }
+    return HF_OK;
+}
+
+/* A hook's words, split at blanks: there is no shell that could read more into them. */
+static int read_hook(struct hf_ini *ini, const char *section, const char *key, const char ***out,
+                     struct hf_error *error)
+{
+    const struct hf_ini_entry *entry = hf_ini_get(ini, section, key, 0);
+    if (!entry) {
+        return HF_OK;
+    }
+    if (entry->value[0] != '/') {
+        return hf_ini_complain(ini, entry, error,
+                               "a hook is an absolute path and its arguments, not '%s'",
+                               entry->value);
+    }
+    char **words = NULL;
+    size_t count = 0;
+    char *copy = strdup(entry->value);
+    char *rest = copy;
+    for (char *word; rest && (word = strsep(&rest, " \t"));) {
+        if (*word && config_add_text(&words, &count, word) != HF_OK) {
+            break;
+        }
+    }
+    free(copy);
+    char **grown = reallocarray(words, count + 1, sizeof *grown);
+    if (!grown || count == 0) {
+        free_texts(grown ? grown : words, count);
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the configuration");
+    }
+    grown[count] = NULL;
+    *out = (const char **)grown;
+    return HF_OK;
+}
+
+static int read_choices(struct hf_ini *ini, const char *section, struct hf_config_source *source,
+                        struct hf_error *error)
+{
+    const char *kind = NULL;
+    const char *validate = NULL;
+    const char *class_name = NULL;
+    int rc = hf_ini_get_string(ini, section, "kind", source->kind, &kind, error);
+    rc = rc == HF_OK ? hf_ini_get_string(ini, section, "validate", "", &validate, error) : rc;
+    rc = rc == HF_OK
+             ? hf_ini_get_string(ini, section, "class", source->class_name, &class_name, error)
+             : rc;
+    if (rc == HF_OK && strcmp(kind, "files") != 0) {
+        return hf_ini_complain(ini, hf_ini_get(ini, section, "kind", 0), error,
+                               "'%s' is not a kind of source; there is: files", kind);
+    }
+    if (rc == HF_OK && *validate && strcmp(validate, "json") != 0) {
+        return hf_ini_complain(ini, hf_ini_get(ini, section, "validate", 0), error,
+                               "'%s' is not a format to check; there is: json", validate);
+    }
+    bool known = false;
+    for (size_t i = 0; rc == HF_OK && classes[i]; i++) {
+        known = known || strcmp(classes[i], class_name) == 0;
+    }
+    if (rc == HF_OK && !known) {
+        const struct hf_ini_entry *entry = hf_ini_get(ini, section, "class", 0);
+        static const char list[] =
+            "workflows, credentials, logs, config, metrics, checkpoints, database";
+        return entry
+                   ? hf_ini_complain(ini, entry, error, "'%s' is not one of: %s", class_name, list)
+                   : hf_error_set(error, HF_ERR_INVALID, 0, "[%s] has no class; one of: %s",
+                                  section, list);
+    }
+    if (rc == HF_OK && *validate) {
+        source->validate = HF_VALIDATE_JSON;
+    }
+    if (rc == HF_OK && strcmp(class_name, source->class_name) != 0) {
+        free(source->class_name);
+        source->class_name = strdup(class_name);
+    }
+    return rc;
+}
+
+static int read_source(struct hf_config *config, struct hf_ini *ini, const char *section,
+                       const char *name, struct hf_error *error)
+{
+    struct hf_config_source *source = NULL;
+    if (!good_name(name)) {
+        return hf_error_set(error, HF_ERR_INVALID, 0,
+                            "%s: [%s]: a source's name is lower-case letters, digits, '.', '_' and "
+                            "'-', at most 64",
+                            config->file, section);
+    }
+    for (size_t i = 0; i < config->source_count; i++) {
+        if (strcmp(config->sources[i].name, name) == 0) {
+            source = &config->sources[i]; /* of a preset: these keys refine it */
+        }
+    }
+    if (!source && !(source = config_add_source(config, name, ""))) {
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the configuration");
+    }
+    int rc = read_choices(ini, section, source, error);
+    rc = rc == HF_OK ? read_paths(ini, section, "path", &source->paths, &source->path_count, error)
+                     : rc;
+    rc = rc == HF_OK
+             ? read_globs(ini, section, "include", &source->includes, &source->include_count, error)
+             : rc;
+    rc = rc == HF_OK
+             ? read_globs(ini, section, "exclude", &source->excludes, &source->exclude_count, error)
+             : rc;
+    rc = rc == HF_OK ? hf_ini_get_duration(ini, section, "debounce", source->debounce_ns,
+                                           &source->debounce_ns, error)
+                     : rc;
+    rc = rc == HF_OK ? hf_ini_get_duration(ini, section, "rescan", source->rescan_ns,
+                                           &source->rescan_ns, error)
+                     : rc;
+    rc = rc == HF_OK ? read_paths(ini, section, "restore_root", &source->restore_roots,
+                                  &source->restore_root_count, error)
+                     : rc;
+    rc = rc == HF_OK ? read_hosts(ini, section, source, error) : rc;
+    rc = rc == HF_OK ? read_hook(ini, section, "before_restore", &source->before_restore, error)
+                     : rc;
+    rc = rc == HF_OK ? read_hook(ini, section, "after_restore", &source->after_restore, error) : rc;
+    if (rc == HF_OK && source->path_count == 0) {
+        rc = hf_error_set(error, HF_ERR_INVALID, 0,
+                          "%s: [%s] protects nothing: it needs at least one path = /...",
+                          config->file, section);
+    }
+    return rc;
+}
+
+/* Files are restored where they were unless the administrator says more. */
+static int complete_roots(struct hf_config_source *source)
+{
+    for (size_t i = 0; i < source->path_count; i++) {
+        bool there = false;
+        for (size_t j = 0; j < source->restore_root_count; j++) {
+            there = there || strcmp(source->restore_roots[j], source->paths[i]) == 0;
+        }
+        if (!there && config_add_text(&source->restore_roots, &source->restore_root_count,
+                                      source->paths[i]) != HF_OK) {
+            return HF_ERR_NO_MEMORY;
+        }
+    }
+    return HF_OK;
+}
+
+static int read_sections(struct hf_config *config, struct hf_ini *ini, struct hf_error *error)
+{
+    const char *section;
+    int rc = HF_OK;
+    for (int presets = 1; presets >= 0; presets--) {
+        for (size_t i = 0; rc == HF_OK && (section = hf_ini_section(ini, i)); i++) {
+            if (presets && strncmp(section, "preset ", 7) == 0) {
+                rc = preset_expand(config, ini, section, section + 7, error);
+            } else if (!presets && strncmp(section, "source ", 7) == 0) {
+                rc = read_source(config, ini, section, section + 7, error);
+            }
+        }
+    }
+    if (rc == HF_OK && config->source_count == 0) {
+        rc =
+            hf_error_set(error, HF_ERR_INVALID, 0,
+                         "%s protects nothing: it needs a [preset casare-robot] or a [source NAME]",
+                         config->file);
+    }
+    if (rc == HF_OK && config->source_count > SOURCES_MAX) {
+        rc = hf_error_set(error, HF_ERR_LIMIT, 0, "%s has more than %d sources", config->file,
+                          SOURCES_MAX);
+    }
+    for (size_t i = 0; rc == HF_OK && i < config->source_count; i++) {
+        rc = complete_roots(&config->sources[i]);
+    }
+    return rc;
+}
+
+int config_load(const char *path, struct hf_config **out, struct hf_error *error)
+{
+    struct hf_ini *ini = NULL;
+    const char *state = NULL;
+    const char *identity = NULL;
+    struct hf_config *config = calloc(1, sizeof *config);
+    if (!config || !(config->file = strdup(path))) {
+        free(config);
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the configuration");
+    }
+    int rc = hf_ini_load(path, &ini, error);
+    rc = rc == HF_OK
+             ? hf_ini_get_string(ini, "agent", "state", "/var/lib/holdfast-agent", &state, error)
+             : rc;
+    rc = rc == HF_OK ? hf_ini_get_string(ini, "identity", "directory", HF_IDENTITY_DIRECTORY,
+                                         &identity, error)
+                     : rc;
+    rc = rc == HF_OK ? hf_ini_get_size(ini, "agent", "spool_max", UINT64_C(1) << 30,
+                                       &config->spool_max_bytes, error)
+                     : rc;
+    rc = rc == HF_OK ? hf_ini_get_duration(ini, "agent", "mark_interval", 5 * HF_NS_PER_SECOND,
+                                           &config->mark_interval_ns, error)
+                     : rc;
+    if (rc == HF_OK) {
+        config->state = strdup(state);
+        config->identity_directory = strdup(identity);
+        rc = config->state && config->identity_directory ? HF_OK : HF_ERR_NO_MEMORY;
+    }
+    rc = rc == HF_OK ? read_sections(config, ini, error) : rc;
+    rc = rc == HF_OK ? hf_ini_check_all_used(ini, known_keys, error) : rc;
+    hf_ini_free(ini);
+    if (rc != HF_OK) {
+        config_free(config);
+        return rc;
+    }
+    *out = config;
+    return HF_OK;
+}

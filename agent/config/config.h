@@ -1,0 +1,51 @@
+/* The agent's configuration: what this host protects and what it allows.
+ *
+ * Plain data, read once; owned by the struct, freed with config_free. */
+#ifndef HF_AGENT_CONFIG_CONFIG_H
+#define HF_AGENT_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/error.h"
+
+enum hf_validate { HF_VALIDATE_NONE, HF_VALIDATE_JSON };
+
+struct hf_config_source {
+    char *name, *kind, *class_name;
+    char **paths; /* absolute, no trailing '/' */
+    size_t path_count;
+    char **includes, **excludes; /* globs over paths relative to the source's path */
+    size_t include_count, exclude_count;
+    int64_t debounce_ns, rescan_ns;
+    enum hf_validate validate;
+    char **restore_roots; /* absolute; the paths unless given */
+    size_t restore_root_count;
+    char **restore_from; /* ids of other hosts, or "*" */
+    size_t restore_from_count;
+    const char **before_restore, **after_restore; /* argv, NULL-terminated; NULL for none */
+};
+
+struct hf_config {
+    char *file;  /* where it was read from */
+    char *state; /* directory */
+    char *identity_directory;
+    uint64_t spool_max_bytes;
+    int64_t mark_interval_ns;
+    struct hf_config_source *sources;
+    size_t source_count;
+};
+
+/* Every complaint names file, line, section, key and remedy. */
+int config_load(const char *path, struct hf_config **out, struct hf_error *error);
+void config_free(struct hf_config *config); /* NULL is fine */
+/* Say what it means, with what is on the disk now, and warn of what looks wrong. */
+void config_describe(const struct hf_config *config, FILE *out);
+
+/* Rank of a class when not everything fits: 0 goes first (config, credentials), then checkpoints,
+ * others, logs. */
+unsigned config_class_rank(const char *class_name);
+
+#endif

@@ -1,0 +1,112 @@
+/* What a configuration means, for `holdfast-agent check`. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/config/config.h"
+#include "common/clock.h"
+
+#define DEPTH_MAX 64
+
+struct count {
+    uint64_t files, bytes;
+};
+
+static void walk(int parent, const char *name, unsigned depth, struct count *count)
+{
+    struct stat status;
+    if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+        return;
+    }
+    if (!S_ISDIR(status.st_mode)) {
+        count->files++;
+        count->bytes += S_ISREG(status.st_mode) ? (uint64_t)status.st_size : 0;
+        return;
+    }
+    int fd = depth < DEPTH_MAX
+                 ? openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                 : -1;
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            walk(fd, entry->d_name, depth + 1, count);
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+}
+
+static void describe_path(const char *path, FILE *out)
+{
+    struct stat status;
+    struct count count = {0};
+    char size[HF_TIME_TEXT_BYTES];
+    if (lstat(path, &status) != 0) {
+        fprintf(out, "    %s  (not there now; it is watched for)\n", path);
+        return;
+    }
+    walk(AT_FDCWD, path, 0, &count);
+    hf_size_text(count.bytes, size);
+    fprintf(out, "    %s  (%llu files, %s, before excludes)\n", path,
+            (unsigned long long)count.files, size);
+}
+
+static void warn_of_overlap(const struct hf_config *config, FILE *out)
+{
+    for (size_t i = 0; i < config->source_count; i++) {
+        for (size_t j = i + 1; j < config->source_count; j++) {
+            const struct hf_config_source *a = &config->sources[i];
+            const struct hf_config_source *b = &config->sources[j];
+            for (size_t p = 0; p < a->path_count; p++) {
+                for (size_t q = 0; q < b->path_count; q++) {
+                    size_t shorter = strlen(a->paths[p]) < strlen(b->paths[q])
+                                         ? strlen(a->paths[p])
+                                         : strlen(b->paths[q]);
+                    char after_a = a->paths[p][shorter];
+                    char after_b = b->paths[q][shorter];
+                    if (strncmp(a->paths[p], b->paths[q], shorter) == 0 &&
+                        (after_a == '\0' || after_a == '/') &&
+                        (after_b == '\0' || after_b == '/')) {
+                        fprintf(
+                            out,
+                            "warning: sources %s and %s overlap (%s, %s): files in both are kept "
+                            "twice\n",
+                            a->name, b->name, a->paths[p], b->paths[q]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+void config_describe(const struct hf_config *config, FILE *out)
+{
+    char text[HF_TIME_TEXT_BYTES];
+    hf_size_text(config->spool_max_bytes, text);
+    fprintf(out, "State     %s, spool of at most %s\nIdentity  %s\n", config->state, text,
+            config->identity_directory);
+    for (size_t i = 0; i < config->source_count; i++) {
+        const struct hf_config_source *source = &config->sources[i];
+        fprintf(out, "\nSource %s, class %s%s\n", source->name, source->class_name,
+                source->validate == HF_VALIDATE_JSON ? ", checked to be JSON" : "");
+        for (size_t j = 0; j < source->path_count; j++) {
+            describe_path(source->paths[j], out);
+        }
+        for (size_t j = 0; j < source->include_count; j++) {
+            fprintf(out, "    only %s\n", source->includes[j]);
+        }
+        for (size_t j = 0; j < source->exclude_count; j++) {
+            fprintf(out, "    without %s\n", source->excludes[j]);
+        }
+        for (size_t j = 0; j < source->restore_root_count; j++) {
+            fprintf(out, "    may be restored beneath %s\n", source->restore_roots[j]);
+        }
+        for (size_t j = 0; j < source->restore_from_count; j++) {
+            fprintf(out, "    takes restores of host %s\n", source->restore_from[j]);
+        }
+    }
+    warn_of_overlap(config, out);
+}
