@@ -175,6 +175,22 @@ static void somebody_in_between_who_passes_on_the_true_root_hears_no_secret(void
     scene_free(s);
 }
 
+/* Roots that the machine trusts for other purposes have no say here. */
+static void an_authority_that_the_system_trusts_hears_no_secret(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new();
+    char path[96];
+    snprintf(path, sizeof path, "%s/ca.pem", s->parent);
+    assert_ok(hf_write_file_atomic(path, s->theirs.root.data, s->theirs.root.size, 0644, &error));
+    assert_int_equal(setenv("SSL_CERT_FILE", path, 1), 0); /* where OpenSSL finds the system's */
+    s->enrolment.tls = &s->theirs;
+    scene_start(s);
+    assert_refused_and_told_nothing(s, "Can't talk to localhost");
+    assert_int_equal(unsetenv("SSL_CERT_FILE"), 0);
+    scene_free(s);
+}
+
 static void a_root_smuggled_in_beside_the_true_one_is_not_believed(void **state)
 {
     (void)state;
@@ -413,6 +429,7 @@ int main(void)
         cmocka_unit_test(a_host_joins_by_name_and_by_address),
         cmocka_unit_test(a_collector_with_another_root_hears_no_secret),
         cmocka_unit_test(somebody_in_between_who_passes_on_the_true_root_hears_no_secret),
+        cmocka_unit_test(an_authority_that_the_system_trusts_hears_no_secret),
         cmocka_unit_test(a_root_smuggled_in_beside_the_true_one_is_not_believed),
         cmocka_unit_test(what_stood_beside_the_root_is_not_kept),
         cmocka_unit_test(
