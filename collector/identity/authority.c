@@ -10,14 +10,20 @@
 #include "common/clock.h"
 #include "common/fs.h"
 #include "common/pki.h"
+#include "common/rate_limit.h"
 
 #define PEM_BYTES_MAX  65536u
 #define CLOCK_ERROR_NS (5 * 60 * HF_NS_PER_SECOND) /* hosts whose clocks are a little behind */
 
+/* Renewals a host: it needs one in half a certificate's life, and every one is kept for ever. */
+#define RENEWALS_BURST 10
+
 struct hf_authority {
     struct hf_buf issuing_key, issuing_cert, root_cert;
     int64_t validity_ns;
+    int64_t issuing_not_after_ns;
     uint8_t fingerprint[HF_HASH_BYTES];
+    struct hf_rate_limit *renewals; /* by host */
 };
 
 static int load_pem(const char *directory, const char *name, bool secret, struct hf_buf *out,
@@ -37,30 +43,58 @@ static int load_pem(const char *directory, const char *name, bool secret, struct
     return rc == HF_OK ? hf_buf_terminate(out) : rc;
 }
 
+/* Keys and certificates get mixed up when people move them: better noticed now than by hosts. */
+static int check_authority(struct hf_authority *authority, struct hf_error *error)
+{
+    struct hf_pki_info root;
+    struct hf_pki_info issuing;
+    struct hf_buf spki = {0};
+    uint8_t key_hash[HF_HASH_BYTES];
+    const char *issuing_pem = (const char *)authority->issuing_cert.data;
+    const char *root_pem = (const char *)authority->root_cert.data;
+    int rc = hf_pki_verify(issuing_pem, root_pem, error);
+    rc = rc == HF_OK ? hf_pki_info(issuing_pem, &issuing, error) : rc;
+    rc = rc == HF_OK ? hf_pki_info(root_pem, &root, error) : rc;
+    rc =
+        rc == HF_OK ? hf_pki_key_spki((const char *)authority->issuing_key.data, &spki, error) : rc;
+    if (rc == HF_OK) {
+        hf_sha256(spki.data, spki.size, key_hash);
+        if (memcmp(key_hash, issuing.key_hash, HF_HASH_BYTES) != 0) {
+            rc = hf_error_set(error, HF_ERR_DENIED, 0,
+                              "issuing.key is not the key of issuing.pem: put back the pair");
+        }
+        memcpy(authority->fingerprint, root.fingerprint, HF_HASH_BYTES);
+        authority->issuing_not_after_ns = issuing.not_after_ns;
+    }
+    hf_buf_free(&spki);
+    return rc;
+}
+
 int authority_load(const char *data_directory, int64_t validity_ns, struct hf_authority **out,
                    struct hf_error *error)
 {
-    struct hf_pki_info info;
     struct hf_authority *authority = calloc(1, sizeof *authority);
-    if (!authority) {
+    if (authority) {
+        /* With certificates of seconds, as in tests, renewals are as frequent. */
+        unsigned per_minute = validity_ns < 3600 * HF_NS_PER_SECOND ? 60 : 1;
+        authority->validity_ns = validity_ns;
+        authority->renewals = hf_rate_limit_new(RENEWALS_BURST, per_minute);
+    }
+    if (!authority || !authority->renewals) {
+        authority_free(authority);
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the certificate authority");
     }
-    authority->validity_ns = validity_ns;
     int rc = load_pem(data_directory, "issuing.key", true, &authority->issuing_key, error);
     rc = rc == HF_OK
              ? load_pem(data_directory, "issuing.pem", false, &authority->issuing_cert, error)
              : rc;
     rc = rc == HF_OK ? load_pem(data_directory, "root.pem", false, &authority->root_cert, error)
                      : rc;
-    rc = rc == HF_OK ? hf_pki_verify((const char *)authority->issuing_cert.data,
-                                     (const char *)authority->root_cert.data, error)
-                     : rc;
-    rc = rc == HF_OK ? hf_pki_info((const char *)authority->root_cert.data, &info, error) : rc;
+    rc = rc == HF_OK ? check_authority(authority, error) : rc;
     if (rc != HF_OK) {
         authority_free(authority);
         return hf_error_prefix(error, "The certificate authority in %s/ca", data_directory);
     }
-    memcpy(authority->fingerprint, info.fingerprint, HF_HASH_BYTES);
     *out = authority;
     return HF_OK;
 }
@@ -71,6 +105,7 @@ void authority_free(struct hf_authority *authority)
         hf_buf_wipe_free(&authority->issuing_key);
         hf_buf_free(&authority->issuing_cert);
         hf_buf_free(&authority->root_cert);
+        hf_rate_limit_free(authority->renewals);
         free(authority);
     }
 }
@@ -89,14 +124,22 @@ int issue_client(struct hf_authority *authority, const char *host_id, struct hf_
                  struct issued *out, struct hf_error *error)
 {
     int64_t now = hf_clock_now_ns() / HF_NS_PER_SECOND * HF_NS_PER_SECOND;
+    /* A small part of the certificate's life at most: hosts renew after half of it, and with the
+     * half already over they would ask again at once and for ever. */
+    int64_t validity_ns = authority->validity_ns / HF_NS_PER_SECOND * HF_NS_PER_SECOND;
+    int64_t before_ns = validity_ns / 10 < CLOCK_ERROR_NS ? validity_ns / 10 : CLOCK_ERROR_NS;
+    int64_t after_ns = now + validity_ns;
+    if (after_ns > authority->issuing_not_after_ns) {
+        after_ns = authority->issuing_not_after_ns;
+    }
     struct hf_pki_issue issue = {
         .kind = HF_PKI_CLIENT,
         .common_name = host_id,
         .spki = spki,
         .issuer_key_pem = (const char *)authority->issuing_key.data,
         .issuer_cert_pem = (const char *)authority->issuing_cert.data,
-        .not_before_ns = now - CLOCK_ERROR_NS,
-        .not_after_ns = now + authority->validity_ns,
+        .not_before_ns = (now - before_ns) / HF_NS_PER_SECOND * HF_NS_PER_SECOND,
+        .not_after_ns = after_ns,
     };
     *out =
         (struct issued){.not_before_ns = issue.not_before_ns, .not_after_ns = issue.not_after_ns};
@@ -139,6 +182,12 @@ int identity_renew(struct hf_authority *authority, struct hf_ingest *ingest, con
     struct hf_buf spki = {0};
     struct issued issued = {0};
     char actor[96];
+    uint32_t wait_s = hf_rate_limit_take(authority->renewals, host_id);
+    if (wait_s > 0) {
+        return hf_error_set(error, HF_ERR_AGAIN, 0,
+                            "Host %s renews its certificate too often; it may again in %u s",
+                            host_id, wait_s);
+    }
     int rc = hf_pki_request_check(request.data, request.size, &spki, error);
     rc = rc == HF_OK ? issue_client(authority, host_id, (struct hf_bytes){spki.data, spki.size},
                                     &issued, error)

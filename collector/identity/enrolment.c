@@ -1,4 +1,5 @@
 /* Enrolment: a token and a certificate request in, a certificate out. */
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,10 +10,12 @@
 #include "collector/identity/issue.h"
 #include "collector/ingest/ingest.h"
 #include "common/bytes.h"
-#include "common/join_token.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/pki.h"
 #include "common/rate_limit.h"
+
+#define HOSTNAME_BYTES_MAX 255
 
 struct hf_enrolment {
     struct hf_authority *authority;
@@ -126,17 +129,31 @@ static void answer(struct ask *ask, const char *host_id, const char *chain)
                                 ask->enrolment->agents_address));
 }
 
-/* The same token with the same key: the answer of the first time again. */
+/* The same token with the same key: the answer of the first time again. True when there was one,
+ * good or bad. */
 static bool answer_again(struct ask *ask)
 {
     struct hf_certificate_row row;
+    struct hf_host_row host;
     uint8_t key_hash[HF_HASH_BYTES];
     hf_sha256(ask->spki.data, ask->spki.size, key_hash);
-    if (catalog_certificate_by_token(ask->catalog, ask->token.token_id, key_hash, &ask->memory,
-                                     &row, &ask->error) != HF_OK) {
+    int rc = catalog_certificate_by_token(ask->catalog, ask->token.token_id, key_hash, &ask->memory,
+                                          &row, &ask->error);
+    if (rc == HF_ERR_NOT_FOUND) {
         return false;
     }
-    answer(ask, row.host_id, row.certificate_pem);
+    rc = rc == HF_OK
+             ? catalog_host_by_row(ask->catalog, row.host_row, &ask->memory, &host, &ask->error)
+             : rc;
+    if (rc != HF_OK) {
+        http_respond_failure(ask->response, &ask->error);
+    } else if (host.revoked_ns != 0) {
+        refuse(ask, 403, "denied", "The host that joined with this token and key is revoked");
+    } else if (row.not_after_ns <= hf_clock_now_ns()) {
+        refuse(ask, 403, "denied", "The certificate that this token and key got has expired");
+    } else {
+        answer(ask, row.host_id, row.certificate_pem);
+    }
     return true;
 }
 
@@ -193,7 +210,7 @@ static void enrol(struct ask *ask)
     const char *token = json_string_value(json_object_get(body, "token"));
     const char *csr = json_string_value(json_object_get(body, "csr"));
     const char *hostname = json_string_value(json_object_get(body, "hostname"));
-    ask->hostname = hostname ? hostname : "";
+    ask->hostname = hostname && strlen(hostname) <= HOSTNAME_BYTES_MAX ? hostname : "";
     struct hf_buf der = {0};
     if (check_token(ask, token)) {
         /* The request travels as base64url of its DER. */
@@ -211,6 +228,18 @@ static void enrol(struct ask *ask)
     }
     hf_buf_free(&der);
     json_decref(body);
+}
+
+/* Whose tries are counted together: an IPv4 address, or an IPv6 network of 64 bits, since whoever
+ * has one address of it has them all. */
+static void limit_key(const char *peer, char key[INET6_ADDRSTRLEN])
+{
+    struct in6_addr address;
+    snprintf(key, INET6_ADDRSTRLEN, "%s", peer);
+    if (inet_pton(AF_INET6, peer, &address) == 1 && !IN6_IS_ADDR_V4MAPPED(&address)) {
+        memset(address.s6_addr + 8, 0, 8);
+        inet_ntop(AF_INET6, &address, key, INET6_ADDRSTRLEN);
+    }
 }
 
 void enrolment_handle(void *context, const struct hf_http_request *request,
@@ -232,7 +261,9 @@ void enrolment_handle(void *context, const struct hf_http_request *request,
         http_respond_error(response, 404, "not-found", "Hosts enrol here: POST /v1/enrol", NULL);
         return;
     }
-    uint32_t wait_s = hf_rate_limit_take(enrolment->limit, request->peer);
+    char key[INET6_ADDRSTRLEN];
+    limit_key(request->peer, key);
+    uint32_t wait_s = hf_rate_limit_take(enrolment->limit, key);
     if (wait_s > 0) {
         http_respond_error(response, 429, "too-many-tries",
                            "Too many enrolments were tried from this address", "Wait a minute");

@@ -21,7 +21,8 @@ struct hf_enrolment;
 
 #define HF_IDENTITY_VALIDITY_NS (INT64_C(7) * 86400 * 1000000000)
 
-/* data_directory/ca/{issuing.pem,issuing.key,root.pem}. Refuses a key that others can read. */
+/* data_directory/ca/{issuing.pem,issuing.key,root.pem}. Refuses a key that others can read, and
+ * files that don't belong together. Certificates for hosts are valid for validity_ns. */
 int authority_load(const char *data_directory, int64_t validity_ns, struct hf_authority **out,
                    struct hf_error *error);
 void authority_free(struct hf_authority *authority);
@@ -35,7 +36,8 @@ int identity_admit(struct hf_catalog_reader *catalog, const char *common_name, u
                    struct hf_error *error);
 
 /* A new certificate for a host that has a session: for the key of the request, under the host's own
- * id. chain_pem receives leaf and issuing certificate. */
+ * id. chain_pem receives leaf and issuing certificate. HF_ERR_DENIED when the host is revoked or
+ * the request is not good, HF_ERR_AGAIN when it asks too often. */
 int identity_renew(struct hf_authority *authority, struct hf_ingest *ingest, const char *host_id,
                    struct hf_bytes request, struct hf_buf *chain_pem, struct hf_error *error);
 

@@ -1,5 +1,7 @@
 /* `holdfast-collector init`: everything that a collector needs, made once. */
+#include <arpa/inet.h>
 #include <dirent.h>
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +46,39 @@ static void usage(FILE *out)
         out);
 }
 
+/* A DNS name (RFC 1123) or an IP address: it ends up in a certificate and in configuration files.
+ */
+static bool is_name(const char *name)
+{
+    unsigned char address[16];
+    if (inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1) {
+        return true;
+    }
+    size_t length = strlen(name);
+    return length > 0 && length <= 253 && name[0] != '-' && name[0] != '.' &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") ==
+               length;
+}
+
+static int parse_names(struct setup *setup, const char *names, struct hf_error *error)
+{
+    setup->names_memory = strdup(names);
+    for (char *rest = setup->names_memory, *name; rest && (name = strsep(&rest, ","));) {
+        if (!is_name(name)) {
+            return hf_error_set(error, HF_ERR_INVALID, 0,
+                                "'%s' in --name is neither a DNS name nor an IP address; write for "
+                                "example --name backup.example.com,192.0.2.7",
+                                name);
+        }
+        if (setup->name_count == NAMES_MAX) {
+            return hf_error_set(error, HF_ERR_LIMIT, 0, "--name takes at most %d names", NAMES_MAX);
+        }
+        setup->names[setup->name_count++] = name;
+    }
+    return setup->name_count > 0 ? HF_OK
+                                 : hf_error_set(error, HF_ERR_INVALID, 0, "--name names nothing");
+}
+
 static int parse(int argc, char **argv, struct setup *setup, struct hf_error *error)
 {
     static const struct option options[] = {{"data", required_argument, NULL, 'd'},
@@ -57,6 +92,7 @@ static int parse(int argc, char **argv, struct setup *setup, struct hf_error *er
     setup->agents = "0.0.0.0:7443";
     setup->enrol = "0.0.0.0:7444";
     setup->api = "127.0.0.1:7445";
+    optind = 1;
     for (int choice; (choice = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (choice) {
         case 'd':
@@ -84,23 +120,14 @@ static int parse(int argc, char **argv, struct setup *setup, struct hf_error *er
     if (!setup->data || !names || optind < argc) {
         return hf_error_set(error, HF_ERR_INVALID, 0, "--data and --name are needed, nothing else");
     }
-    setup->names_memory = strdup(names);
-    for (char *rest = setup->names_memory, *name; rest && (name = strsep(&rest, ","));) {
-        if (*name && setup->name_count < NAMES_MAX) {
-            setup->names[setup->name_count++] = name;
-        }
-    }
     char host[256];
     uint16_t port;
     const char *addresses[] = {setup->agents, setup->enrol, setup->api};
-    for (size_t i = 0; i < 3; i++) {
-        int rc = join_address_split(addresses[i], host, &port, error);
-        if (rc != HF_OK) {
-            return rc;
-        }
+    int rc = parse_names(setup, names, error);
+    for (size_t i = 0; rc == HF_OK && i < 3; i++) {
+        rc = join_address_split(addresses[i], host, &port, error);
     }
-    return setup->name_count > 0 ? HF_OK
-                                 : hf_error_set(error, HF_ERR_INVALID, 0, "--name names nothing");
+    return rc;
 }
 
 /* Nothing that is there is ever overwritten. */
@@ -109,7 +136,7 @@ static int claim_directory(const char *path, struct hf_error *error)
     int rc = hf_mkdirs(path, 0700, error);
     DIR *dir = rc == HF_OK ? opendir(path) : NULL;
     if (rc == HF_OK && !dir) {
-        rc = hf_error_set(error, HF_ERR_IO, 0, "Can't look into %s", path);
+        rc = hf_error_set(error, HF_ERR_IO, errno, "Can't look into %s", path);
     }
     for (struct dirent *entry; rc == HF_OK && (entry = readdir(dir));) {
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
@@ -123,7 +150,7 @@ static int claim_directory(const char *path, struct hf_error *error)
         closedir(dir);
     }
     if (rc == HF_OK && chmod(path, 0700) != 0) {
-        rc = hf_error_set(error, HF_ERR_IO, 0, "Can't close %s to others", path);
+        rc = hf_error_set(error, HF_ERR_IO, errno, "Can't close %s to others", path);
     }
     return rc;
 }
@@ -176,7 +203,7 @@ static int make_authority(struct setup *setup, struct hf_error *error)
         return rc;
     }
     struct hf_pki_issue server = {.kind = HF_PKI_SERVER,
-                                  .common_name = setup->names[0],
+                                  .common_name = "Holdfast collector",
                                   .issuer_key_pem = (const char *)setup->issuing_key.data,
                                   .issuer_cert_pem = (const char *)setup->issuing_cert.data,
                                   .names = setup->names,
@@ -387,6 +414,7 @@ int init_command(int argc, char **argv)
         return 2;
     }
     rc = claim_directory(setup.data, &error);
+    bool claimed = rc == HF_OK;
     rc = rc == HF_OK ? make_authority(&setup, &error) : rc;
     rc = rc == HF_OK ? write_authority(&setup, &error) : rc;
     rc = rc == HF_OK ? make_repository(&setup, &error) : rc;
@@ -397,6 +425,9 @@ int init_command(int argc, char **argv)
         report(&setup);
     } else {
         fprintf(stderr, "holdfast-collector init: %s\n", error.message);
+        if (claimed) {
+            fprintf(stderr, "%s is half made: empty it before trying again\n", setup.data);
+        }
     }
     hf_buf_wipe_free(&setup.root_key);
     hf_buf_wipe_free(&setup.issuing_key);
