@@ -1,0 +1,791 @@
+#include "agent/capture/capture.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "agent/capture/capture_private.h"
+#include "common/bytes.h"
+#include "common/chunker.h"
+#include "common/clock.h"
+#include "common/hash.h"
+#include "common/log.h"
+
+#define DIRTY_MAX    4096u /* beyond that a scan is cheaper than a list */
+#define SERVICE_NS   (10 * HF_NS_PER_MS)
+#define FULL_WAIT_US 2000
+#define RECENT_SLOTS 1024u
+#define POLL_MAX_MS  1000
+#define RETRY_NS     (5 * HF_NS_PER_SECOND)
+
+struct recent {
+    uint64_t key;
+    int64_t seen_ns;
+};
+
+bool stopping(struct hf_capture *capture)
+{
+    return __atomic_load_n(&capture->stopping, __ATOMIC_ACQUIRE);
+}
+
+static void wake(void *context)
+{
+    struct hf_capture *capture = context;
+    uint64_t one = 1;
+    ssize_t ignored = write(capture->wake_fd, &one, sizeof one);
+    (void)ignored; /* it only fails when it is awake already */
+}
+
+/* --- units --- */
+
+struct hf_unit *unit_of(struct hf_capture *capture, size_t source)
+{
+    struct source_work *work = &capture->work[source];
+    if (!work->unit) {
+        work->unit = unit_new(source);
+    }
+    return work->unit;
+}
+
+/* Versions from seq on will not go out: forget that they were captured. */
+static void give_up_from(struct hf_capture *capture, size_t source, uint64_t seq)
+{
+    struct source_work *work = &capture->work[source];
+    uint64_t first = work->unit ? unit_first_seq(work->unit) : 0;
+    if (first != 0 && first < seq) {
+        seq = first;
+    }
+    unit_free(work->unit);
+    work->unit = NULL;
+    state_begin(capture->state);
+    state_doubt_from(capture->state, source, seq);
+    if (work->last_seq >= seq) {
+        work->last_seq = seq - 1;
+    }
+}
+
+static void apply_row(struct hf_capture *capture, const struct hf_outbox_notice *notice)
+{
+    const struct hf_version *version = &notice->row->versions[0];
+    char path[4200];
+    size_t size = version->path.size < sizeof path - 1 ? version->path.size : sizeof path - 1;
+    memcpy(path, version->path.data, size);
+    path[size] = '\0';
+    char *slash = strrchr(path, '/');
+    if (slash) {
+        *slash = '\0';
+    }
+    state_begin(capture->state);
+    state_confirm(capture->state, notice->source, slash ? path : "", slash ? slash + 1 : path,
+                  version, capture->work[notice->source].acked_seq);
+}
+
+static void apply_notice(struct hf_capture *capture, const struct hf_outbox_notice *notice)
+{
+    struct source_work *work = &capture->work[notice->source];
+    int64_t now = hf_clock_monotonic_ns();
+    switch (notice->kind) {
+    case HF_NOTICE_ACKED:
+        if (notice->seq > work->acked_seq) {
+            work->acked_seq = notice->seq;
+            state_begin(capture->state);
+            state_set_acked(capture->state, notice->source, notice->seq);
+        }
+        break;
+    case HF_NOTICE_FORGOTTEN:
+        give_up_from(capture, notice->source, notice->seq);
+        work->last_seq = notice->seq - 1;
+        work->scan_wanted = true;
+        work->scan_due_ns =
+            now + (outbox_is_online(capture->outbox, notice->source) ? 0 : RETRY_NS);
+        break;
+    case HF_NOTICE_RESYNC:
+        give_up_from(capture, notice->source, 1);
+        work->last_seq = notice->seq;
+        work->acked_seq = notice->seq;
+        work->complete_seq = 0;
+        state_begin(capture->state);
+        state_unconfirm(capture->state, notice->source);
+        state_set_acked(capture->state, notice->source, notice->seq);
+        state_set_last(capture->state, notice->source, notice->seq);
+        break;
+    case HF_NOTICE_ROW:
+        apply_row(capture, notice);
+        break;
+    case HF_NOTICE_RESYNCED:
+        state_begin(capture->state);
+        state_forget_unconfirmed(capture->state, notice->source);
+        work->scan_wanted = true;
+        work->scan_due_ns = now;
+        break;
+    case HF_NOTICE_CONNECTED:
+        if (work->lost) {
+            work->lost = false;
+            work->scan_wanted = true;
+            work->scan_due_ns = now;
+        }
+        break;
+    }
+}
+
+static void read_notices(struct hf_capture *capture)
+{
+    struct hf_outbox_notice *notice = outbox_notices(capture->outbox);
+    while (notice) {
+        struct hf_outbox_notice *next = notice->next;
+        apply_notice(capture, notice);
+        outbox_notice_free(notice);
+        notice = next;
+    }
+}
+
+int flush_unit(struct hf_capture *capture, size_t source)
+{
+    struct source_work *work = &capture->work[source];
+    struct hf_unit *unit = work->unit;
+    struct hf_error error = {0};
+    if (!unit || (unit->version_count == 0 && unit->chunk_count == 0)) {
+        return HF_OK;
+    }
+    /* The rows first: what the collector acknowledges is never newer than what state.db has. */
+    state_begin(capture->state);
+    if (unit->version_count > 0) {
+        state_set_last(capture->state, source, unit_last_seq(unit));
+    }
+    int rc = state_commit(capture->state, &error);
+    while (rc == HF_OK && work->unit == unit &&
+           (rc = outbox_push(capture->outbox, unit, &error)) == HF_ERR_AGAIN) {
+        if (stopping(capture)) {
+            break;
+        }
+        usleep(FULL_WAIT_US);
+        read_notices(capture);
+        rc = work->unit == unit ? HF_OK : HF_ERR_RACED;
+    }
+    if (rc == HF_OK) {
+        work->unit = NULL;
+        return rc;
+    }
+    if (rc == HF_ERR_NO_SPACE || rc == HF_ERR_IO) {
+        snprintf(work->note, sizeof work->note, "%.200s", error.message);
+    }
+    if (work->unit) {
+        uint64_t first = unit_first_seq(work->unit);
+        give_up_from(capture, source, first ? first : work->last_seq + 1);
+    }
+    work->lost = true;
+    read_notices(capture);
+    return rc;
+}
+
+/* --- what has to be looked at --- */
+
+static struct recent *recent_of(struct hf_capture *capture, size_t source, const char *path,
+                                uint64_t *key)
+{
+    uint64_t hash = 1469598103934665603u ^ source; /* FNV-1a */
+    for (const char *p = path; *p; p++) {
+        hash = (hash ^ (uint8_t)*p) * 1099511628211u;
+    }
+    *key = hash;
+    return &capture->recent[hash % RECENT_SLOTS];
+}
+
+static void insert_dirty(struct hf_capture *capture, struct dirty *entry)
+{
+    struct dirty **at = &capture->dirty;
+    while (*at && (*at)->due_ns <= entry->due_ns) {
+        at = &(*at)->next;
+    }
+    entry->next = *at;
+    *at = entry;
+    capture->dirty_count++;
+}
+
+void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int64_t delay_ns,
+                int64_t unparsable_ns)
+{
+    int64_t due_ns = hf_clock_monotonic_ns() + delay_ns;
+    if (capture->dirty_count >= DIRTY_MAX) {
+        capture->work[source].scan_wanted = true;
+        capture->work[source].scan_due_ns = due_ns;
+        return;
+    }
+    for (struct dirty **at = &capture->dirty; *at; at = &(*at)->next) {
+        struct dirty *entry = *at;
+        if (entry->source == source && strcmp(entry->path, path) == 0) {
+            if (due_ns >= entry->due_ns) {
+                return;
+            }
+            *at = entry->next;
+            capture->dirty_count--;
+            entry->due_ns = due_ns;
+            insert_dirty(capture, entry);
+            return;
+        }
+    }
+    size_t length = strlen(path);
+    struct dirty *entry = malloc(sizeof *entry + length + 1);
+    if (!entry) {
+        capture->work[source].scan_wanted = true;
+        return;
+    }
+    *entry = (struct dirty){.source = source, .due_ns = due_ns, .unparsable_ns = unparsable_ns};
+    memcpy(entry->path, path, length + 1);
+    insert_dirty(capture, entry);
+}
+
+static void mark_parent(struct hf_capture *capture, size_t source, const char *path,
+                        int64_t delay_ns)
+{
+    char parent[4200];
+    const char *slash = strrchr(path, '/');
+    if (slash) {
+        memcpy(parent, path, (size_t)(slash - path));
+        parent[slash - path] = '\0';
+        if (selected(&capture->config->sources[source], parent, true)) {
+            mark_dirty(capture, source, parent, delay_ns, 0);
+        }
+    }
+}
+
+/* A root, or something above one: the source has to be scanned to know. */
+static bool is_above_root(const struct hf_config_source *source, const char *path)
+{
+    size_t length = strlen(path);
+    for (size_t i = 0; i < source->path_count; i++) {
+        if (strncmp(source->paths[i] + 1, path, length) == 0) {
+            char after = source->paths[i][1 + length];
+            if (after == '/' || after == '\0') {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void on_event(struct hf_capture *capture, const struct watch_event *event)
+{
+    int64_t now = hf_clock_monotonic_ns();
+    if (event->overflow) {
+        hf_log_info("More changed at once than inotify could tell: scanning");
+        for (size_t i = 0; i < capture->config->source_count; i++) {
+            capture->work[i].scan_wanted = true;
+            capture->work[i].scan_due_ns = now;
+        }
+        return;
+    }
+    const struct hf_config_source *source = &capture->config->sources[event->source];
+    if (!selected(source, event->path, true)) {
+        if (is_above_root(source, event->path)) {
+            capture->work[event->source].scan_wanted = true;
+            capture->work[event->source].scan_due_ns = now;
+        }
+        return;
+    }
+    uint64_t key = 0;
+    struct recent *recent = recent_of(capture, event->source, event->path, &key);
+    int64_t delay_ns = event->now ? 0 : source->debounce_ns;
+    if (recent->key == key && now - recent->seen_ns < source->debounce_ns) {
+        delay_ns = recent->seen_ns + source->debounce_ns - now;
+    }
+    mark_dirty(capture, event->source, event->path, delay_ns, 0);
+    mark_parent(capture, event->source, event->path, source->debounce_ns);
+}
+
+static void read_events(struct hf_capture *capture)
+{
+    struct watch_event event;
+    while (watch_next(capture->watch, &event)) {
+        on_event(capture, &event);
+    }
+}
+
+static void examine_due(struct hf_capture *capture)
+{
+    int64_t now = hf_clock_monotonic_ns();
+    while (capture->dirty && capture->dirty->due_ns <= now && !stopping(capture)) {
+        struct dirty *entry = capture->dirty;
+        uint64_t key = 0;
+        capture->dirty = entry->next;
+        capture->dirty_count--;
+        struct recent *recent = recent_of(capture, entry->source, entry->path, &key);
+        *recent = (struct recent){.key = key, .seen_ns = now};
+        examine_path(capture, entry->source, entry->path, EXAMINE_ONE, entry->unparsable_ns);
+        free(entry);
+    }
+    for (size_t i = 0; i < capture->config->source_count; i++) {
+        flush_unit(capture, i);
+    }
+}
+
+void service(struct hf_capture *capture)
+{
+    int64_t now = hf_clock_monotonic_ns();
+    if (capture->in_service || now - capture->serviced_ns < SERVICE_NS) {
+        return;
+    }
+    capture->in_service = true;
+    capture->serviced_ns = now;
+    read_notices(capture);
+    read_events(capture);
+    if (capture->holds == 0 && capture->dirty && capture->dirty->due_ns <= now) {
+        examine_due(capture);
+    }
+    capture->in_service = false;
+}
+
+/* --- orders from other threads --- */
+
+static void give_order(struct hf_capture *capture, struct order *order)
+{
+    if (!order) {
+        abort();
+    }
+    if (hf_queue_push(capture->orders, &order->link)) {
+        wake(capture);
+        return;
+    }
+    if (order->done) {
+        order->done(order->context); /* capture has stopped: nothing will be found any more */
+    }
+    unit_free(order->row);
+    free(order);
+}
+
+void capture_flush(struct hf_capture *capture, void (*done)(void *context), void *context)
+{
+    struct order *order = calloc(1, sizeof *order);
+    if (order) {
+        *order = (struct order){.kind = ORDER_FLUSH, .done = done, .context = context};
+    }
+    give_order(capture, order);
+}
+
+void capture_adopt(struct hf_capture *capture, size_t source, const char *path,
+                   const struct hf_version *version, uint64_t job)
+{
+    struct order *order = calloc(1, sizeof *order);
+    struct hf_version copy = *version;
+    copy.path = (struct hf_bytes){(const uint8_t *)path, strlen(path)};
+    copy.flags = (version->flags & ~(uint32_t)HF_VERSION_UNPARSABLE) | HF_VERSION_RESTORED;
+    copy.job = job;
+    if (order) {
+        order->kind = ORDER_ADOPT;
+        order->source = source;
+        order->row = unit_new(source);
+    }
+    if (!order || !order->row || unit_add_version(order->row, &copy) != HF_OK) {
+        if (order) {
+            unit_free(order->row);
+        }
+        free(order); /* the scan after the restore records it, then as a change like any other */
+        return;
+    }
+    give_order(capture, order);
+}
+
+void capture_hold(struct hf_capture *capture, const char *const *roots, size_t count)
+{
+    struct order *order = calloc(1, sizeof *order);
+    (void)roots;
+    (void)count;
+    if (order) {
+        order->kind = ORDER_HOLD;
+    }
+    give_order(capture, order);
+}
+
+void capture_release(struct hf_capture *capture)
+{
+    struct order *order = calloc(1, sizeof *order);
+    if (order) {
+        order->kind = ORDER_RELEASE;
+    }
+    give_order(capture, order);
+}
+
+static void adopt(struct hf_capture *capture, const struct order *order)
+{
+    struct hf_version version = order->row->versions[0];
+    char path[4200];
+    char absolute[4300];
+    struct stat status;
+    size_t size = version.path.size < sizeof path - 1 ? version.path.size : sizeof path - 1;
+    memcpy(path, version.path.data, size);
+    path[size] = '\0';
+    char *start = path + strspn(path, "/");
+    snprintf(absolute, sizeof absolute, "/%s", start);
+    if (lstat(absolute, &status) != 0) {
+        return;
+    }
+    struct state_print print = state_print_of(&status);
+    version.mode = print.mode;
+    version.uid = print.uid;
+    version.gid = print.gid;
+    version.mtime_ns = print.mtime_ns;
+    char *slash = strrchr(start, '/');
+    if (slash) {
+        *slash = '\0';
+    }
+    record_version(capture, order->source, slash ? start : "", slash ? slash + 1 : start, &print,
+                   &version);
+}
+
+static void scan_all_soon(struct hf_capture *capture)
+{
+    for (size_t i = 0; i < capture->config->source_count; i++) {
+        capture->work[i].scan_wanted = true;
+        capture->work[i].scan_due_ns = hf_clock_monotonic_ns();
+    }
+}
+
+static void carry_out(struct hf_capture *capture, struct order *order)
+{
+    struct flush *flush = NULL;
+    switch (order->kind) {
+    case ORDER_FLUSH:
+        flush = calloc(1, sizeof *flush);
+        if (!flush) {
+            abort();
+        }
+        *flush = (struct flush){
+            .next = capture->flushes, .done = order->done, .context = order->context};
+        capture->flushes = flush;
+        scan_all_soon(capture);
+        break;
+    case ORDER_ADOPT:
+        adopt(capture, order);
+        break;
+    case ORDER_HOLD:
+        capture->holds++;
+        break;
+    case ORDER_RELEASE:
+        capture->holds -= capture->holds > 0;
+        scan_all_soon(capture);
+        break;
+    }
+    unit_free(order->row);
+    free(order);
+}
+
+static void read_orders(struct hf_capture *capture)
+{
+    struct hf_queue_item *item = hf_queue_pop_all(capture->orders, 0);
+    while (item) {
+        struct order *order = (struct order *)item;
+        item = item->next;
+        carry_out(capture, order);
+    }
+}
+
+/* --- flushes --- */
+
+static bool scans_wanted(const struct hf_capture *capture)
+{
+    for (size_t i = 0; i < capture->config->source_count; i++) {
+        if (capture->work[i].scan_wanted) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool all_acked(const struct hf_capture *capture, const uint64_t *seqs)
+{
+    for (size_t i = 0; i < capture->config->source_count; i++) {
+        if (capture->work[i].acked_seq < seqs[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void check_flushes(struct hf_capture *capture)
+{
+    struct flush **at = &capture->flushes;
+    while (*at) {
+        struct flush *flush = *at;
+        if (!flush->seqs && !scans_wanted(capture)) {
+            flush->seqs = calloc(capture->config->source_count, sizeof *flush->seqs);
+            for (size_t i = 0; flush->seqs && i < capture->config->source_count; i++) {
+                flush->seqs[i] = capture->work[i].last_seq;
+            }
+        }
+        if (flush->seqs && all_acked(capture, flush->seqs)) {
+            *at = flush->next;
+            flush->done(flush->context);
+            free(flush->seqs);
+            free(flush);
+        } else {
+            at = &flush->next;
+        }
+    }
+}
+
+/* --- marks --- */
+
+static uint64_t dirty_of(const struct hf_capture *capture, size_t source)
+{
+    uint64_t count = 0;
+    for (const struct dirty *entry = capture->dirty; entry; entry = entry->next) {
+        count += entry->source == source;
+    }
+    return count;
+}
+
+static void update_mark(struct hf_capture *capture, size_t source)
+{
+    struct source_work *work = &capture->work[source];
+    bool degraded = watch_degraded(capture->watch);
+    uint64_t pending = dirty_of(capture, source);
+    int64_t now = hf_clock_monotonic_ns();
+    if (!work->scanned) {
+        return;
+    }
+    bool advanced =
+        work->acked_seq >= work->complete_seq && work->complete_until_ns > work->marked_until_ns;
+    if (advanced) {
+        work->marked_until_ns = work->complete_until_ns;
+    }
+    /* With a healthy watch and nothing waiting, what is captured is complete up to now. */
+    if (!degraded && pending == 0 && !work->scan_wanted && !work->unit && capture->holds == 0) {
+        bool refresh = work->complete_seq != work->last_seq ||
+                       now - work->refreshed_ns >= capture->config->mark_interval_ns;
+        if (refresh) {
+            work->complete_until_ns = hf_clock_now_ns();
+            work->complete_seq = work->last_seq;
+            work->refreshed_ns = now;
+            if (work->acked_seq >= work->complete_seq) {
+                work->marked_until_ns = work->complete_until_ns;
+            }
+        }
+    }
+    pthread_mutex_lock(&capture->mark_lock);
+    struct hf_mark_state *mark = &capture->marks[source];
+    capture->mark_known[source] = work->marked_until_ns != 0;
+    mark->version_seq = work->acked_seq;
+    mark->until_ns = work->marked_until_ns;
+    mark->pending_files = pending;
+    mark->state = work->unreadable > 0 ? HF_SOURCE_FAILING
+                  : degraded           ? HF_SOURCE_DEGRADED
+                  : work->scan_wanted  ? HF_SOURCE_SCANNING
+                                       : HF_SOURCE_WATCHING;
+    if (degraded && work->note[0] == '\0') {
+        snprintf(mark->note, sizeof mark->note,
+                 "fs.inotify.max_user_watches is reached; scans alone notice changes");
+    } else {
+        memcpy(mark->note, work->note, sizeof mark->note);
+    }
+    pthread_mutex_unlock(&capture->mark_lock);
+}
+
+bool capture_mark(struct hf_capture *capture, size_t source, struct hf_mark_state *out)
+{
+    pthread_mutex_lock(&capture->mark_lock);
+    bool known = capture->mark_known[source];
+    *out = capture->marks[source];
+    pthread_mutex_unlock(&capture->mark_lock);
+    return known;
+}
+
+int capture_find_content(struct hf_capture *capture, const struct hf_version *version,
+                         struct hf_buf *path)
+{
+    return state_find_content(capture->config, version, path);
+}
+
+/* --- the thread --- */
+
+static int next_timeout_ms(const struct hf_capture *capture)
+{
+    int64_t now = hf_clock_monotonic_ns();
+    int64_t due_ns = now + POLL_MAX_MS * HF_NS_PER_MS;
+    if (capture->holds == 0 && capture->dirty && capture->dirty->due_ns < due_ns) {
+        due_ns = capture->dirty->due_ns;
+    }
+    for (size_t i = 0; capture->holds == 0 && i < capture->config->source_count; i++) {
+        if (capture->work[i].scan_due_ns < due_ns) {
+            due_ns = capture->work[i].scan_due_ns;
+        }
+    }
+    return due_ns <= now ? 0 : (int)((due_ns - now) / HF_NS_PER_MS) + 1;
+}
+
+static void wait_for_work(struct hf_capture *capture)
+{
+    struct pollfd fds[2] = {{.fd = capture->wake_fd, .events = POLLIN},
+                            {.fd = watch_fd(capture->watch), .events = POLLIN}};
+    uint64_t count;
+    poll(fds, 2, next_timeout_ms(capture));
+    if (fds[0].revents) {
+        ssize_t ignored = read(capture->wake_fd, &count, sizeof count);
+        (void)ignored;
+    }
+}
+
+static void scan_due(struct hf_capture *capture)
+{
+    for (unsigned rank = 0; rank <= 3; rank++) {
+        for (size_t i = 0; i < capture->config->source_count && !stopping(capture); i++) {
+            if (config_class_rank(capture->config->sources[i].class_name) == rank &&
+                capture->work[i].scan_due_ns <= hf_clock_monotonic_ns()) {
+                scan_source(capture, i);
+                update_mark(capture, i);
+            }
+        }
+    }
+}
+
+static void *run(void *arg)
+{
+    struct hf_capture *capture = arg;
+    while (!stopping(capture)) {
+        read_orders(capture);
+        read_notices(capture);
+        read_events(capture);
+        if (capture->holds == 0) {
+            examine_due(capture);
+            scan_due(capture);
+        }
+        for (size_t i = 0; i < capture->config->source_count; i++) {
+            flush_unit(capture, i);
+            update_mark(capture, i);
+        }
+        struct hf_error error = {0};
+        if (state_commit(capture->state, &error) != HF_OK) {
+            hf_log_error("%s", error.message);
+        }
+        check_flushes(capture);
+        if (!stopping(capture)) {
+            wait_for_work(capture);
+        }
+    }
+    read_notices(capture);
+    state_commit(capture->state, NULL);
+    return NULL;
+}
+
+static void load_numbers(struct hf_capture *capture)
+{
+    for (size_t i = 0; i < capture->config->source_count; i++) {
+        struct source_work *work = &capture->work[i];
+        uint64_t last = 0;
+        uint64_t spooled = 0;
+        state_numbers(capture->state, i, &work->acked_seq, &last);
+        outbox_set_numbers(capture->outbox, i, work->acked_seq, last, &spooled);
+        work->last_seq = spooled > work->acked_seq ? spooled : work->acked_seq;
+        work->scan_wanted = true;
+        if (last > work->last_seq) {
+            state_begin(capture->state);
+            state_doubt_from(capture->state, i, work->last_seq + 1);
+            state_set_last(capture->state, i, work->last_seq);
+        }
+    }
+    state_commit(capture->state, NULL);
+}
+
+int capture_start(const struct hf_config *config, struct hf_outbox *outbox, struct hf_capture **out,
+                  struct hf_error *error)
+{
+    struct hf_capture *capture = calloc(1, sizeof *capture);
+    if (!capture) {
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for capture");
+    }
+    capture->config = config;
+    capture->outbox = outbox;
+    capture->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    capture->orders = hf_queue_new();
+    capture->work = calloc(config->source_count, sizeof *capture->work);
+    capture->marks = calloc(config->source_count, sizeof *capture->marks);
+    capture->mark_known = calloc(config->source_count, sizeof *capture->mark_known);
+    capture->recent = calloc(RECENT_SLOTS, sizeof *capture->recent);
+    capture->buffer = malloc(2 * HF_CHUNK_MAX_BYTES);
+    pthread_mutex_init(&capture->mark_lock, NULL);
+    int rc = HF_OK;
+    if (capture->wake_fd < 0 || !capture->orders || !capture->work || !capture->marks ||
+        !capture->mark_known || !capture->recent || !capture->buffer ||
+        watch_new(&capture->watch) != HF_OK) {
+        rc = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for capture");
+    }
+    rc = rc == HF_OK ? state_open(config, &capture->state, error) : rc;
+    if (rc == HF_OK) {
+        load_numbers(capture);
+        outbox_set_notify(outbox, wake, capture);
+        int failed = pthread_create(&capture->thread, NULL, run, capture);
+        capture->running = !failed;
+        rc = failed ? hf_error_set(error, HF_ERR_NO_MEMORY, failed, "Can't start capture") : rc;
+    }
+    if (rc != HF_OK) {
+        capture_free(capture);
+        return rc;
+    }
+    *out = capture;
+    return HF_OK;
+}
+
+void capture_stop(struct hf_capture *capture)
+{
+    if (!capture->running) {
+        return;
+    }
+    __atomic_store_n(&capture->stopping, true, __ATOMIC_RELEASE);
+    wake(capture);
+    pthread_join(capture->thread, NULL);
+    capture->running = false;
+    hf_queue_close(capture->orders);
+    for (struct hf_queue_item *item; (item = hf_queue_pop(capture->orders, 0));) {
+        struct order *order = (struct order *)item;
+        if (order->done) {
+            order->done(order->context);
+        }
+        unit_free(order->row);
+        free(order);
+    }
+}
+
+void capture_free(struct hf_capture *capture)
+{
+    if (!capture) {
+        return;
+    }
+    capture_stop(capture);
+    outbox_set_notify(capture->outbox, NULL, NULL);
+    /* Acks that came while stopping spare the next start a comparison. */
+    if (capture->state) {
+        read_notices(capture);
+        state_commit(capture->state, NULL);
+    }
+    state_close(capture->state);
+    watch_free(capture->watch);
+    for (size_t i = 0; capture->work && i < capture->config->source_count; i++) {
+        unit_free(capture->work[i].unit);
+    }
+    while (capture->dirty) {
+        struct dirty *entry = capture->dirty;
+        capture->dirty = entry->next;
+        free(entry);
+    }
+    while (capture->flushes) {
+        struct flush *flush = capture->flushes;
+        capture->flushes = flush->next;
+        flush->done(flush->context);
+        free(flush->seqs);
+        free(flush);
+    }
+    hf_queue_free(capture->orders, NULL);
+    if (capture->wake_fd >= 0) {
+        close(capture->wake_fd);
+    }
+    pthread_mutex_destroy(&capture->mark_lock);
+    free(capture->work);
+    free(capture->marks);
+    free(capture->mark_known);
+    free(capture->recent);
+    free(capture->buffer);
+    free(capture);
+}

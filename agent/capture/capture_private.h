@@ -1,0 +1,144 @@
+/* The capture thread's inside. */
+#ifndef HF_AGENT_CAPTURE_CAPTURE_PRIVATE_H
+#define HF_AGENT_CAPTURE_CAPTURE_PRIVATE_H
+
+#include <pthread.h>
+
+#include "agent/capture/capture.h"
+#include "agent/capture/state.h"
+#include "agent/capture/unit.h"
+#include "common/queue.h"
+
+#define UNIT_BYTES_MAX    (1024u * 1024u)
+#define UNIT_VERSIONS_MAX 500u
+
+/* A path that has to be looked at, soon. */
+struct dirty {
+    struct dirty *next;
+    size_t source;
+    int64_t due_ns;        /* monotonic */
+    int64_t unparsable_ns; /* since when its content did not parse; 0: it did, or wasn't read */
+    char path[];           /* without leading '/' */
+};
+
+struct source_work {
+    struct hf_unit *unit; /* being filled */
+    uint64_t last_seq, acked_seq;
+    bool scan_wanted, scanned; /* scanned: once at least */
+    int64_t scan_due_ns;       /* monotonic */
+    int64_t complete_until_ns; /* wall clock: everything before is captured */
+    uint64_t complete_seq;     /* with this version */
+    int64_t marked_until_ns;   /* as above, and acknowledged */
+    int64_t refreshed_ns;      /* monotonic: when marked_until_ns last moved while idle */
+    uint64_t unreadable;
+    bool lost; /* something was given up while the collector was away: scan when it is back */
+    char note[HF_MARK_NOTE_BYTES];
+};
+
+enum order_kind { ORDER_FLUSH, ORDER_ADOPT, ORDER_HOLD, ORDER_RELEASE };
+
+struct order {
+    struct hf_queue_item link;
+    enum order_kind kind;
+    void (*done)(void *context);
+    void *context;
+    size_t source;
+    struct hf_unit *row; /* one version */
+};
+
+struct flush {
+    struct flush *next;
+    void (*done)(void *context);
+    void *context;
+    uint64_t *seqs; /* a source: what has to be acknowledged; NULL until the scans are done */
+};
+
+struct hf_watch;
+
+struct hf_capture {
+    const struct hf_config *config;
+    struct hf_outbox *outbox;
+    struct hf_state *state;
+    struct hf_watch *watch;
+    struct hf_queue *orders;
+    int wake_fd;
+    pthread_t thread;
+    bool running;
+
+    pthread_mutex_t mark_lock; /* protects marks */
+    struct hf_mark_state *marks;
+    bool *mark_known;
+    bool stopping; /* atomic */
+
+    struct source_work *work; /* one a source */
+    struct dirty *dirty;      /* by due time */
+    size_t dirty_count;
+    struct flush *flushes;
+    unsigned holds;
+    bool scanning;
+    int64_t serviced_ns;
+    bool in_service;
+    struct recent *recent; /* when paths were last looked at for an event, by hash */
+    uint8_t *buffer;       /* for reading */
+};
+
+/* read.c: one file's content into the unit. HF_ERR_RACED when it changed meanwhile. */
+struct file_content {
+    struct hf_buf refs;
+    uint8_t depth;
+    bool unparsable;
+};
+int read_content(struct hf_capture *capture, size_t source, int fd, const struct stat *before,
+                 struct file_content *out, struct hf_error *error);
+
+/* examine.c */
+/* Compare a path with what was captured and record what changed. parent_fd is open on its
+ * directory, or -1. unparsable_ns as in struct dirty. */
+void examine_entry(struct hf_capture *capture, size_t source, int parent_fd, const char *parent,
+                   const char *name, const struct stat *status, const struct state_row *row,
+                   int64_t unparsable_ns);
+enum examine_depth {
+    EXAMINE_ONE,
+    EXAMINE_BENEATH
+}; /* BENEATH: everything beneath a directory too */
+void examine_path(struct hf_capture *capture, size_t source, const char *path,
+                  enum examine_depth depth, int64_t unparsable_ns);
+/* The path, and everything beneath it, is gone. */
+void examine_gone(struct hf_capture *capture, size_t source, const char *parent,
+                  const struct state_row *row);
+bool selected(const struct hf_config_source *source, const char *path, bool directory);
+void record_version(struct hf_capture *capture, size_t source, const char *parent, const char *name,
+                    const struct state_print *print, struct hf_version *version);
+
+/* scan.c */
+void scan_directory(struct hf_capture *capture, size_t source, int fd, const char *path,
+                    unsigned depth);
+void scan_source(struct hf_capture *capture, size_t source);
+
+/* capture.c */
+void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int64_t delay_ns,
+                int64_t unparsable_ns);
+/* Hand over the unit of a source; afterwards there is none. */
+int flush_unit(struct hf_capture *capture, size_t source);
+struct hf_unit *unit_of(struct hf_capture *capture, size_t source);
+/* In the middle of long work: see to what is more urgent. */
+void service(struct hf_capture *capture);
+bool stopping(struct hf_capture *capture);
+
+/* watch.c */
+int watch_new(struct hf_watch **out);
+void watch_free(struct hf_watch *watch);
+int watch_fd(const struct hf_watch *watch);
+/* Watch a directory; HF_ERR_NO_SPACE when the system's limit is reached. */
+int watch_add(struct hf_watch *watch, size_t source, const char *path);
+bool watch_degraded(const struct hf_watch *watch);
+struct watch_event {
+    size_t source;
+    bool overflow; /* everything has to be scanned */
+    bool now;      /* the file was closed or moved here */
+    char path[4200];
+};
+/* Next event; false when there is none now. */
+bool watch_next(struct hf_watch *watch, struct watch_event *out);
+
+#endif

@@ -1,0 +1,392 @@
+/* One path: what it is now, against what was captured of it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/capture/capture_private.h"
+#include "common/clock.h"
+#include "common/fs.h"
+#include "common/glob.h"
+#include "common/log.h"
+
+#define RACE_TRIES     3
+#define RACE_DELAY_NS  (50 * HF_NS_PER_MS)
+#define PARSE_DELAY_NS (200 * HF_NS_PER_MS)
+#define PARSE_LIMIT_NS (30 * HF_NS_PER_SECOND)
+#define SAME_TICK_NS   (20 * HF_NS_PER_MS) /* a file system's clock can stand still for so long */
+
+/* --- names of owners, remembered --- */
+
+struct name_slot {
+    uint32_t id;
+    bool known;
+    char name[65];
+};
+
+static const char *owner_name(uint32_t uid)
+{
+    static _Thread_local struct name_slot slots[16];
+    struct name_slot *slot = &slots[uid % 16];
+    if (!slot->known || slot->id != uid) {
+        struct passwd entry;
+        struct passwd *found = NULL;
+        char memory[2048];
+        *slot = (struct name_slot){.id = uid, .known = true};
+        if (getpwuid_r(uid, &entry, memory, sizeof memory, &found) == 0 && found &&
+            strlen(entry.pw_name) < sizeof slot->name) {
+            strcpy(slot->name, entry.pw_name);
+        }
+    }
+    return slot->name;
+}
+
+static const char *group_name(uint32_t gid)
+{
+    static _Thread_local struct name_slot slots[16];
+    struct name_slot *slot = &slots[gid % 16];
+    if (!slot->known || slot->id != gid) {
+        struct group entry;
+        struct group *found = NULL;
+        char memory[8192];
+        *slot = (struct name_slot){.id = gid, .known = true};
+        if (getgrgid_r(gid, &entry, memory, sizeof memory, &found) == 0 && found &&
+            strlen(entry.gr_name) < sizeof slot->name) {
+            strcpy(slot->name, entry.gr_name);
+        }
+    }
+    return slot->name;
+}
+
+static struct hf_bytes text_of(const char *text)
+{
+    return (struct hf_bytes){(const uint8_t *)text, strlen(text)};
+}
+
+/* --- selection --- */
+
+/* The part of path beneath the source's root that holds it; "" for the root itself, NULL for none.
+ */
+static const char *beneath_root(const struct hf_config_source *source, const char *path)
+{
+    for (size_t i = 0; i < source->path_count; i++) {
+        const char *root = source->paths[i] + 1;
+        size_t length = strlen(root);
+        if (strncmp(path, root, length) == 0 && (path[length] == '/' || path[length] == '\0')) {
+            return path[length] == '/' ? path + length + 1 : path + length;
+        }
+        if (length == 0) {
+            return path; /* the root directory itself */
+        }
+    }
+    return NULL;
+}
+
+bool selected(const struct hf_config_source *source, const char *path, bool directory)
+{
+    const char *relative = beneath_root(source, path);
+    if (!relative || strstr(path, "/.holdfast-restore-")) {
+        return false;
+    }
+    if (*relative == '\0') {
+        return true;
+    }
+    for (size_t i = 0; i < source->exclude_count; i++) {
+        if (hf_glob_match(source->excludes[i], relative)) {
+            return false;
+        }
+    }
+    bool included = source->include_count == 0;
+    for (size_t i = 0; i < source->include_count && !included; i++) {
+        included = hf_glob_match(source->includes[i], relative) ||
+                   (directory && hf_glob_may_match_beneath(source->includes[i], relative));
+    }
+    return included;
+}
+
+/* --- recording --- */
+
+static void join(const char *parent, const char *name, char out[HF_PATH_MAX_BYTES + 300])
+{
+    snprintf(out, HF_PATH_MAX_BYTES + 300, "%s%s%s", parent, *parent ? "/" : "", name);
+}
+
+void record_version(struct hf_capture *capture, size_t source, const char *parent, const char *name,
+                    const struct state_print *print, struct hf_version *version)
+{
+    struct source_work *work = &capture->work[source];
+    struct hf_unit *unit = unit_of(capture, source);
+    char path[HF_PATH_MAX_BYTES + 300];
+    join(parent, name, path);
+    version->path = text_of(path);
+    version->captured_ns = hf_clock_now_ns();
+    version->seq = work->last_seq + 1;
+    if (version->path.size > HF_PATH_MAX_BYTES || !unit) {
+        work->unreadable++;
+        snprintf(work->note, sizeof work->note, "A path is longer than %u bytes: /%.180s",
+                 HF_PATH_MAX_BYTES, path);
+        return;
+    }
+    state_begin(capture->state);
+    if (unit_add_version(unit, version) != HF_OK ||
+        state_put(capture->state, source, parent, name, print, version) != HF_OK) {
+        mark_dirty(capture, source, path, HF_NS_PER_SECOND, 0);
+        return;
+    }
+    work->last_seq = version->seq;
+    if (unit->version_count >= UNIT_VERSIONS_MAX || unit->bytes >= UNIT_BYTES_MAX) {
+        flush_unit(capture, source);
+    }
+}
+
+static bool same_content(const struct state_row *row, const struct hf_version *version)
+{
+    return row && row->type == version->type && row->flags == version->flags &&
+           row->depth == version->depth && row->print.size == version->size &&
+           row->print.mode == version->mode && row->print.uid == version->uid &&
+           row->print.gid == version->gid && row->print.mtime_ns == version->mtime_ns &&
+           row->refs.size == version->refs.size &&
+           (row->refs.size == 0 ||
+            memcmp(row->refs.data, version->refs.data, row->refs.size) == 0) &&
+           row->target.size == version->target.size &&
+           (row->target.size == 0 ||
+            memcmp(row->target.data, version->target.data, row->target.size) == 0);
+}
+
+/* A row in doubt (dev 0) says nothing about what the collector has. */
+static void record_if_changed(struct hf_capture *capture, size_t source, const char *parent,
+                              const char *name, const struct state_print *print,
+                              const struct state_row *row, struct hf_version *version)
+{
+    if (row && row->print.dev != 0 && same_content(row, version)) {
+        state_begin(capture->state);
+        state_touch(capture->state, source, parent, name, print);
+        return;
+    }
+    record_version(capture, source, parent, name, print, version);
+}
+
+static void complain(struct hf_capture *capture, size_t source, const char *path,
+                     const char *reason)
+{
+    struct source_work *work = &capture->work[source];
+    work->unreadable++;
+    snprintf(work->note, sizeof work->note, "/%.180s: %s", path, reason);
+}
+
+static int open_file(int parent_fd, const char *name)
+{
+    int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
+    int fd = openat(parent_fd, name, flags | O_NOATIME);
+    return fd < 0 && errno == EPERM ? openat(parent_fd, name, flags) : fd;
+}
+
+/* One try: the content of what is there now. */
+static int read_once(struct hf_capture *capture, size_t source, int parent_fd, const char *name,
+                     struct stat *status, struct file_content *content, struct hf_error *error)
+{
+    *content = (struct file_content){0};
+    int fd = open_file(parent_fd, name);
+    if (fd < 0) {
+        int saved = errno;
+        return hf_error_set(error, saved == ENOENT ? HF_ERR_NOT_FOUND : HF_ERR_IO, saved,
+                            "Can't be opened");
+    }
+    int rc = fstat(fd, status) == 0 && S_ISREG(status->st_mode) ? HF_OK : HF_ERR_RACED;
+    rc = rc == HF_OK ? read_content(capture, source, fd, status, content, error) : rc;
+    close(fd);
+    return rc;
+}
+
+static void examine_file(struct hf_capture *capture, size_t source, int parent_fd,
+                         const char *parent, const char *name, const struct state_row *row,
+                         int64_t unparsable_ns)
+{
+    char path[HF_PATH_MAX_BYTES + 300];
+    struct file_content content = {0};
+    struct hf_error error = {0};
+    struct stat status;
+    int rc = HF_ERR_RACED;
+    int64_t now = hf_clock_monotonic_ns();
+    join(parent, name, path);
+    for (int i = 0; rc == HF_ERR_RACED && i < RACE_TRIES; i++) {
+        hf_buf_free(&content.refs);
+        rc = read_once(capture, source, parent_fd, name, &status, &content, &error);
+    }
+    if (rc == HF_ERR_RACED || rc == HF_ERR_CLOSED || rc == HF_ERR_NO_SPACE) {
+        /* Somebody writes, or it can't be kept now: later. */
+        mark_dirty(capture, source, path, rc == HF_ERR_RACED ? RACE_DELAY_NS : HF_NS_PER_SECOND,
+                   unparsable_ns);
+    } else if (rc != HF_OK && rc != HF_ERR_NOT_FOUND) {
+        complain(capture, source, path, error.message[0] ? error.message : hf_error_name(rc));
+    }
+    if (rc == HF_OK && content.unparsable &&
+        (unparsable_ns == 0 || now - unparsable_ns < PARSE_LIMIT_NS)) {
+        mark_dirty(capture, source, path, PARSE_DELAY_NS, unparsable_ns ? unparsable_ns : now);
+    } else if (rc == HF_OK) {
+        struct state_print print = state_print_of(&status);
+        struct hf_version version = {
+            .type = HF_FILE_REGULAR,
+            .flags = content.unparsable ? HF_VERSION_UNPARSABLE : 0,
+            .mode = print.mode,
+            .uid = print.uid,
+            .gid = print.gid,
+            .owner = text_of(owner_name(print.uid)),
+            .group = text_of(group_name(print.gid)),
+            .mtime_ns = print.mtime_ns,
+            .size = print.size,
+            .depth = content.depth,
+            .refs = {content.refs.data, content.refs.size},
+        };
+        int64_t age_ns = hf_clock_now_ns() - print.mtime_ns;
+        if (age_ns >= 0 && age_ns < SAME_TICK_NS) {
+            /* Another write may still get the same time: the next look reads again. */
+            print.ctime_ns = 0;
+            mark_dirty(capture, source, path, 2 * SAME_TICK_NS, 0);
+        }
+        record_if_changed(capture, source, parent, name, &print, row, &version);
+    }
+    hf_buf_free(&content.refs);
+}
+
+static void examine_link(struct hf_capture *capture, size_t source, int parent_fd,
+                         const char *parent, const char *name, const struct stat *status,
+                         const struct state_row *row)
+{
+    char target[HF_PATH_MAX_BYTES + 1];
+    ssize_t length = readlinkat(parent_fd, name, target, sizeof target);
+    if (length <= 0 || length > (ssize_t)HF_PATH_MAX_BYTES) {
+        return; /* gone meanwhile */
+    }
+    struct state_print print = state_print_of(status);
+    struct hf_version version = {
+        .type = HF_FILE_SYMLINK,
+        .mode = print.mode,
+        .uid = print.uid,
+        .gid = print.gid,
+        .owner = text_of(owner_name(print.uid)),
+        .group = text_of(group_name(print.gid)),
+        .mtime_ns = print.mtime_ns,
+        .target = {(const uint8_t *)target, (size_t)length},
+    };
+    record_if_changed(capture, source, parent, name, &print, row, &version);
+}
+
+static void examine_directory(struct hf_capture *capture, size_t source, const char *parent,
+                              const char *name, const struct stat *status,
+                              const struct state_row *row)
+{
+    struct state_print print = state_print_of(status);
+    struct hf_version version = {
+        .type = HF_FILE_DIRECTORY,
+        .mode = print.mode,
+        .uid = print.uid,
+        .gid = print.gid,
+        .owner = text_of(owner_name(print.uid)),
+        .group = text_of(group_name(print.gid)),
+        .mtime_ns = print.mtime_ns,
+    };
+    record_if_changed(capture, source, parent, name, &print, row, &version);
+}
+
+void examine_entry(struct hf_capture *capture, size_t source, int parent_fd, const char *parent,
+                   const char *name, const struct stat *status, const struct state_row *row,
+                   int64_t unparsable_ns)
+{
+    struct state_print print = state_print_of(status);
+    enum hf_file_type type = S_ISREG(status->st_mode)   ? HF_FILE_REGULAR
+                             : S_ISDIR(status->st_mode) ? HF_FILE_DIRECTORY
+                             : S_ISLNK(status->st_mode) ? HF_FILE_SYMLINK
+                                                        : HF_FILE_ABSENT;
+    if (type == HF_FILE_ABSENT) {
+        char path[HF_PATH_MAX_BYTES + 300];
+        join(parent, name, path);
+        snprintf(capture->work[source].note, HF_MARK_NOTE_BYTES,
+                 "/%.180s is a socket, pipe or device and is left out", path);
+        if (row) {
+            examine_gone(capture, source, parent, row);
+        }
+        return;
+    }
+    if (row && row->type == HF_FILE_DIRECTORY && type != HF_FILE_DIRECTORY) {
+        examine_gone(capture, source, parent, row); /* with all that was beneath */
+        row = NULL;
+    }
+    if (row && row->type == type && state_print_equal(&row->print, &print)) {
+        return;
+    }
+    if (type == HF_FILE_REGULAR) {
+        examine_file(capture, source, parent_fd, parent, name, row, unparsable_ns);
+    } else if (type == HF_FILE_SYMLINK) {
+        examine_link(capture, source, parent_fd, parent, name, status, row);
+    } else {
+        examine_directory(capture, source, parent, name, status, row);
+    }
+}
+
+void examine_gone(struct hf_capture *capture, size_t source, const char *parent,
+                  const struct state_row *row)
+{
+    char path[HF_PATH_MAX_BYTES + 300];
+    struct state_row *children = NULL;
+    size_t count = 0;
+    join(parent, row->name, path);
+    if (row->type == HF_FILE_DIRECTORY &&
+        state_children(capture->state, source, path, &children, &count) == HF_OK) {
+        for (size_t i = 0; i < count; i++) {
+            examine_gone(capture, source, path, &children[i]);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        state_row_free(&children[i]);
+    }
+    free(children);
+    struct hf_version version = {.type = HF_FILE_ABSENT};
+    record_version(capture, source, parent, row->name, &(struct state_print){0}, &version);
+}
+
+void examine_path(struct hf_capture *capture, size_t source, const char *path,
+                  enum examine_depth depth, int64_t unparsable_ns)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    char parent[HF_PATH_MAX_BYTES + 300] = "";
+    char absolute[HF_PATH_MAX_BYTES + 300];
+    struct state_row row = {0};
+    struct stat status;
+    if (slash) {
+        memcpy(parent, path, (size_t)(slash - path));
+        parent[slash - path] = '\0';
+    }
+    snprintf(absolute, sizeof absolute, "/%s", parent);
+    bool known = state_get(capture->state, source, parent, name, &row);
+    if (known && row.type == HF_FILE_ABSENT) {
+        state_row_free(&row);
+        row = (struct state_row){0};
+        known = false;
+    }
+    int parent_fd = open(absolute, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool there = parent_fd >= 0 && fstatat(parent_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+                 selected(&capture->config->sources[source], path, S_ISDIR(status.st_mode));
+    if (there) {
+        examine_entry(capture, source, parent_fd, parent, name, &status, known ? &row : NULL,
+                      unparsable_ns);
+        bool other = !known || row.print.dev != status.st_dev || row.print.ino != status.st_ino;
+        if (S_ISDIR(status.st_mode) && (depth == EXAMINE_BENEATH || other)) {
+            int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+            if (fd >= 0) {
+                scan_directory(capture, source, fd, path, 0); /* closes fd */
+            }
+        }
+    } else if (known) {
+        examine_gone(capture, source, parent, &row);
+    }
+    if (parent_fd >= 0) {
+        close(parent_fd);
+    }
+    state_row_free(&row);
+}

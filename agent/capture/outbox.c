@@ -1,0 +1,422 @@
+#include "agent/capture/outbox.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/capture/spool.h"
+#include "common/log.h"
+
+#define MEMORY_MAX_BYTES   (16u * 1024u * 1024u)
+#define URGENT_EXTRA_BYTES (4u * 1024u * 1024u) /* for classes before bulk */
+#define REFUSALS_MAX       3
+
+struct lane {                     /* of one source */
+    struct hf_unit *first, *last; /* in memory, oldest first */
+    uint64_t acked, pushed;       /* seq */
+    bool online, resyncing;
+    unsigned rank;
+};
+
+struct hf_outbox {
+    const struct hf_config *config;
+    pthread_mutex_t lock; /* protects everything below */
+    struct lane *lanes;
+    struct hf_spool *spool;
+    size_t bytes;
+    void (*wake)(void *context);
+    void *wake_context;
+    void (*notify)(void *context);
+    void *notify_context;
+    struct hf_outbox_notice *notices, *last_notice;
+};
+
+int outbox_open(const struct hf_config *config, struct hf_outbox **out, struct hf_error *error)
+{
+    struct hf_outbox *outbox = calloc(1, sizeof *outbox);
+    if (!outbox || !(outbox->lanes = calloc(config->source_count, sizeof *outbox->lanes))) {
+        free(outbox);
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the outbox");
+    }
+    outbox->config = config;
+    pthread_mutex_init(&outbox->lock, NULL);
+    for (size_t i = 0; i < config->source_count; i++) {
+        outbox->lanes[i].rank = config_class_rank(config->sources[i].class_name);
+    }
+    int rc = spool_open(config, &outbox->spool, error);
+    if (rc != HF_OK) {
+        outbox_free(outbox);
+        return rc;
+    }
+    *out = outbox;
+    return HF_OK;
+}
+
+/* --- notices --- */
+
+static void add_notice(struct hf_outbox *outbox, enum hf_outbox_notice_kind kind, size_t source,
+                       uint64_t seq, struct hf_unit *row)
+{
+    struct hf_outbox_notice *notice = calloc(1, sizeof *notice);
+    if (!notice) {
+        abort(); /* a lost notice would leave files unprotected without a word */
+    }
+    *notice = (struct hf_outbox_notice){.kind = kind, .source = source, .seq = seq, .row = row};
+    if (outbox->last_notice) {
+        outbox->last_notice->next = notice;
+    } else {
+        outbox->notices = notice;
+    }
+    outbox->last_notice = notice;
+}
+
+void outbox_notice_free(struct hf_outbox_notice *notice)
+{
+    unit_free(notice->row);
+    free(notice);
+}
+
+struct hf_outbox_notice *outbox_notices(struct hf_outbox *outbox)
+{
+    pthread_mutex_lock(&outbox->lock);
+    struct hf_outbox_notice *notices = outbox->notices;
+    outbox->notices = NULL;
+    outbox->last_notice = NULL;
+    pthread_mutex_unlock(&outbox->lock);
+    return notices;
+}
+
+/* Unlock and tell capture. */
+static void unlock_and_notify(struct hf_outbox *outbox)
+{
+    void (*notify)(void *) = outbox->notices ? outbox->notify : NULL;
+    void *context = outbox->notify_context;
+    pthread_mutex_unlock(&outbox->lock);
+    if (notify) {
+        notify(context);
+    }
+}
+
+void outbox_set_notify(struct hf_outbox *outbox, void (*notify)(void *context), void *context)
+{
+    pthread_mutex_lock(&outbox->lock);
+    outbox->notify = notify;
+    outbox->notify_context = context;
+    pthread_mutex_unlock(&outbox->lock);
+}
+
+void outbox_set_wake(struct hf_outbox *outbox, void (*fn)(void *context), void *context)
+{
+    pthread_mutex_lock(&outbox->lock);
+    outbox->wake = fn;
+    outbox->wake_context = context;
+    pthread_mutex_unlock(&outbox->lock);
+}
+
+/* --- lanes --- */
+
+static void append(struct hf_outbox *outbox, struct hf_unit *unit)
+{
+    struct lane *lane = &outbox->lanes[unit->source];
+    unit->next = NULL;
+    if (lane->last) {
+        lane->last->next = unit;
+    } else {
+        lane->first = unit;
+    }
+    lane->last = unit;
+    outbox->bytes += unit->bytes;
+}
+
+static void remove_first(struct hf_outbox *outbox, struct lane *lane)
+{
+    struct hf_unit *unit = lane->first;
+    lane->first = unit->next;
+    lane->last = lane->first ? lane->last : NULL;
+    outbox->bytes -= unit->bytes;
+    unit_free(unit);
+}
+
+/* Everything of a source from seq on is given up; capture will find it again. */
+static void forget_from(struct hf_outbox *outbox, size_t source, uint64_t seq)
+{
+    struct lane *lane = &outbox->lanes[source];
+    struct hf_unit **at = &lane->first;
+    struct hf_unit *last = NULL;
+    while (*at) {
+        struct hf_unit *unit = *at;
+        /* Chunks without versions belong to a version that comes after them. */
+        if (unit->version_count == 0 || unit_last_seq(unit) >= seq) {
+            *at = unit->next;
+            outbox->bytes -= unit->bytes;
+            unit_free(unit);
+        } else {
+            last = unit;
+            at = &unit->next;
+        }
+    }
+    lane->last = last;
+    spool_drop_from(outbox->spool, source, seq);
+    lane->pushed = seq - 1;
+    add_notice(outbox, HF_NOTICE_FORGOTTEN, source, seq, NULL);
+}
+
+/* Memory to disk, so that a crash while the collector is away loses no intermediate version. */
+static void spool_lane(struct hf_outbox *outbox, size_t source)
+{
+    struct lane *lane = &outbox->lanes[source];
+    struct hf_error error = {0};
+    while (lane->first) {
+        struct hf_unit *unit = lane->first;
+        if (unit->version_count > 0 && spool_put(outbox->spool, unit, &error) != HF_OK) {
+            hf_log_warning("%s; what doesn't fit is captured again once the collector is back",
+                           error.message);
+            forget_from(outbox, source, unit_first_seq(unit));
+            return;
+        }
+        remove_first(outbox, lane);
+    }
+}
+
+void outbox_free(struct hf_outbox *outbox)
+{
+    if (!outbox) {
+        return;
+    }
+    for (size_t i = 0; outbox->spool && i < outbox->config->source_count; i++) {
+        spool_lane(outbox, i);
+    }
+    spool_close(outbox->spool);
+    for (size_t i = 0; i < outbox->config->source_count; i++) {
+        while (outbox->lanes[i].first) {
+            remove_first(outbox, &outbox->lanes[i]);
+        }
+    }
+    while (outbox->notices) {
+        struct hf_outbox_notice *notice = outbox->notices;
+        outbox->notices = notice->next;
+        outbox_notice_free(notice);
+    }
+    pthread_mutex_destroy(&outbox->lock);
+    free(outbox->lanes);
+    free(outbox);
+}
+
+/* --- the session's side --- */
+
+static void drop_acked(struct hf_outbox *outbox, size_t source, uint64_t seq)
+{
+    struct lane *lane = &outbox->lanes[source];
+    while (lane->first && (lane->first->version_count == 0 ? lane->first->sent
+                                                           : unit_last_seq(lane->first) <= seq)) {
+        remove_first(outbox, lane);
+    }
+    if (spool_has(outbox->spool, source)) {
+        spool_drop_through(outbox->spool, source, seq);
+    }
+    lane->acked = seq;
+    add_notice(outbox, HF_NOTICE_ACKED, source, seq, NULL);
+}
+
+enum hf_outbox_resume outbox_online(struct hf_outbox *outbox, size_t source, uint64_t committed_seq,
+                                    uint64_t file_count)
+{
+    enum hf_outbox_resume resume = HF_OUTBOX_RESUME;
+    (void)file_count;
+    pthread_mutex_lock(&outbox->lock);
+    struct lane *lane = &outbox->lanes[source];
+    lane->online = true;
+    if (committed_seq < lane->acked || committed_seq > lane->pushed) {
+        forget_from(outbox, source, 1);
+        lane->acked = committed_seq;
+        lane->pushed = committed_seq;
+        lane->resyncing = true;
+        add_notice(outbox, HF_NOTICE_RESYNC, source, committed_seq, NULL);
+        resume = HF_OUTBOX_RESYNC;
+    } else {
+        drop_acked(outbox, source, committed_seq);
+        add_notice(outbox, HF_NOTICE_CONNECTED, source, committed_seq, NULL);
+    }
+    unlock_and_notify(outbox);
+    return resume;
+}
+
+void outbox_offline(struct hf_outbox *outbox)
+{
+    pthread_mutex_lock(&outbox->lock);
+    for (size_t i = 0; i < outbox->config->source_count; i++) {
+        struct lane *lane = &outbox->lanes[i];
+        lane->online = false;
+        lane->resyncing = false;
+        spool_lane(outbox, i);
+    }
+    unlock_and_notify(outbox);
+}
+
+void outbox_resync_add(struct hf_outbox *outbox, size_t source, const struct hf_version *version)
+{
+    struct hf_unit *row = unit_new(source);
+    if (!row || unit_add_version(row, version) != HF_OK) {
+        unit_free(row); /* the file is read again then */
+        return;
+    }
+    pthread_mutex_lock(&outbox->lock);
+    add_notice(outbox, HF_NOTICE_ROW, source, 0, row);
+    unlock_and_notify(outbox);
+}
+
+void outbox_resync_done(struct hf_outbox *outbox, size_t source)
+{
+    pthread_mutex_lock(&outbox->lock);
+    outbox->lanes[source].resyncing = false;
+    add_notice(outbox, HF_NOTICE_RESYNCED, source, 0, NULL);
+    unlock_and_notify(outbox);
+}
+
+/* The first unit of a lane that was not taken; the spool's units enter memory one at a time. */
+static struct hf_unit *next_of(struct hf_outbox *outbox, size_t source)
+{
+    struct lane *lane = &outbox->lanes[source];
+    if (!lane->online || lane->resyncing) {
+        return NULL;
+    }
+    for (struct hf_unit *unit = lane->first; unit; unit = unit->next) {
+        if (!unit->taken) {
+            return unit;
+        }
+    }
+    if (!lane->first && spool_has(outbox->spool, source)) {
+        struct hf_unit *unit = spool_first(outbox->spool, source);
+        if (!unit || unit_first_seq(unit) > lane->acked + 1) {
+            unit_free(unit);
+            forget_from(outbox, source,
+                        lane->acked + 1); /* damaged: the newest is captured again */
+            return NULL;
+        }
+        append(outbox, unit);
+        return unit;
+    }
+    return NULL;
+}
+
+const struct hf_unit *outbox_take(struct hf_outbox *outbox)
+{
+    struct hf_unit *found = NULL;
+    pthread_mutex_lock(&outbox->lock);
+    for (unsigned rank = 0; rank <= 3 && !found; rank++) {
+        for (size_t i = 0; i < outbox->config->source_count && !found; i++) {
+            if (outbox->lanes[i].rank == rank) {
+                found = next_of(outbox, i);
+            }
+        }
+    }
+    if (found) {
+        found->taken = true;
+    }
+    unlock_and_notify(outbox);
+    return found;
+}
+
+void outbox_sent(struct hf_outbox *outbox, const struct hf_unit *unit)
+{
+    pthread_mutex_lock(&outbox->lock);
+    struct lane *lane = &outbox->lanes[unit->source];
+    ((struct hf_unit *)unit)->sent = true;
+    while (lane->first && lane->first->version_count == 0 && lane->first->sent) {
+        remove_first(outbox, lane);
+    }
+    unlock_and_notify(outbox);
+}
+
+void outbox_acked(struct hf_outbox *outbox, size_t source, uint64_t version_seq)
+{
+    pthread_mutex_lock(&outbox->lock);
+    drop_acked(outbox, source, version_seq);
+    bool more = outbox->lanes[source].first == NULL && spool_has(outbox->spool, source);
+    void (*wake)(void *) = more ? outbox->wake : NULL;
+    void *context = outbox->wake_context;
+    unlock_and_notify(outbox);
+    if (wake) {
+        wake(context);
+    }
+}
+
+void outbox_missing(struct hf_outbox *outbox, size_t source, uint64_t version_seq)
+{
+    pthread_mutex_lock(&outbox->lock);
+    struct lane *lane = &outbox->lanes[source];
+    struct hf_unit *refused = lane->first;
+    while (refused && (refused->version_count == 0 || unit_last_seq(refused) < version_seq)) {
+        refused = refused->next;
+    }
+    if (refused && refused->chunk_count > 0 && ++refused->refusals < REFUSALS_MAX) {
+        for (struct hf_unit *unit = refused; unit; unit = unit->next) {
+            unit->taken = false;
+            unit->sent = false;
+        }
+    } else if (version_seq <= lane->pushed) {
+        forget_from(outbox, source, version_seq);
+    }
+    void (*wake)(void *) = outbox->wake;
+    void *context = outbox->wake_context;
+    unlock_and_notify(outbox);
+    if (wake) {
+        wake(context);
+    }
+}
+
+/* --- capture's side --- */
+
+void outbox_set_numbers(struct hf_outbox *outbox, size_t source, uint64_t acked, uint64_t last,
+                        uint64_t *spooled)
+{
+    pthread_mutex_lock(&outbox->lock);
+    struct lane *lane = &outbox->lanes[source];
+    (void)last;
+    *spooled = spool_last_seq(outbox->spool, source);
+    lane->acked = acked;
+    /* What was numbered beyond that was lost with the process; its files are captured again. */
+    lane->pushed = *spooled > acked ? *spooled : acked;
+    pthread_mutex_unlock(&outbox->lock);
+}
+
+bool outbox_is_online(struct hf_outbox *outbox, size_t source)
+{
+    pthread_mutex_lock(&outbox->lock);
+    bool online = outbox->lanes[source].online && !outbox->lanes[source].resyncing;
+    pthread_mutex_unlock(&outbox->lock);
+    return online;
+}
+
+int outbox_push(struct hf_outbox *outbox, struct hf_unit *unit, struct hf_error *error)
+{
+    pthread_mutex_lock(&outbox->lock);
+    struct lane *lane = &outbox->lanes[unit->source];
+    uint64_t first = unit_first_seq(unit);
+    size_t limit = MEMORY_MAX_BYTES + (lane->rank <= 1 ? URGENT_EXTRA_BYTES : 0);
+    int rc = HF_OK;
+    bool wake = false;
+    if ((first != 0 && first != lane->pushed + 1) || lane->resyncing) {
+        rc = HF_ERR_RACED;
+    } else if (!lane->online || (!lane->first && spool_has(outbox->spool, unit->source))) {
+        rc = unit->version_count == 0 ? HF_ERR_CLOSED : spool_put(outbox->spool, unit, error);
+        wake = lane->online;
+        lane->pushed = rc == HF_OK ? unit_last_seq(unit) : lane->pushed;
+        if (rc == HF_OK) {
+            unit_free(unit);
+        }
+    } else if (outbox->bytes > 0 && outbox->bytes + unit->bytes > limit) {
+        rc = HF_ERR_AGAIN;
+    } else {
+        lane->pushed = first ? unit_last_seq(unit) : lane->pushed;
+        append(outbox, unit);
+        wake = true;
+    }
+    void (*fn)(void *) = wake ? outbox->wake : NULL;
+    void *context = outbox->wake_context;
+    pthread_mutex_unlock(&outbox->lock);
+    if (fn) {
+        fn(context);
+    }
+    return rc;
+}

@@ -1,0 +1,167 @@
+/* A file's content: cut, hashed, put into the unit. Memory is one window, whatever the file's size.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "agent/capture/capture_private.h"
+#include "common/bytes.h"
+#include "common/chunker.h"
+#include "common/clock.h"
+
+#define JSON_BYTES_MAX (16u * 1024u * 1024u) /* larger ones are taken as they are */
+#define LIST_REFS_MAX  (HF_CHUNK_MAX_BYTES / HF_CHUNK_REF_BYTES)
+
+/* Read until the window is full or the file ends. */
+static ssize_t fill(int fd, uint8_t *out, size_t size)
+{
+    size_t got = 0;
+    while (got < size) {
+        ssize_t n = read(fd, out + got, size - got);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return -1;
+        }
+        if (n == 0) {
+            break;
+        }
+        got += (size_t)n;
+    }
+    return (ssize_t)got;
+}
+
+static int add_chunk(struct hf_capture *capture, size_t source, const uint8_t *data, size_t size,
+                     struct hf_buf *refs)
+{
+    uint8_t ref[HF_CHUNK_REF_BYTES];
+    struct hf_unit *unit = unit_of(capture, source);
+    uint8_t *copy = unit ? unit_alloc(unit, size) : NULL;
+    if (!copy) {
+        return HF_ERR_NO_MEMORY;
+    }
+    memcpy(copy, data, size);
+    hf_sha256(data, size, ref);
+    hf_put_le32(ref + HF_HASH_BYTES, (uint32_t)size);
+    int rc = unit_add_chunk(unit, ref, HF_CODEC_RAW, (uint32_t)size, (struct hf_bytes){copy, size});
+    rc = rc == HF_OK ? hf_buf_append(refs, ref, sizeof ref) : rc;
+    if (rc == HF_OK && unit->bytes >= UNIT_BYTES_MAX) {
+        rc = flush_unit(capture, source);
+    }
+    return rc;
+}
+
+/* Lists of references for content of more chunks than a version names itself. */
+static int make_lists(struct hf_capture *capture, size_t source, struct file_content *content)
+{
+    struct hf_buf lists = {0};
+    int rc = HF_OK;
+    for (size_t at = 0; rc == HF_OK && at < content->refs.size;) {
+        size_t part = content->refs.size - at;
+        size_t most = (size_t)LIST_REFS_MAX * HF_CHUNK_REF_BYTES;
+        part = part < most ? part : most;
+        rc = add_chunk(capture, source, content->refs.data + at, part, &lists);
+        at += part;
+    }
+    hf_buf_free(&content->refs);
+    content->refs = lists;
+    content->depth = 1;
+    return rc;
+}
+
+static int cut(struct hf_capture *capture, size_t source, int fd, uint64_t *total,
+               struct file_content *out, struct hf_error *error)
+{
+    size_t window = 2 * HF_CHUNK_MAX_BYTES;
+    size_t have = 0;
+    bool last = false;
+    int rc = HF_OK;
+    while (rc == HF_OK && (!last || have > 0)) {
+        if (!last) {
+            ssize_t got = fill(fd, capture->buffer + have, window - have);
+            if (got < 0) {
+                return hf_error_set(error, HF_ERR_IO, errno, "Reading failed");
+            }
+            last = (size_t)got < window - have;
+            have += (size_t)got;
+            *total += (uint64_t)got;
+        }
+        size_t used = 0;
+        while (rc == HF_OK && have - used > 0 && (last || have - used >= HF_CHUNK_MAX_BYTES)) {
+            size_t length =
+                hf_chunker_cut(&hf_chunker_default, capture->buffer + used, have - used, last);
+            rc = add_chunk(capture, source, capture->buffer + used, length, &out->refs);
+            used += length;
+        }
+        memmove(capture->buffer, capture->buffer + used, have - used);
+        have -= used;
+    }
+    return rc;
+}
+
+static bool parses(const uint8_t *data, size_t size)
+{
+    json_error_t reason;
+    json_t *json = json_loadb((const char *)data, size, JSON_DECODE_ANY | JSON_ALLOW_NUL, &reason);
+    json_decref(json);
+    return json != NULL;
+}
+
+static bool file_parses(int fd, uint64_t size)
+{
+    uint8_t *all = malloc(size ? size : 1);
+    bool good = all && lseek(fd, 0, SEEK_SET) == 0 && fill(fd, all, size) == (ssize_t)size &&
+                parses(all, size);
+    free(all);
+    return good || lseek(fd, 0, SEEK_SET) != 0;
+}
+
+static int64_t ns_of(struct timespec time)
+{
+    return time.tv_sec * HF_NS_PER_SECOND + time.tv_nsec;
+}
+
+int read_content(struct hf_capture *capture, size_t source, int fd, const struct stat *before,
+                 struct file_content *out, struct hf_error *error)
+{
+    const struct hf_config_source *config = &capture->config->sources[source];
+    uint64_t total = 0;
+    struct stat after;
+    int rc = HF_OK;
+    *out = (struct file_content){0};
+    bool json = config->validate == HF_VALIDATE_JSON && before->st_size <= JSON_BYTES_MAX;
+    if (before->st_size <= (off_t)HF_CHUNK_SINGLE_MAX_BYTES) {
+        ssize_t got = fill(fd, capture->buffer, HF_CHUNK_SINGLE_MAX_BYTES + 1);
+        if (got < 0) {
+            return hf_error_set(error, HF_ERR_IO, errno, "Reading failed");
+        }
+        total = (uint64_t)got;
+        if (got > 0 && got <= (ssize_t)HF_CHUNK_SINGLE_MAX_BYTES) {
+            out->unparsable = json && !parses(capture->buffer, (size_t)got);
+            rc = add_chunk(capture, source, capture->buffer, (size_t)got, &out->refs);
+        } else {
+            out->unparsable = json && got == 0;
+        }
+    } else {
+        if (json) {
+            out->unparsable = !file_parses(fd, (uint64_t)before->st_size);
+            lseek(fd, 0, SEEK_SET);
+        }
+        rc = cut(capture, source, fd, &total, out, error);
+        if (rc == HF_OK && out->refs.size > (size_t)HF_CHUNK_REFS_MAX * HF_CHUNK_REF_BYTES) {
+            rc = make_lists(capture, source, out);
+        }
+    }
+    /* Whoever wrote meanwhile left a trace: what was read is thrown away then. */
+    if (rc == HF_OK &&
+        (fstat(fd, &after) != 0 || after.st_size != before->st_size ||
+         total != (uint64_t)before->st_size || ns_of(after.st_mtim) != ns_of(before->st_mtim) ||
+         ns_of(after.st_ctim) != ns_of(before->st_ctim))) {
+        rc = HF_ERR_RACED;
+    }
+    return rc;
+}

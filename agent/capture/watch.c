@@ -1,0 +1,186 @@
+/* inotify: which directory changed. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "agent/capture/capture_private.h"
+#include "common/log.h"
+
+#define EVENTS                                                                                     \
+    (IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_ATTRIB |            \
+     IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
+#define BUFFER_BYTES 65536
+
+struct watched {          /* a directory of a source */
+    struct watched *next; /* same wd, another source */
+    size_t source;
+    char path[];
+};
+
+struct hf_watch {
+    int fd;
+    bool degraded;
+    struct watched **by_wd;
+    size_t capacity;
+    char buffer[BUFFER_BYTES] __attribute__((aligned(__alignof__(struct inotify_event))));
+    size_t size, at;
+    const struct watched
+        *next_of_event; /* an event goes to each source that watches the directory */
+    const struct inotify_event *event;
+};
+
+int watch_new(struct hf_watch **out)
+{
+    struct hf_watch *watch = calloc(1, sizeof *watch);
+    if (!watch) {
+        return HF_ERR_NO_MEMORY;
+    }
+    watch->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    watch->degraded = watch->fd < 0;
+    *out = watch;
+    return HF_OK;
+}
+
+static void forget(struct hf_watch *watch, size_t wd)
+{
+    while (wd < watch->capacity && watch->by_wd[wd]) {
+        struct watched *entry = watch->by_wd[wd];
+        watch->by_wd[wd] = entry->next;
+        free(entry);
+    }
+}
+
+void watch_free(struct hf_watch *watch)
+{
+    if (watch) {
+        for (size_t i = 0; i < watch->capacity; i++) {
+            forget(watch, i);
+        }
+        free(watch->by_wd);
+        if (watch->fd >= 0) {
+            close(watch->fd);
+        }
+        free(watch);
+    }
+}
+
+int watch_fd(const struct hf_watch *watch)
+{
+    return watch->fd;
+}
+
+bool watch_degraded(const struct hf_watch *watch)
+{
+    return watch->degraded;
+}
+
+static int remember(struct hf_watch *watch, size_t wd, size_t source, const char *path)
+{
+    if (wd >= watch->capacity) {
+        size_t capacity = watch->capacity ? watch->capacity : 256;
+        while (capacity <= wd) {
+            capacity *= 2;
+        }
+        struct watched **grown = reallocarray(watch->by_wd, capacity, sizeof *grown);
+        if (!grown) {
+            return HF_ERR_NO_MEMORY;
+        }
+        memset(grown + watch->capacity, 0, (capacity - watch->capacity) * sizeof *grown);
+        watch->by_wd = grown;
+        watch->capacity = capacity;
+    }
+    for (struct watched *entry = watch->by_wd[wd]; entry; entry = entry->next) {
+        if (entry->source == source && strcmp(entry->path, path) == 0) {
+            return HF_OK;
+        }
+    }
+    size_t length = strlen(path);
+    struct watched *entry = malloc(sizeof *entry + length + 1);
+    if (!entry) {
+        return HF_ERR_NO_MEMORY;
+    }
+    entry->source = source;
+    memcpy(entry->path, path, length + 1);
+    entry->next = watch->by_wd[wd];
+    watch->by_wd[wd] = entry;
+    return HF_OK;
+}
+
+int watch_add(struct hf_watch *watch, size_t source, const char *path)
+{
+    char absolute[4300];
+    if (watch->fd < 0) {
+        return HF_ERR_UNSUPPORTED;
+    }
+    snprintf(absolute, sizeof absolute, "/%s", path);
+    int wd = inotify_add_watch(watch->fd, absolute, EVENTS);
+    if (wd < 0) {
+        if (errno == ENOSPC && !watch->degraded) {
+            watch->degraded = true;
+            hf_log_warning(
+                "The system's limit of inotify watches is reached "
+                "(fs.inotify.max_user_watches): from here on scans alone notice changes");
+        }
+        return errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_NOT_FOUND;
+    }
+    return remember(watch, (size_t)wd, source, path);
+}
+
+static bool read_more(struct hf_watch *watch)
+{
+    if (watch->at < watch->size) {
+        return true;
+    }
+    ssize_t got = watch->fd >= 0 ? read(watch->fd, watch->buffer, sizeof watch->buffer) : -1;
+    watch->at = 0;
+    watch->size = got > 0 ? (size_t)got : 0;
+    return got > 0;
+}
+
+static void fill_event(const struct hf_watch *watch, struct watch_event *out)
+{
+    const struct watched *entry = watch->next_of_event;
+    *out = (struct watch_event){
+        .source = entry->source,
+        .now = (watch->event->mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) != 0,
+    };
+    if (watch->event->len > 0) {
+        snprintf(out->path, sizeof out->path, "%s%s%s", entry->path, *entry->path ? "/" : "",
+                 watch->event->name);
+    } else {
+        snprintf(out->path, sizeof out->path, "%s", entry->path);
+    }
+}
+
+bool watch_next(struct hf_watch *watch, struct watch_event *out)
+{
+    for (;;) {
+        if (watch->next_of_event) {
+            fill_event(watch, out);
+            watch->next_of_event = watch->next_of_event->next;
+            return true;
+        }
+        if (!read_more(watch)) {
+            return false;
+        }
+        const struct inotify_event *event =
+            (const struct inotify_event *)(const void *)(watch->buffer + watch->at);
+        watch->at += sizeof *event + event->len;
+        if (event->mask & IN_Q_OVERFLOW) {
+            *out = (struct watch_event){.overflow = true};
+            return true;
+        }
+        if (event->wd < 0 || (size_t)event->wd >= watch->capacity) {
+            continue;
+        }
+        if (event->mask & IN_IGNORED) {
+            forget(watch, (size_t)event->wd);
+            continue;
+        }
+        watch->event = event;
+        watch->next_of_event = watch->by_wd[event->wd];
+    }
+}
