@@ -76,7 +76,7 @@ int hf_buf_extend(struct hf_buf *buf, size_t size, uint8_t **out)
     int rc = hf_buf_reserve(buf, size);
     if (rc == HF_OK) {
         if (out) {
-            *out = buf->data + buf->size;
+            *out = buf->data ? buf->data + buf->size : NULL; /* NULL: nothing asked of nothing */
         }
         buf->size += size;
     }

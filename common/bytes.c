@@ -48,6 +48,12 @@ static const char base64url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu
 
 int hf_base64url_encode(struct hf_buf *buf, const uint8_t *data, size_t size)
 {
+    size_t length;
+    int rc = __builtin_mul_overflow(size / 3 + 1, (size_t)4, &length) ? HF_ERR_LIMIT
+                                                                      : hf_buf_reserve(buf, length);
+    if (rc != HF_OK) {
+        return rc;
+    }
     for (size_t i = 0; i < size; i += 3) {
         size_t left = size - i;
         uint32_t group = (uint32_t)data[i] << 16;
@@ -55,10 +61,7 @@ int hf_base64url_encode(struct hf_buf *buf, const uint8_t *data, size_t size)
         group |= left > 2 ? (uint32_t)data[i + 2] : 0;
         const char text[4] = {base64url[group >> 18], base64url[group >> 12 & 63],
                               base64url[group >> 6 & 63], base64url[group & 63]};
-        int rc = hf_buf_append(buf, text, left >= 3 ? 4 : left + 1);
-        if (rc != HF_OK) {
-            return rc;
-        }
+        hf_buf_append(buf, text, left >= 3 ? 4 : left + 1); /* the room is there */
     }
     return HF_OK;
 }

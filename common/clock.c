@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +61,9 @@ void hf_time_local(int64_t ns, char out[HF_TIME_TEXT_BYTES])
     split(ns, &seconds, &fraction);
     localtime_r(&seconds, &local);
     size_t used = strftime(out, HF_TIME_TEXT_BYTES, "%Y-%m-%d %H:%M:%S", &local);
-    strftime(zone, sizeof zone, "%Z", &local);
+    if (strftime(zone, sizeof zone, "%Z", &local) == 0) {
+        snprintf(zone, sizeof zone, "local"); /* a name that is missing or too long to show */
+    }
     snprintf(out + used, HF_TIME_TEXT_BYTES - used, ".%03lld %s",
              (long long)(fraction / HF_NS_PER_MS), zone);
 }
@@ -135,6 +138,7 @@ int hf_duration_parse(const char *text, int64_t *out_ns, struct hf_error *error)
 {
     const char *p = text;
     int64_t total = 0;
+    bool first = true;
     do {
         uint64_t number;
         int64_t part;
@@ -148,12 +152,13 @@ int hf_duration_parse(const char *text, int64_t *out_ns, struct hf_error *error)
             length++;
         }
         const struct unit *unit = find_duration_unit(p, length);
-        int64_t unit_ns = length == 0 && total == 0 && !*p ? HF_NS_PER_SECOND : unit ? unit->ns : 0;
+        int64_t unit_ns = length == 0 && first && !*p ? HF_NS_PER_SECOND : unit ? unit->ns : 0;
         if (unit_ns == 0 || __builtin_mul_overflow((int64_t)number, unit_ns, &part) ||
             __builtin_add_overflow(total, part, &total)) {
             return duration_fails(text, error);
         }
         p += length;
+        first = false;
     } while (p[strspn(p, " ")]);
     *out_ns = total;
     return HF_OK;

@@ -42,10 +42,10 @@ void hf_compressor_free(struct hf_compressor *compressor)
     }
 }
 
-/* 3 % less, or it isn't worth the reader's time. */
+/* The most that size bytes may become: 3 % less, or it isn't worth the reader's time. */
 static size_t worthwhile(size_t size)
 {
-    return size - size / 32;
+    return size - size / 32 - 1;
 }
 
 static int append_raw(const uint8_t *data, size_t size, struct hf_buf *out, enum hf_codec *codec)
@@ -112,6 +112,19 @@ void hf_decompressor_free(struct hf_decompressor *decompressor)
     }
 }
 
+/* Whether the frame asks for a window over the limit (RFC 8878, section 3.1.1.1.2: the exponent is
+ * the descriptor's upper five bits, plus 10). ZSTD_d_windowLogMax binds only streaming calls. */
+static bool window_too_large(const uint8_t *frame, size_t size)
+{
+    enum { DESCRIPTOR_AT = 4, WINDOW_AT = 5, SINGLE_SEGMENT = 0x20 };
+    if (size <= WINDOW_AT || (frame[DESCRIPTOR_AT] & SINGLE_SEGMENT) != 0) {
+        return false; /* no window but the content itself */
+    }
+    unsigned exponent = 10u + (frame[WINDOW_AT] >> 3);
+    unsigned mantissa = frame[WINDOW_AT] & 7;
+    return exponent > WINDOW_LOG_MAX || (exponent == WINDOW_LOG_MAX && mantissa > 0);
+}
+
 int hf_decompress(struct hf_decompressor *decompressor, enum hf_codec codec, const uint8_t *data,
                   size_t size, uint8_t *out, size_t plain_size)
 {
@@ -128,7 +141,8 @@ int hf_decompress(struct hf_decompressor *decompressor, enum hf_codec codec, con
         return HF_ERR_CORRUPT;
     }
     unsigned long long declared = ZSTD_getFrameContentSize(data, size);
-    if (declared != plain_size || ZSTD_findFrameCompressedSize(data, size) != size) {
+    if (declared != plain_size || window_too_large(data, size) ||
+        ZSTD_findFrameCompressedSize(data, size) != size) {
         return HF_ERR_CORRUPT; /* ERROR and UNKNOWN are numbers that no plain_size has */
     }
     size_t got = ZSTD_decompressDCtx(decompressor->context, out, plain_size, data, size);

@@ -17,7 +17,7 @@ struct hf_decompressor;
 struct hf_compressor *hf_compressor_new(int level);
 void hf_compressor_free(struct hf_compressor *compressor);
 /* Append the shorter of raw and zstd to out; *codec says which. Content that a probe
- * of its first 4 KiB or the whole result shows not to shrink by 3 % is written raw. */
+ * of 4 KiB from its middle or the whole result shows not to shrink by 3 % is written raw. */
 int hf_compress(struct hf_compressor *compressor, const uint8_t *data, size_t size,
                 struct hf_buf *out, enum hf_codec *codec);
 

@@ -13,6 +13,8 @@
 #include "common/bytes.h"
 
 #define PATH_BYTES_MAX 4095
+/* openat2 says EAGAIN when a rename raced with it, and open when another process holds a lease. */
+#define OPEN_TRIES_MAX 64
 
 static enum hf_err code_of_errno(int sys_errno)
 {
@@ -47,6 +49,9 @@ static int open_fails(const char *path, struct hf_error *error)
     }
     if (saved == ELOOP) {
         return hf_error_set(error, HF_ERR_DENIED, 0, "'%s' goes through a symbolic link", path);
+    }
+    if (saved == EAGAIN) {
+        return hf_error_set(error, HF_ERR_AGAIN, saved, "Can't open '%s' just now", path);
     }
     return hf_error_set(error, code_of_errno(saved), saved, "Can't open '%s'", path);
 }
@@ -91,13 +96,15 @@ int hf_open_beneath(int dir_fd, const char *path, int flags, mode_t mode, int *o
 {
     struct open_how how = {
         .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | O_NOFOLLOW),
-        .mode = flags & O_CREAT ? mode : 0, /* the kernel refuses a mode without O_CREAT */
+        /* The kernel refuses a mode where nothing is made. */
+        .mode = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? mode : 0,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
     };
+    int tries = 0;
     long fd;
     do {
         fd = syscall(SYS_openat2, dir_fd, *path ? path : ".", &how, sizeof how);
-    } while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+    } while (fd < 0 && (errno == EINTR || (errno == EAGAIN && ++tries < OPEN_TRIES_MAX)));
     if (fd < 0) {
         return open_fails(path, error);
     }
@@ -108,6 +115,11 @@ int hf_open_beneath(int dir_fd, const char *path, int flags, mode_t mode, int *o
 int hf_open_parent_beneath(int dir_fd, const char *path, int *out_fd, const char **name,
                            struct hf_error *error)
 {
+    /* *name goes into calls like unlinkat, where ".." or "" would act on another directory. */
+    int rc = hf_path_check_relative(path, strlen(path), error);
+    if (rc != HF_OK) {
+        return rc;
+    }
     const char *slash = strrchr(path, '/');
     if (!slash) {
         *name = path;
@@ -115,10 +127,6 @@ int hf_open_parent_beneath(int dir_fd, const char *path, int *out_fd, const char
     }
     char parent[PATH_BYTES_MAX + 1];
     size_t length = (size_t)(slash - path);
-    if (length >= sizeof parent) {
-        return hf_error_set(error, HF_ERR_LIMIT, 0, "A path is longer than %d bytes",
-                            PATH_BYTES_MAX);
-    }
     memcpy(parent, path, length);
     parent[length] = '\0';
     *name = slash + 1;

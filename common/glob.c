@@ -106,9 +106,13 @@ static void add(struct states *states, size_t index)
     states->words[index / 64] |= UINT64_C(1) << (index % 64);
 }
 
-/* Stars may match nothing: step over them. "**" followed by '/' may match nothing together with it,
- * so that a slash-star-star-slash spans zero directories too. */
-static void close_over(const char *pattern, size_t length, struct states *states)
+enum place { PLACE_INSIDE, PLACE_COMPONENT_START };
+
+/* Stars may match nothing: step over them. Where a component begins, "**" followed by '/' may match
+ * nothing together with it, so that a slash-star-star-slash spans zero directories too. Elsewhere
+ * it may not: the "**" has begun a component that only a '/' ends, or else it would match the front
+ * part of a name. */
+static void close_over(const char *pattern, size_t length, enum place place, struct states *states)
 {
     for (size_t i = 0; i < length; i++) {
         if (!has(states, i)) {
@@ -121,7 +125,8 @@ static void close_over(const char *pattern, size_t length, struct states *states
         size_t next = (size_t)(token.next - pattern);
         add(states, next);
         bool at_start = i == 0 || pattern[i - 1] == '/';
-        if (token.kind == TOKEN_DEEP && at_start && pattern[next] == '/') {
+        if (token.kind == TOKEN_DEEP && place == PLACE_COMPONENT_START && at_start &&
+            pattern[next] == '/') {
             add(states, next + 1);
         }
     }
@@ -142,7 +147,7 @@ static void step(const char *pattern, size_t length, const struct states *from, 
             add(to, (size_t)(token.next - pattern));
         }
     }
-    close_over(pattern, length, to);
+    close_over(pattern, length, byte == '/' ? PLACE_COMPONENT_START : PLACE_INSIDE, to);
 }
 
 int hf_glob_check(const char *pattern, struct hf_error *error)
@@ -152,7 +157,7 @@ int hf_glob_check(const char *pattern, struct hf_error *error)
         return hf_error_set(error, HF_ERR_INVALID, 0, "a pattern is empty");
     }
     if (length > PATTERN_BYTES_MAX) {
-        return hf_error_set(error, HF_ERR_LIMIT, 0, "a pattern is longer than %d bytes",
+        return hf_error_set(error, HF_ERR_INVALID, 0, "a pattern is longer than %d bytes",
                             PATTERN_BYTES_MAX);
     }
     for (const char *p = pattern; *p;) {
@@ -184,7 +189,7 @@ static size_t run(const char *pattern, const char *path, struct states *final)
     size_t length = strlen(pattern);
     memset(final, 0, sizeof *final);
     add(final, 0);
-    close_over(pattern, length, final);
+    close_over(pattern, length, PLACE_COMPONENT_START, final);
     for (; *path; path++) {
         step(pattern, length, final, (unsigned char)*path, &other);
         *final = other;

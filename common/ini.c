@@ -32,6 +32,7 @@ struct parse {
     struct hf_ini *ini;
     const char *rest; /* text not read yet */
     int line;
+    bool below_key; /* an indented line is another value of the key above */
     int rc;
     struct hf_error *error;
 };
@@ -78,6 +79,43 @@ static int add_entry(void *context, const char *section, const char *key, const 
     return 1;
 }
 
+/* A section's line beyond its leading blanks. libinih would cut a long name and drop what follows
+ * the ']'. */
+static int check_section(struct parse *parse, const char *text, size_t length)
+{
+    const char *end = memchr(text, ']', length);
+    size_t name_length = end ? (size_t)(end - text) - 1 : 0;
+    if (!end || name_length == 0 || name_length > NAME_BYTES_MAX) {
+        return hf_error_set(parse->error, HF_ERR_INVALID, 0,
+                            "%s:%d: a section is written [name], with a name of 1 to %u bytes",
+                            parse->ini->name, parse->line, NAME_BYTES_MAX);
+    }
+    const char *rest = end + 1;
+    while (rest < text + length && isspace((unsigned char)*rest)) {
+        rest++;
+    }
+    if (rest < text + length && *rest != ';' && *rest != '#') {
+        return hf_error_set(parse->error, HF_ERR_INVALID, 0,
+                            "%s:%d: there is text after [%.*s]; put it on a line of its own",
+                            parse->ini->name, parse->line, (int)name_length, text + 1);
+    }
+    char section[NAME_BYTES_MAX + 1];
+    memcpy(section, text + 1, name_length);
+    section[name_length] = '\0';
+    return add_section(parse->ini, section);
+}
+
+/* The first '=' or ':', which end a key; NULL for none. */
+static const char *find_separator(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '=' || text[i] == ':') {
+            return text + i;
+        }
+    }
+    return NULL;
+}
+
 /* What libinih would cut or misread is refused here. */
 static int check_line(struct parse *parse, const char *line, size_t length)
 {
@@ -92,21 +130,23 @@ static int check_line(struct parse *parse, const char *line, size_t length)
         return hf_error_set(parse->error, HF_ERR_INVALID, 0, "%s:%d: the line has a NUL byte", name,
                             parse->line);
     }
-    if (line[0] == '[') {
-        const char *end = memchr(line, ']', length);
-        size_t section_length = end ? (size_t)(end - line) - 1 : 0;
-        if (!end || section_length == 0 || section_length > NAME_BYTES_MAX) {
-            return hf_error_set(parse->error, HF_ERR_INVALID, 0,
-                                "%s:%d: a section is written [name], with a name of 1 to %u bytes",
-                                name, parse->line, NAME_BYTES_MAX);
-        }
-        char section[NAME_BYTES_MAX + 1];
-        memcpy(section, line + 1, section_length);
-        section[section_length] = '\0';
-        return add_section(parse->ini, section);
+    const char *text = line;
+    size_t text_length = length;
+    while (text_length > 0 && isspace((unsigned char)*text)) {
+        text++;
+        text_length--;
     }
-    const char *equals = memchr(line, '=', length);
-    if (equals && (size_t)(equals - line) > NAME_BYTES_MAX && !isspace((unsigned char)line[0])) {
+    /* Indented below a key it is one of that key's values, as in "[a-z]*.json". */
+    if (text_length > 0 && *text == '[' && (text == line || !parse->below_key)) {
+        parse->below_key = false;
+        return check_section(parse, text, text_length);
+    }
+    const char *end = text_length > 0 ? find_separator(text, text_length) : NULL;
+    if (text_length == 0 || *text == ';' || *text == '#' || (text != line && parse->below_key)) {
+        return HF_OK;
+    }
+    parse->below_key = true;
+    if (end && (size_t)(end - text) > NAME_BYTES_MAX) {
         return hf_error_set(parse->error, HF_ERR_INVALID, 0, "%s:%d: a key is longer than %u bytes",
                             name, parse->line, NAME_BYTES_MAX);
     }
@@ -123,7 +163,12 @@ static char *read_line(char *out, int size, void *context)
     size_t length = strcspn(parse->rest, "\n");
     parse->line++;
     parse->rc = check_line(parse, parse->rest, length);
-    if (parse->rc != HF_OK || length + 2 > (size_t)size) {
+    if (parse->rc == HF_OK && length + 2 > (size_t)size) { /* a libinih built with shorter lines */
+        parse->rc = hf_error_set(parse->error, HF_ERR_LIMIT, 0,
+                                 "%s:%d: this system's libinih reads lines of at most %d bytes",
+                                 parse->ini->name, parse->line, size - 2);
+    }
+    if (parse->rc != HF_OK) {
         return NULL;
     }
     memcpy(out, parse->rest, length);
@@ -138,7 +183,9 @@ int hf_ini_parse(const char *name_for_errors, const char *text, struct hf_ini **
                  struct hf_error *error)
 {
     struct hf_ini *ini = calloc(1, sizeof *ini);
-    struct parse parse = {.ini = ini, .rest = text, .error = error};
+    /* libinih skips a byte order mark too, but the checks before it must see the same line. */
+    const char *rest = strncmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text;
+    struct parse parse = {.ini = ini, .rest = rest, .error = error};
     if (!ini || !(ini->name = strdup(name_for_errors))) {
         hf_ini_free(ini);
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory to read %s", name_for_errors);

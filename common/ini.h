@@ -1,6 +1,9 @@
 /* ini files by libinih, read whole into memory with their line numbers, so that every
  * complaint can name file, line, section and key. Keys may repeat; continuation lines
- * (indented) add values to the key above. `#` and `;` start comments. */
+ * (indented) add values to the key above. A line that begins with `#` or `;` is a comment, and so
+ * is what follows ` ;` within a line; `#` within a line is part of the value. What libinih would
+ * cut or drop without a word is refused: lines over 198 bytes, section names and keys over 49, text
+ * after a section's `]`, NUL bytes. Files are at most 1 MiB. */
 #ifndef HF_COMMON_INI_H
 #define HF_COMMON_INI_H
 

@@ -1,5 +1,6 @@
 #include "common/log.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -122,7 +123,7 @@ static size_t prefix(enum hf_log_level level, char *out, size_t size)
     localtime_r(&now.tv_sec, &local);
     char time_text[32];
     strftime(time_text, sizeof time_text, "%Y-%m-%d %H:%M:%S", &local);
-    return (size_t)snprintf(out, size, "%s.%03ld %s%s%s", time_text, now.tv_nsec / 1000000,
+    return (size_t)snprintf(out, size, "%s.%03ld %.100s%s%s", time_text, now.tv_nsec / 1000000,
                             program_name ? program_name : "", program_name ? ": " : "", name);
 }
 
@@ -131,6 +132,7 @@ void hf_log(enum hf_log_level level, const char *format, ...)
     if ((int)level > atomic_load(&current_level)) {
         return;
     }
+    int saved = errno; /* callers log first and then look at it */
     char text[LINE_BYTES];
     char line[LINE_BYTES + 256];
     va_list arguments;
@@ -144,4 +146,5 @@ void hf_log(enum hf_log_level level, const char *format, ...)
      */
     ssize_t ignored = write(STDERR_FILENO, line, used);
     (void)ignored;
+    errno = saved;
 }
