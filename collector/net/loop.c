@@ -217,6 +217,7 @@ int loop_listen(struct hf_loop *loop, const struct hf_listen_options *options, u
             *options->address && strcmp(options->address, "0.0.0.0") != 0 ? options->address : NULL,
         .protocols = options->protocols,
         .retry_and_idle_policy = &idle_policy,
+        .alpn = "http/1.1", /* what we write is HTTP/1.1; WebSockets want it too */
         .keepalive_timeout = 60,
         .timeout_secs = 20,
         .gid = -1,
