@@ -107,7 +107,8 @@ int hf_hkdf_sha256(const void *key, size_t key_size, const void *salt, size_t sa
     int ok =
         context && EVP_PKEY_derive_init(context) == 1 &&
         EVP_PKEY_CTX_set_hkdf_md(context, EVP_sha256()) == 1 &&
-        EVP_PKEY_CTX_set1_hkdf_salt(context, salt, (int)salt_size) == 1 &&
+        /* libcrypto refuses an empty salt; none means the same (RFC 5869, section 2.2). */
+        (salt_size == 0 || EVP_PKEY_CTX_set1_hkdf_salt(context, salt, (int)salt_size) == 1) &&
         EVP_PKEY_CTX_set1_hkdf_key(context, key, (int)key_size) == 1 &&
         EVP_PKEY_CTX_add1_hkdf_info(context, (const unsigned char *)info, (int)strlen(info)) == 1 &&
         EVP_PKEY_derive(context, out, &length) == 1;

@@ -22,7 +22,8 @@ void hf_hash_final(struct hf_hash *hash, uint8_t out[HF_HASH_BYTES]); /* then re
 void hf_sha256(const void *data, size_t size, uint8_t out[HF_HASH_BYTES]);
 void hf_hmac_sha256(const void *key, size_t key_size, const void *data, size_t size,
                     uint8_t out[HF_HASH_BYTES]);
-/* HKDF-SHA256; out_size <= 8160. */
+/* HKDF-SHA256; out_size <= 8160, else HF_ERR_LIMIT. Without a salt salt_size is 0; info may be "".
+ */
 int hf_hkdf_sha256(const void *key, size_t key_size, const void *salt, size_t salt_size,
                    const char *info, uint8_t *out, size_t out_size);
 

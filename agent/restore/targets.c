@@ -289,7 +289,11 @@ int targets_open_directory(const char *path, enum hf_targets_missing missing, in
                 result = hf_error_set(error, HF_ERR_IO, errno, "can't make %s for %s", name, path);
                 break;
             }
-            fchmodat(fd, name, DIRECTORY_MODE, 0); /* whatever the umask is */
+            if (fchmodat(fd, name, DIRECTORY_MODE, 0)) { /* whatever the umask is */
+                result = hf_error_set(error, HF_ERR_IO, errno, "can't set the mode of %s for %s",
+                                      name, path);
+                break;
+            }
             next = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         }
         if (next >= 0) {
