@@ -1,0 +1,624 @@
+"""Who gets in and who does not, against a real collector and real agents.
+
+The collector's own issuing key is in the test's hands, so that certificates can be made that only
+a thief of that key, or a clock that went wrong, could show.
+"""
+import contextlib
+import datetime
+import ipaddress
+import os
+import pathlib
+import shutil
+import socket
+import ssl
+import struct
+import threading
+import time
+
+import msgpack
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from fleet import AGENT, Fleet, run, wait_until
+
+HELLO, WELCOME, GOAWAY, SOURCE = 1, 2, 13, 3
+MALFORMED, DENIED, DUPLICATE, REVOKED, EXPIRED = 1, 10, 11, 12, 20
+GARBAGE = b"\xc1 this is no frame"
+NAMES = ("localhost", "127.0.0.1")
+
+
+# --- certificates ---
+
+def seconds(number):
+    return datetime.timedelta(seconds=number)
+
+
+class Authority:
+    """A key that signs, and the certificate that says so."""
+
+    def __init__(self, key, certificate):
+        self.key = key
+        self.certificate = certificate
+
+    @classmethod
+    def of_collector(cls, directory):
+        key = serialization.load_pem_private_key((directory / "ca/issuing.key").read_bytes(), None)
+        return cls(key, x509.load_pem_x509_certificate((directory / "ca/issuing.pem").read_bytes()))
+
+    @classmethod
+    def made_up(cls, name="Holdfast root"):
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        now = datetime.datetime.utcnow()
+        certificate = (x509.CertificateBuilder().subject_name(subject).issuer_name(subject)
+                       .public_key(key.public_key()).serial_number(x509.random_serial_number())
+                       .not_valid_before(now - seconds(3600)).not_valid_after(now + seconds(3600))
+                       .add_extension(x509.BasicConstraints(True, None), True)
+                       .sign(key, hashes.SHA256()))
+        return cls(key, certificate)
+
+    def issue(self, path, name, begins=-60, ends=3600, purpose=ExtendedKeyUsageOID.CLIENT_AUTH,
+              names=()):
+        """Key, leaf and this authority's certificate in one file, as agents keep them."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.datetime.utcnow()
+        builder = (x509.CertificateBuilder()
+                   .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+                   .issuer_name(self.certificate.subject).public_key(key.public_key())
+                   .serial_number(x509.random_serial_number())
+                   .not_valid_before(now + seconds(begins)).not_valid_after(now + seconds(ends))
+                   .add_extension(x509.BasicConstraints(False, None), True)
+                   .add_extension(x509.ExtendedKeyUsage([purpose]), False))
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(
+                [x509.IPAddress(ipaddress.ip_address(n)) if n[0].isdigit() else x509.DNSName(n)
+                 for n in names]), False)
+        leaf = builder.sign(self.key, hashes.SHA256())
+        pem = serialization.Encoding.PEM
+        path.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.TraditionalOpenSSL,
+                                           serialization.NoEncryption())
+                         + leaf.public_bytes(pem) + self.certificate.public_bytes(pem))
+        path.chmod(0o600)
+        return path
+
+
+def serial_of(agent_pem):
+    text = agent_pem.read_bytes()
+    return x509.load_pem_x509_certificate(text[text.index(b"-----BEGIN CERTIFICATE"):]).serial_number
+
+
+# --- a client of the wire protocol, as small as can be ---
+
+class Refused(Exception):
+    """The connection ended before it was a WebSocket."""
+
+
+class Client:
+    def __init__(self, fleet, certificate, host="localhost", sni=True):
+        context = ssl.create_default_context(
+            cafile=str(fleet.collector.directory / "ca/root.pem"))
+        context.check_hostname = False  # by SNI or not, the collector is the same
+        if certificate:
+            context.load_cert_chain(str(certificate))
+        port = int(fleet.collector.ports["agents"])
+        plain = socket.create_connection((host, port), timeout=20)
+        try:
+            self.socket = context.wrap_socket(plain, server_hostname=host if sni else None)
+            self.received = b""
+            self.upgrade(f"{host}:{port}")
+        except (ssl.SSLError, ConnectionError) as error:
+            plain.close()
+            raise Refused(str(error)) from error
+
+    def upgrade(self, host):
+        self.socket.sendall(
+            f"GET /v1/agent HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: holdfast.v1\r\n\r\n".encode())
+        while b"\r\n\r\n" not in self.received:
+            self.receive()
+        head, self.received = self.received.split(b"\r\n\r\n", 1)
+        if not head.startswith(b"HTTP/1.1 101"):
+            raise Refused(head.decode(errors="replace"))
+
+    def receive(self):
+        data = self.socket.recv(65536)
+        if not data:
+            raise ConnectionError("the collector hung up")
+        self.received += data
+
+    def send(self, message):
+        """One masked binary message (RFC 6455); the mask is zero."""
+        length = len(message)
+        size = (bytes([0x80 | length]) if length < 126
+                else b"\xfe" + struct.pack(">H", length) if length < 65536
+                else b"\xff" + struct.pack(">Q", length))
+        self.socket.sendall(b"\x82" + size + bytes(4) + message)
+
+    def hello(self, instance=None):
+        self.send(msgpack.packb([HELLO, 1, 1, 1, [], "test", "test", "machine", "linux",
+                                 time.time_ns(), instance or os.urandom(16)]))
+
+    def frame(self):
+        """The next frame; pings and other control messages are passed over."""
+        while True:
+            while len(self.received) < 2:
+                self.receive()
+            opcode, length, start = self.received[0] & 15, self.received[1] & 127, 2
+            if length == 126:
+                start = 4
+            elif length == 127:
+                start = 10
+            while len(self.received) < start:
+                self.receive()
+            if start > 2:
+                length = int.from_bytes(self.received[2:start], "big")
+            while len(self.received) < start + length:
+                self.receive()
+            message = self.received[start:start + length]
+            self.received = self.received[start + length:]
+            if opcode == 8:
+                raise ConnectionError("the collector said goodbye")
+            if opcode == 2:
+                return msgpack.unpackb(message, raw=True, strict_map_key=False)
+
+    def goaway(self):
+        """(code, message) with which the session ends."""
+        while True:
+            frame = self.frame()
+            if frame[0] == GOAWAY:
+                text = [part for part in frame[2:] if isinstance(part, bytes)]
+                return frame[2], text[0].decode()
+
+    def close(self):
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def audit(fleet, action):
+    return [entry for entry in fleet.json("audit", "--limit", "500")["entries"]
+            if entry["action"] == action]
+
+
+def host_of(fleet, name):
+    return next(host for host in fleet.json("hosts")["hosts"] if name in (host["name"], host["id"]))
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    with Fleet() as fleet:
+        yield fleet
+
+
+@pytest.fixture(scope="module")
+def enrolled(fleet):
+    """An enrolled host whose agent does not run: its certificate is used by the tests."""
+    return fleet.add_host("robot-certified", start=False)
+
+
+@pytest.fixture()
+def issuing(fleet):
+    return Authority.of_collector(fleet.collector.directory)
+
+
+def identity_of(host):
+    return host.directory / "identity/agent.pem"
+
+
+# --- the refusal matrix ---
+
+WAYS = [("localhost", True), ("localhost", False), ("127.0.0.1", True), ("127.0.0.1", False)]
+
+
+@pytest.mark.parametrize("host,sni", WAYS)
+def test_an_enrolled_host_gets_in_and_its_frames_are_read(fleet, enrolled, host, sni):
+    """The control of all refusals: what is refused below is refused for its certificate."""
+    with Client(fleet, identity_of(enrolled), host, sni) as client:
+        client.hello()
+        assert client.frame()[0] == WELCOME
+    with Client(fleet, identity_of(enrolled), host, sni) as client:
+        client.send(GARBAGE)
+        assert client.goaway()[0] == MALFORMED
+
+
+def no_certificate(place, issuing, host_id):
+    return None
+
+
+def of_another_authority(place, issuing, host_id):
+    return Authority.made_up().issue(place / "x.pem", host_id)
+
+
+def of_an_authority_with_the_same_names(place, issuing, host_id):
+    return Authority.made_up("Holdfast issuing").issue(place / "x.pem", host_id)
+
+
+def expired(place, issuing, host_id):
+    return issuing.issue(place / "x.pem", host_id, begins=-3600, ends=-2)
+
+
+def not_yet_valid(place, issuing, host_id):
+    return issuing.issue(place / "x.pem", host_id, begins=3600, ends=7200)
+
+
+def a_servers(place, issuing, host_id):
+    return issuing.issue(place / "x.pem", host_id, purpose=ExtendedKeyUsageOID.SERVER_AUTH)
+
+
+def signed_by_itself(place, issuing, host_id):
+    key = Authority.made_up(host_id)
+    pem = serialization.Encoding.PEM
+    path = place / "x.pem"
+    path.write_bytes(key.key.private_bytes(pem, serialization.PrivateFormat.TraditionalOpenSSL,
+                                           serialization.NoEncryption())
+                     + key.certificate.public_bytes(pem))
+    return path
+
+
+def signed_by_a_host(place, issuing, host_id):
+    path = issuing.issue(place / "host.pem", host_id)
+    text = path.read_bytes()
+    host = Authority(serialization.load_pem_private_key(text, None),
+                     x509.load_pem_x509_certificate(text[text.index(b"-----BEGIN CERT"):]))
+    forged = host.issue(place / "x.pem", "h-ffffffffffffffff")
+    with open(forged, "ab") as handle:
+        handle.write(issuing.certificate.public_bytes(serialization.Encoding.PEM))
+    return forged
+
+
+@pytest.mark.parametrize("host,sni", WAYS)
+@pytest.mark.parametrize("make", [no_certificate, of_another_authority,
+                                  of_an_authority_with_the_same_names, expired, not_yet_valid,
+                                  a_servers, signed_by_itself, signed_by_a_host])
+def test_a_certificate_that_is_not_good_does_not_even_become_a_websocket(
+        fleet, enrolled, issuing, tmp_path, make, host, sni):
+    certificate = make(tmp_path, issuing, host_of(fleet, "robot-certified")["id"])
+    with pytest.raises(Refused):
+        with Client(fleet, certificate, host, sni):
+            pass
+    assert fleet.collector.running()
+
+
+def test_the_collectors_own_certificate_is_no_ticket(fleet, tmp_path):
+    tls = fleet.collector.directory / "tls"
+    both = tmp_path / "both.pem"
+    both.write_bytes((tls / "collector.key").read_bytes() + (tls / "collector.pem").read_bytes())
+    with pytest.raises(Refused):
+        with Client(fleet, both):
+            pass
+
+
+@pytest.mark.parametrize("host,sni", WAYS)
+def test_a_host_that_never_enrolled_is_refused_before_its_first_frame_is_read(
+        fleet, issuing, tmp_path, host, sni):
+    stranger = issuing.issue(tmp_path / "x.pem", "h-ffffffffffffffff")
+    with Client(fleet, stranger, host, sni) as client:
+        with contextlib.suppress(OSError):
+            client.send(GARBAGE)
+        code, message = client.goaway()
+    assert code == DENIED  # and not MALFORMED: nobody looked at it
+    assert "enrol" in message
+
+
+@pytest.mark.parametrize("name", ["", "robot-certified", "x" * 64, "h-ffffffffffffffff' --"])
+def test_odd_names_in_certificates_are_nobody(fleet, issuing, tmp_path, name):
+    if not name:
+        certificate = issuing.issue(tmp_path / "x.pem", " ")
+    else:
+        certificate = issuing.issue(tmp_path / "x.pem", name)
+    with Client(fleet, certificate) as client:
+        assert client.goaway()[0] == DENIED
+
+
+@pytest.mark.parametrize("host,sni", WAYS)
+def test_a_revoked_host_is_refused_before_its_first_frame_is_read(fleet, host, sni):
+    name = f"robot-revoked-{host.replace('.', '-')}-{int(sni)}"
+    revoked = fleet.add_host(name, start=False)
+    fleet.cli("host", "revoke", name, "--reason", "sold")
+    with Client(fleet, identity_of(revoked), host, sni) as client:
+        with contextlib.suppress(OSError):
+            client.send(GARBAGE)
+        code, message = client.goaway()
+    assert code == REVOKED
+    assert "revoked" in message and "new token" in message
+    refusals = [e for e in audit(fleet, "session.refused")
+                if e["object"] == host_of(fleet, name)["id"]]
+    assert refusals and refusals[0]["outcome"] == "refused"
+
+
+def test_a_session_ends_when_its_certificate_does(fleet, enrolled, issuing, tmp_path):
+    host_id = host_of(fleet, "robot-certified")["id"]
+    certificate = issuing.issue(tmp_path / "x.pem", host_id, ends=4)
+    with Client(fleet, certificate) as client:
+        client.hello()
+        assert client.frame()[0] == WELCOME
+        code, _ = client.goaway()
+    assert code == EXPIRED
+    with pytest.raises(Refused):
+        with Client(fleet, certificate):
+            pass
+
+
+def test_agents_listener_serves_no_plain_http_and_no_other_path(fleet, enrolled):
+    context = ssl.create_default_context(cafile=str(fleet.collector.directory / "ca/root.pem"))
+    context.load_cert_chain(str(identity_of(enrolled)))
+    port = int(fleet.collector.ports["agents"])
+    for request in ("GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+                    "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+                    "GET /other HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n"
+                    "Sec-WebSocket-Protocol: holdfast.v1\r\n\r\n",
+                    "GET /v1/agent HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+                    "Connection: Upgrade\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
+                    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: other\r\n\r\n"):
+        with socket.create_connection(("localhost", port), timeout=20) as plain:
+            with context.wrap_socket(plain, server_hostname="localhost") as tls:
+                tls.sendall(request.encode())
+                with contextlib.suppress(ssl.SSLError, ConnectionError):
+                    assert b" 101 " not in tls.recv(4096)
+    assert fleet.collector.running()
+
+
+def test_old_versions_of_tls_are_refused(fleet, enrolled):
+    for listener in ("agents", "enrol", "api"):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+        with socket.create_connection(
+                ("localhost", int(fleet.collector.ports[listener])), timeout=20) as plain:
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                context.wrap_socket(plain)
+
+
+# --- one identity, one session ---
+
+def copy_identity(fleet, original, name):
+    copy = fleet.add_host(name, start=False, enrol=False)
+    shutil.copytree(original.directory / "identity", copy.directory / "identity")
+    return copy
+
+
+def test_a_second_live_session_of_an_identity_is_refused_audited_and_shown(fleet):
+    original = fleet.add_host("robot-original")
+    wait_until(lambda: host_of(fleet, "robot-original")["online"], "the first session")
+    copy = copy_identity(fleet, original, "robot-copy")
+    copy.start()
+    wait_until(lambda: host_of(fleet, "robot-original")["duplicates_refused"] > 0,
+               "the second session's refusal")
+    host = host_of(fleet, "robot-original")
+    assert host["online"]
+    entry = [e for e in audit(fleet, "session.duplicate") if e["object"] == host["id"]][0]
+    assert entry["outcome"] == "refused"
+    assert "holdfast host revoke" in fleet.collector.output()
+    # The first one's work goes on.
+    original.write("data/f", "from the original")
+    wait_until(lambda: len(fleet.versions(original, "data", "data/f")) == 1, "its file")
+    # Once it is gone the other may come: a machine that was replaced must not be shut out.
+    original.stop()
+    wait_until(lambda: host_of(fleet, "robot-original")["online"], "the copy to take over")
+    copy.stop()
+
+
+def test_the_same_agent_coming_back_replaces_its_dead_connection(fleet, enrolled):
+    instance = os.urandom(16)
+    with Client(fleet, identity_of(enrolled)) as first:
+        first.hello(instance)
+        assert first.frame()[0] == WELCOME
+        with Client(fleet, identity_of(enrolled)) as other:
+            other.hello()
+            assert other.goaway()[0] == DUPLICATE
+        with Client(fleet, identity_of(enrolled)) as second:
+            second.hello(instance)
+            assert second.frame()[0] == WELCOME
+            assert first.goaway()[0] == DUPLICATE
+
+
+# --- revocation of a live session ---
+
+def test_revoking_ends_a_live_session_at_once_and_for_good(fleet):
+    host = fleet.add_host("robot-live")
+    host.write("data/before", "kept")
+    fleet.wait()
+    assert host_of(fleet, "robot-live")["online"]
+    begin = time.monotonic()
+    fleet.cli("host", "revoke", "robot-live", "--reason", "stolen")
+    wait_until(lambda: not host_of(fleet, "robot-live")["online"], "the session to end", 5)
+    assert time.monotonic() - begin < 5
+    versions = len(fleet.versions(host, "data", "data/before"))
+    host.write("data/before", "what a thief would add")
+    time.sleep(2)
+    assert not host_of(fleet, "robot-live")["online"]
+    assert len(fleet.versions(host, "data", "data/before")) == versions
+    assert host_of(fleet, "robot-live")["revoked"]["reason"] == "stolen"
+    # What it stored stays.
+    assert fleet.cli("cat", host.target("data", "data/before")) == "kept"
+    wait_until(lambda: "revoked" in host.output(), "the agent to say why")
+    host.stop()
+
+
+# --- renewal ---
+
+def test_certificates_renew_under_traffic_without_losing_or_doubling_anything():
+    with Fleet("[certificates]\nvalidity = 12s\n") as fleet:
+        host = fleet.add_host("robot-renewing")
+        serials = [serial_of(identity_of(host))]
+        keys = {identity_of(host).read_bytes().split(b"-----END EC PRIVATE KEY")[0]}
+        end = time.monotonic() + 30
+        number = 0
+        while time.monotonic() < end:
+            host.write("data/counter", str(number))
+            host.write(f"data/file-{number}", os.urandom(2000))
+            number += 1
+            time.sleep(0.05)
+            serial = serial_of(identity_of(host))
+            if serial != serials[-1]:
+                serials.append(serial)
+                keys.add(identity_of(host).read_bytes().split(b"-----END EC PRIVATE KEY")[0])
+        fleet.wait()
+        # In 30 s: at 45 to 63 % of 12 s each, 4 to 6 times; never in a frenzy.
+        assert 3 <= len(serials) - 1 <= 8, serials
+        assert len(keys) == len(serials), "each renewal has a new key"
+        assert (identity_of(host).stat().st_mode & 0o777) == 0o600
+        sizes = {v["version"] for v in fleet.versions(host, "data", "data/counter")}
+        assert len(sizes) == len(fleet.versions(host, "data", "data/counter"))
+        for i in range(number):
+            versions = fleet.versions(host, "data", f"data/file-{i}")
+            assert len(versions) == 1, f"file-{i}: {len(versions)} versions"
+        assert fleet.cli("cat", host.target("data", "data/counter")) == str(number - 1)
+        renewals = audit(fleet, "certificate.renew")
+        assert len(renewals) == len(serials) - 1
+        assert not audit(fleet, "session.refused") and not audit(fleet, "session.duplicate")
+        assert host_of(fleet, "robot-renewing")["online"]
+
+
+# --- the agent's side: whom it talks to ---
+
+class Impostor:
+    """A TLS server that is not, or not quite, the collector. Counts what it is told."""
+
+    def __init__(self, certificate, client_ca=None):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(str(certificate))
+        if client_ca:
+            self.context.verify_mode = ssl.CERT_REQUIRED
+            self.context.load_verify_locations(str(client_ca))
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(0.1)
+        self.port = self.listener.getsockname()[1]
+        self.connections = 0
+        self.heard = b""
+        self.stopping = False
+        self.thread = threading.Thread(target=self.serve)
+
+    def serve(self):
+        while not self.stopping:
+            try:
+                plain, _ = self.listener.accept()
+            except OSError:
+                continue
+            plain.settimeout(5)
+            try:
+                with self.context.wrap_socket(plain, server_side=True) as tls:
+                    self.heard += tls.recv(65536)
+            except (OSError, ssl.SSLError):
+                pass
+            self.connections += 1
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping = True
+        self.thread.join()
+        self.listener.close()
+
+
+def agent_against(fleet, name, certificate, address, listening=lambda impostor: impostor.heard,
+                  patience=20):
+    """Start an enrolled agent that takes the impostor for its collector."""
+    host = fleet.add_host(name, start=False)
+    with Impostor(certificate) as impostor:
+        settings = host.directory / "identity/identity.ini"
+        lines = [f"collector = {address}:{impostor.port}" if line.startswith("collector") else line
+                 for line in settings.read_text().splitlines()]
+        settings.write_text("\n".join(lines) + "\n")
+        host.start()
+        wait_until(lambda: impostor.connections >= 2 or impostor.heard,
+                   "the agent to try twice", patience)
+        host.stop()
+        return impostor.heard, host.output()
+
+
+SERVER = ExtendedKeyUsageOID.SERVER_AUTH
+
+
+def test_an_agent_talks_to_a_collector_of_its_authority(fleet, issuing, tmp_path):
+    """The control of the refusals below."""
+    for address in NAMES:
+        good = issuing.issue(tmp_path / "x.pem", "x", purpose=SERVER, names=NAMES)
+        heard, _ = agent_against(fleet, f"robot-control-{address.replace('.', '-')}", good, address)
+        assert b"GET /v1/agent" in heard
+
+
+@pytest.mark.parametrize("address", NAMES)
+@pytest.mark.parametrize("case", ["wrong-ca", "same-names", "wrong-name", "expired", "future",
+                                  "host-certificate"])
+def test_an_agent_tells_nothing_to_a_collector_that_is_not_its_own(fleet, issuing, tmp_path, case,
+                                                                  address):
+    path = tmp_path / "x.pem"
+    others = ("other.example", "192.0.2.1")
+    certificate = {
+        "wrong-ca": lambda: Authority.made_up().issue(path, "x", purpose=SERVER, names=NAMES),
+        "same-names": lambda: Authority.made_up("Holdfast issuing").issue(
+            path, "x", purpose=SERVER, names=NAMES),
+        "wrong-name": lambda: issuing.issue(path, address, purpose=SERVER, names=others),
+        "expired": lambda: issuing.issue(path, "x", begins=-3600, ends=-60, purpose=SERVER,
+                                         names=NAMES),
+        "future": lambda: issuing.issue(path, "x", begins=3600, ends=7200, purpose=SERVER,
+                                        names=NAMES),
+        "host-certificate": lambda: issuing.issue(path, "x", names=NAMES),
+    }[case]()
+    heard, log = agent_against(fleet, f"robot-{case}-{address.replace('.', '-')}", certificate,
+                               address)
+    assert heard == b""
+    assert address in log, "the agent says whom it does not trust"
+
+
+# --- joining, as people do it ---
+
+def enroll(fleet, token_text, directory, mode=0o600):
+    token = directory / "token"
+    token.write_text(token_text)
+    token.chmod(mode)
+    return run(AGENT, "enroll", "--token-file", token, "--identity", directory / "identity",
+               check=False)
+
+
+def test_a_token_of_one_use_lets_one_host_in(fleet, tmp_path):
+    token = fleet.cli("token", "create", "--ttl", "10m", "--uses", "1")
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    assert enroll(fleet, token, first).returncode == 0
+    result = enroll(fleet, token, second)
+    assert result.returncode == 1
+    assert "used up" in result.stderr and "token create" in result.stderr
+    assert not (second / "identity/agent.pem").exists()
+
+
+def test_an_expired_token_and_one_of_another_collector_are_refused(fleet, tmp_path):
+    token = fleet.cli("token", "create", "--ttl", "1s")
+    time.sleep(1.5)
+    result = enroll(fleet, token, tmp_path)
+    assert result.returncode == 1 and "expired" in result.stderr
+    with Fleet() as other:
+        ours = fleet.cli("token", "create", "--ttl", "10m").strip().split(".")
+        theirs = other.cli("token", "create", "--ttl", "10m").strip().split(".")
+        # Their secret at our address, and our address with the fingerprint of their root.
+        result = enroll(fleet, ".".join(ours[:2] + theirs[2:]), tmp_path)
+        assert result.returncode == 1 and "not known" in result.stderr
+        other.collector.stop()
+        result = enroll(fleet, ".".join(theirs), tmp_path)
+        assert result.returncode == 1 and "port" in result.stderr
+
+
+def test_secrets_stay_out_of_logs_processes_and_the_catalog(fleet, tmp_path):
+    token = fleet.cli("token", "create", "--ttl", "10m").strip()
+    secret = token.split(".")[-1]
+    result = enroll(fleet, token, tmp_path)
+    assert result.returncode == 0
+    assert secret not in result.stdout + result.stderr
+    assert secret not in fleet.collector.output()
+    for path in pathlib.Path(fleet.collector.directory).glob("catalog.db*"):
+        assert secret.encode() not in path.read_bytes()
