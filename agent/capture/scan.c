@@ -151,9 +151,11 @@ void scan_source(struct hf_capture *capture, size_t source)
         scan_root(capture, source, config->paths[i]);
     }
     int rc = flush_unit(capture, source);
-    work->scan_due_ns = hf_clock_monotonic_ns() + config->rescan_ns;
     if (stopping(capture)) {
         return;
+    }
+    if (!work->scan_wanted) { /* else something asked for another one meanwhile, and said when */
+        work->scan_due_ns = hf_clock_monotonic_ns() + config->rescan_ns;
     }
     if (rc == HF_OK) {
         work->scanned = true;
