@@ -10,8 +10,9 @@
 #include "common/hash.h"
 #include "common/log.h"
 
-#define CONTENT_BYTES 16 /* of the hash over the references: enough to find, the restore verifies  \
-                          */
+#define CONTENT_BYTES                                                                              \
+    16 /* of the hash over the references: enough to find, the restore verifies                    \
+        */
 
 enum query {
     QUERY_BEGIN,
