@@ -160,6 +160,12 @@ int hf_glob_check(const char *pattern, struct hf_error *error)
         return hf_error_set(error, HF_ERR_INVALID, 0, "a pattern is longer than %d bytes",
                             PATTERN_BYTES_MAX);
     }
+    if (pattern[0] == '/' || pattern[length - 1] == '/' || strstr(pattern, "//")) {
+        return hf_error_set(error, HF_ERR_INVALID, 0,
+                            "pattern '%.200s' begins or ends with '/' or has '//', as no path does "
+                            "that it is compared with; write cache/** for all beneath a directory",
+                            pattern);
+    }
     for (const char *p = pattern; *p;) {
         if (*p == '\\' && !p[1]) {
             return hf_error_set(error, HF_ERR_INVALID, 0,

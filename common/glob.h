@@ -10,7 +10,8 @@
 #include "common/error.h"
 
 /* HF_ERR_INVALID with the reason for a pattern that can never match as meant
- * (unclosed class, trailing backslash, empty, over 1024 bytes). */
+ * (unclosed class, trailing backslash, a '/' at either end, "//", empty, over 1024 bytes).
+ * The functions below take such a pattern to match nothing. */
 int hf_glob_check(const char *pattern, struct hf_error *error);
 /* Linear in pattern times path; never exponential. */
 bool hf_glob_match(const char *pattern, const char *path);

@@ -191,9 +191,6 @@ static bool matches(const char *p, const char *s, bool start)
             if (matches(next, s, false)) {
                 return true;
             }
-            if (start && deep && *next == '/' && s[0] == '/' && matches(next + 1, s + 1, true)) {
-                return true;
-            }
             if (!*s || (*s == '/' && !deep)) {
                 return false;
             }
