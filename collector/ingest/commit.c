@@ -141,23 +141,17 @@ static void finish_frames(struct ingest_item *first, const struct hf_error *fail
 {
     for (struct ingest_item *item = first; item;) {
         struct ingest_item *next = item->next;
-        struct hf_ingest_reply *reply = NULL;
         if (failure) {
             drop_replies(item);
-            reply = reply_new(HF_REPLY_STORAGE);
+            struct hf_ingest_reply *reply = reply_new(HF_REPLY_STORAGE);
             if (reply) {
                 memcpy(reply->message, failure->message, sizeof reply->message);
             }
+            session_deliver(item->session, reply);
         } else {
             deliver_replies(item);
-            if (proto_frame_is_bulk(item->frame.type)) {
-                reply = reply_new(HF_REPLY_RELEASED);
-                if (reply) {
-                    reply->bytes = item->message.size;
-                }
-            }
+            session_release(item);
         }
-        session_deliver(item->session, reply);
         item_free(item);
         item = next;
     }

@@ -189,6 +189,11 @@ int ingest_run(struct hf_ingest *ingest,
     return HF_OK;
 }
 
+uint64_t ingest_queue_bytes(const struct hf_ingest *ingest)
+{
+    return atomic_load(&ingest->queue_bytes);
+}
+
 void ingest_stats(struct hf_ingest *ingest, struct hf_ingest_stats *out)
 {
     *out = (struct hf_ingest_stats){

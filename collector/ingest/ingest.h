@@ -42,7 +42,7 @@ void ingest_stop(struct hf_ingest *ingest);
 
 enum hf_ingest_reply_kind {
     HF_REPLY_FRAME,    /* send this frame: SOURCE_STATE, NEED, ACK, ERROR, LISTING */
-    HF_REPLY_RELEASED, /* `bytes` of bulk frames have left memory: grant them again */
+    HF_REPLY_RELEASED, /* a frame of frame.type and `bytes` is dealt with and leaves memory */
     HF_REPLY_STORAGE,  /* the repository can't take data: `message` says why; nothing was acked */
     HF_REPLY_HOSTILE   /* content does not match its id: send the ERROR frame, then hang up */
 };
@@ -73,6 +73,9 @@ void ingest_session_close(struct hf_ingest_session *session);
  * blocks. On failure the caller still owns both. */
 int ingest_submit(struct hf_ingest_session *session, struct hf_buf *message,
                   struct hf_frame *frame);
+
+/* Bytes of agents' frames that are in memory here. Any thread. */
+uint64_t ingest_queue_bytes(const struct hf_ingest *ingest);
 
 /* --- events and questions --- */
 

@@ -5,21 +5,26 @@
 
 #include "common/log.h"
 
+/* Events have a line of their own: whoever waits for one may be the very worker that a frame at the
+ * ring's head waits for. */
 int ring_push(struct hf_ingest *ingest, struct ingest_item *item)
 {
+    bool event = item->kind == ITEM_EVENTS;
+    struct ingest_item **first = event ? &ingest->events_first : &ingest->ring_first;
+    struct ingest_item **last = event ? &ingest->events_last : &ingest->ring_last;
     pthread_mutex_lock(&ingest->ring_lock);
     if (ingest->stopping && item->kind != ITEM_STOP) {
         pthread_mutex_unlock(&ingest->ring_lock);
         return HF_ERR_CLOSED;
     }
     item->next = NULL;
-    if (ingest->ring_last) {
-        ingest->ring_last->next = item;
+    if (*last) {
+        (*last)->next = item;
     } else {
-        ingest->ring_first = item;
+        *first = item;
     }
-    ingest->ring_last = item;
-    if (ingest->ring_first->ready) {
+    *last = item;
+    if ((*first)->ready) {
         pthread_cond_signal(&ingest->ring_ready);
     }
     pthread_mutex_unlock(&ingest->ring_lock);
@@ -36,16 +41,23 @@ void ring_make_ready(struct hf_ingest *ingest, struct ingest_item *item)
     pthread_mutex_unlock(&ingest->ring_lock);
 }
 
-struct ingest_item *ring_take(struct hf_ingest *ingest, size_t max_bytes)
+static struct ingest_item *take_event(struct hf_ingest *ingest)
 {
-    pthread_mutex_lock(&ingest->ring_lock);
-    while (!ingest->ring_first || !ingest->ring_first->ready) {
-        pthread_cond_wait(&ingest->ring_ready, &ingest->ring_lock);
+    struct ingest_item *item = ingest->events_first;
+    ingest->events_first = item->next;
+    if (!ingest->events_first) {
+        ingest->events_last = NULL;
     }
+    item->next = NULL;
+    return item;
+}
+
+static struct ingest_item *take_frames(struct hf_ingest *ingest, size_t max_bytes)
+{
     struct ingest_item *first = ingest->ring_first;
     struct ingest_item *last = first;
     size_t bytes = first->message.size;
-    /* Events and the stop are groups of their own. */
+    /* The stop is a group of its own. */
     while (first->kind == ITEM_FRAME && last->next && last->next->ready &&
            last->next->kind == ITEM_FRAME && bytes + last->next->message.size <= max_bytes) {
         last = last->next;
@@ -56,8 +68,23 @@ struct ingest_item *ring_take(struct hf_ingest *ingest, size_t max_bytes)
         ingest->ring_last = NULL;
     }
     last->next = NULL;
-    pthread_mutex_unlock(&ingest->ring_lock);
     return first;
+}
+
+struct ingest_item *ring_take(struct hf_ingest *ingest, size_t max_bytes)
+{
+    pthread_mutex_lock(&ingest->ring_lock);
+    while (!ingest->events_first && !(ingest->ring_first && ingest->ring_first->ready)) {
+        pthread_cond_wait(&ingest->ring_ready, &ingest->ring_lock);
+    }
+    /* In turns, so that neither starves the other; the stop comes after both. */
+    bool frames =
+        ingest->ring_first && ingest->ring_first->ready && ingest->ring_first->kind == ITEM_FRAME;
+    bool event = ingest->events_first && !(frames && ingest->event_was_last);
+    struct ingest_item *item = event ? take_event(ingest) : take_frames(ingest, max_bytes);
+    ingest->event_was_last = event;
+    pthread_mutex_unlock(&ingest->ring_lock);
+    return item;
 }
 
 void item_free(struct ingest_item *item)
@@ -96,10 +123,12 @@ void *worker_main(void *arg)
             break;
         case TASK_HAVE:
             answer_have(task->item, catalog);
+            session_release(task->item);
             item_free(task->item);
             break;
         case TASK_LIST:
             answer_list(task->item, catalog);
+            session_release(task->item);
             item_free(task->item);
             break;
         case TASK_RUN:

@@ -89,9 +89,11 @@ struct hf_ingest {
     unsigned worker_count;
     pthread_t committer_thread;
 
-    pthread_mutex_t ring_lock; /* protects the ring and every item's ready */
-    pthread_cond_t ring_ready; /* the head became ready */
+    pthread_mutex_t ring_lock; /* protects the two lines and every item's ready */
+    pthread_cond_t ring_ready; /* a head became ready */
     struct ingest_item *ring_first, *ring_last;
+    struct ingest_item *events_first, *events_last; /* ready from the start */
+    bool event_was_last;
     bool stopping;
 
     pthread_mutex_t mark_lock; /* protects marks */
@@ -113,8 +115,8 @@ struct hf_ingest {
 void *worker_main(void *arg);
 int ring_push(struct hf_ingest *ingest, struct ingest_item *item);
 void ring_make_ready(struct hf_ingest *ingest, struct ingest_item *item);
-/* The longest run of ready items at the head, at most max_bytes of messages (one at least); waits
- * for it. NULL when stopping and empty. */
+/* One item of events, or the longest run of ready frames at the ring's head, at most max_bytes of
+ * messages (one at least); waits for it. The stop comes when both lines are empty. */
 struct ingest_item *ring_take(struct hf_ingest *ingest, size_t max_bytes);
 void item_free(struct ingest_item *item);
 
@@ -122,6 +124,8 @@ void item_free(struct ingest_item *item);
 void session_unref(struct hf_ingest_session *session);
 /* Hand over a reply, or free it when the session is closed. */
 void session_deliver(struct hf_ingest_session *session, struct hf_ingest_reply *reply);
+/* Say that the item's frame is dealt with. */
+void session_release(const struct ingest_item *item);
 struct hf_ingest_reply *reply_new(enum hf_ingest_reply_kind kind);
 
 /* verify.c, on workers */

@@ -79,6 +79,16 @@ void session_deliver(struct hf_ingest_session *session, struct hf_ingest_reply *
     ingest_reply_free(reply);
 }
 
+void session_release(const struct ingest_item *item)
+{
+    struct hf_ingest_reply *reply = reply_new(HF_REPLY_RELEASED);
+    if (reply) {
+        reply->frame.type = item->frame.type;
+        reply->bytes = item->message.size;
+    }
+    session_deliver(item->session, reply);
+}
+
 /* Where a frame goes: through the ring to the committer, or straight to a worker. */
 static int route(struct hf_ingest *ingest, struct ingest_item *item)
 {
