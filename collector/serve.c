@@ -266,7 +266,7 @@ static void *watch_signals(void *arg)
 static int block_signals(struct collector *collector, struct hf_error *error)
 {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
     sigaction(SIGPIPE, &ignore, NULL);
     sigaction(SIGXFSZ, &ignore, NULL); /* a file size limit is an error, not an end */
     sigemptyset(&collector->signals);
@@ -305,8 +305,9 @@ static int start(struct collector *collector, struct hf_error *error)
 /* Connections end first, so that nothing new comes; then what was accepted is committed. */
 static void stop(struct collector *collector)
 {
-    loop_free(collector->loop);
+    loop_close(collector->loop);
     ingest_stop(collector->ingest);
+    loop_free(collector->loop); /* what workers handed back meanwhile */
     sessions_free(collector->sessions);
     http_server_free(collector->enrol_http);
     http_server_free(collector->api_http);

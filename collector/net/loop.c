@@ -149,19 +149,28 @@ int loop_new(const struct hf_loop_options *options, struct hf_loop **out, struct
     return HF_OK;
 }
 
-void loop_free(struct hf_loop *loop)
+void loop_close(struct hf_loop *loop)
 {
-    if (!loop) {
+    if (!loop || !loop->context) {
         return;
     }
-    run_posts(loop);
-    hf_queue_close(loop->posts);
-    run_posts(loop);
     pthread_rwlock_wrlock(&loop->alive_lock);
     loop->alive = false;
     pthread_rwlock_unlock(&loop->alive_lock);
     lws_sul_cancel(&loop->tick);
     lws_context_destroy(loop->context);
+    loop->context = NULL;
+}
+
+void loop_free(struct hf_loop *loop)
+{
+    if (!loop) {
+        return;
+    }
+    loop_close(loop);
+    run_posts(loop); /* they may post again */
+    hf_queue_close(loop->posts);
+    run_posts(loop);
     hf_queue_free(loop->posts, NULL);
     pthread_rwlock_destroy(&loop->alive_lock);
     free(loop);

@@ -22,15 +22,19 @@ struct hf_loop_options {
 };
 
 int loop_new(const struct hf_loop_options *options, struct hf_loop **out, struct hf_error *error);
-/* Closes all connections (their close callbacks run). Posted functions that did not run are dropped
- * with a call of their own: see loop_post. */
+/* Close all connections: their close callbacks run. Other threads may go on posting. On the loop's
+ * own thread, after loop_run returned. */
+void loop_close(struct hf_loop *loop);
+/* Close, run what was posted and did not run, free. After every thread that posts has ended; a
+ * posted function may find here that every connection is gone. NULL is fine. */
 void loop_free(struct hf_loop *loop);
 /* Serve until loop_stop. */
 void loop_run(struct hf_loop *loop);
 void loop_stop(struct hf_loop *loop); /* any thread */
-/* Run fn(arg) on the loop, in the order of posting. Any thread. HF_ERR_CLOSED once loop_free has
- * begun: then fn is not called. */
+/* Run fn(arg) on the loop, in the order of posting; at the latest in loop_free. Any thread.
+ * HF_ERR_CLOSED when loop_free is about to return: then fn is not called. */
 int loop_post(struct hf_loop *loop, void (*fn)(void *arg), void *arg);
+/* NULL once closed. */
 struct lws_context *loop_context(struct hf_loop *loop);
 
 struct hf_listen_options {

@@ -2,6 +2,7 @@
 
 #include <stdalign.h>
 #include <string.h>
+#include <time.h>
 
 #include <openssl/ssl.h>
 
@@ -32,6 +33,19 @@ bool tls_callback(enum lws_callback_reasons reason, size_t length, int *result)
     return true;
 }
 
+/* Asked of OpenSSL: libwebsockets 4.1.6 (LWS_TLS_CERT_INFO_VALIDITY_TO) reads a date as local time
+ * and a day early. 0, which is long over, when there is none. */
+static int64_t certificate_end_ns(struct lws *wsi)
+{
+    SSL *ssl = lws_get_ssl(wsi);
+    X509 *certificate = ssl ? SSL_get0_peer_certificate(ssl) : NULL;
+    struct tm utc;
+    if (!certificate || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &utc) != 1) {
+        return 0;
+    }
+    return (int64_t)timegm(&utc) * HF_NS_PER_SECOND;
+}
+
 bool tls_peer(struct lws *wsi, struct tls_peer *out)
 {
     union lws_tls_cert_info_results *info;
@@ -43,9 +57,7 @@ bool tls_peer(struct lws *wsi, struct tls_peer *out)
         return false;
     }
     out->verified = info->verified != 0;
-    if (lws_tls_peer_cert_info(wsi, LWS_TLS_CERT_INFO_VALIDITY_TO, info, 0) == 0) {
-        out->not_after_ns = (int64_t)info->time * HF_NS_PER_SECOND;
-    }
+    out->not_after_ns = certificate_end_ns(wsi);
     memset(memory, 0, sizeof memory);
     if (lws_tls_peer_cert_info(wsi, LWS_TLS_CERT_INFO_COMMON_NAME, info,
                                sizeof out->common_name - 1) != 0 ||

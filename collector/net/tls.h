@@ -22,7 +22,7 @@ bool tls_callback(enum lws_callback_reasons reason, size_t length, int *result);
 
 struct tls_peer {
     bool verified; /* chain and time, by the library's own record */
-    char common_name[128];
+    char common_name[64];
     int64_t not_after_ns;
 };
 /* What the connection's client proved; false when it has no certificate. The common name means

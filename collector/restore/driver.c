@@ -252,6 +252,7 @@ static void on_next(struct hf_restore *restore, const struct restore_task *task,
             .next_cursor = page.last ? (struct hf_bytes){0} : page.next,
             .last = page.last,
         };
+        reply->bytes = PAGE_BYTES_MAX; /* about; what matters is that many are not made ahead */
         restore_send(restore, reply);
     }
     catalog_memory_free(&memory);

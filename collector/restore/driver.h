@@ -24,8 +24,8 @@ struct hf_restore {
 
     pthread_mutex_t lock; /* protects these */
     struct restore_task *first, *last;
-    size_t count;
-    size_t in_flight; /* bytes of content handed to the session and not yet sent */
+    size_t count, waiting; /* tasks, and bytes of their messages */
+    size_t in_flight;      /* bytes of content and pages handed to the session and not yet sent */
     bool running, closed;
 
     /* Of whichever worker runs: one at a time. */

@@ -7,7 +7,8 @@
 #include "collector/restore/driver.h"
 #include "common/log.h"
 
-#define FRAMES_MAX    256u /* that wait; an honest agent has a dozen */
+#define FRAMES_MAX    256u                 /* that wait; an honest agent has a dozen */
+#define WAITING_MAX   (4u * 1024u * 1024u) /* bytes of them */
 #define IN_FLIGHT_MAX (8u * 1024u * 1024u)
 
 static void run(void *arg, struct hf_catalog_reader *catalog, struct hf_store_reader *store);
@@ -62,10 +63,12 @@ void restore_close(struct hf_restore *restore)
 /* With the lock held: have a worker look at the queue, unless one does or there is no use. */
 static void start(struct hf_restore *restore)
 {
-    bool content_full = restore->first && restore->first->kind == RESTORE_FRAME &&
-                        restore->first->frame.type == HF_FRAME_CHUNK_GET &&
-                        restore->in_flight > IN_FLIGHT_MAX;
-    if (restore->running || !restore->first || restore->closed || content_full) {
+    const struct restore_task *first = restore->first;
+    bool full =
+        first && first->kind == RESTORE_FRAME &&
+        (first->frame.type == HF_FRAME_CHUNK_GET || first->frame.type == HF_FRAME_RESTORE_NEXT) &&
+        restore->in_flight > IN_FLIGHT_MAX;
+    if (restore->running || !restore->first || restore->closed || full) {
         return;
     }
     atomic_fetch_add(&restore->references, 1);
@@ -85,6 +88,7 @@ static void run(void *arg, struct hf_catalog_reader *catalog, struct hf_store_re
         restore->first = task->next;
         restore->last = restore->first ? restore->last : NULL;
         restore->count--;
+        restore->waiting -= task->message.size;
     }
     pthread_mutex_unlock(&restore->lock);
     if (task) {
@@ -101,7 +105,7 @@ static void run(void *arg, struct hf_catalog_reader *catalog, struct hf_store_re
 static int push(struct hf_restore *restore, struct restore_task *task)
 {
     pthread_mutex_lock(&restore->lock);
-    if (restore->count >= FRAMES_MAX) {
+    if (restore->count >= FRAMES_MAX || restore->waiting >= WAITING_MAX) {
         pthread_mutex_unlock(&restore->lock);
         return HF_ERR_LIMIT;
     }
@@ -112,6 +116,7 @@ static int push(struct hf_restore *restore, struct restore_task *task)
     }
     restore->last = task;
     restore->count++;
+    restore->waiting += task->message.size;
     start(restore);
     pthread_mutex_unlock(&restore->lock);
     return HF_OK;

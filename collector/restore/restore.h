@@ -34,7 +34,7 @@ void restore_wake(struct hf_restore *restore);
 int restore_frame(struct hf_restore *restore, struct hf_buf *message, struct hf_frame *frame);
 /* The operator cancelled the job. */
 void restore_cancel(struct hf_restore *restore, uint64_t job);
-/* bytes of content frames have left the session's queue. */
+/* A frame has left the session's queue; bytes: those of its reply. */
 void restore_sent(struct hf_restore *restore, size_t bytes);
 
 #endif

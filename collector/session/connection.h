@@ -13,10 +13,13 @@ struct hf_sessions {
     struct hf_sessions_options options;
     struct lws_protocols protocols[3];
     uint64_t next_id;
-    uint64_t credit_held; /* granted and not yet given back, over all sessions */
+    uint64_t incoming_bytes; /* of messages that are arriving, over all sessions */
     uint32_t count;
+    uint32_t crowded; /* sessions held with HOLD_MEMORY */
     bool shutting_down;
-    struct hf_session *all; /* doubly linked */
+    struct hf_session *all;        /* doubly linked, newest first */
+    struct hf_session *privileged; /* may end its message although memory is used up */
+    lws_sorted_usec_list_t crowd_timer, sweep_timer;
 };
 
 enum session_state {
@@ -24,6 +27,14 @@ enum session_state {
     SESSION_GREETING,  /* HELLO is expected */
     SESSION_OPEN,
     SESSION_CLOSING /* GOAWAY is queued; nothing more is read */
+};
+
+/* Why nothing is read from a session now. */
+enum session_hold {
+    HOLD_ADMISSION = 1, /* nobody knows yet whether it is welcome */
+    HOLD_MEMORY = 2,    /* all sessions together use what they may */
+    HOLD_CONTROL = 4,   /* its control frames wait for their answers */
+    HOLD_UNREAD = 8     /* it does not read its answers */
 };
 
 struct hf_session {
@@ -35,24 +46,26 @@ struct hf_session {
     unsigned pending_work; /* calls that will come back to the loop; keeps the memory; atomic */
     bool gone;             /* the connection has ended */
 
-    char host_id[128];
+    char host_id[64];
     char peer[64];
     uint64_t host_row;
     int64_t certificate_ends_ns;
     uint8_t instance[HF_INSTANCE_BYTES];
     bool registered;
 
-    struct hf_buf incoming; /* the message that is arriving */
+    struct hf_buf incoming;   /* the message that is arriving */
+    int64_t message_began_ns; /* monotonic; while incoming holds something */
+    unsigned held;            /* enum session_hold, or'ed */
+    uint64_t control_bytes;   /* of control frames in ingest */
     uint64_t received_seq, sent_seq;
-    uint64_t bulk_received, credit_total, credit_sent;
-    uint64_t credit_held; /* of this session, in sessions->credit_held */
+    uint64_t bulk_received, bulk_released, credit_total, credit_sent;
 
     struct hf_ingest_session *ingest;
     struct hf_restore *restore;
 
     struct hf_ingest_reply *control_first, *control_last; /* to be sent, before bulk */
     struct hf_ingest_reply *bulk_first, *bulk_last;
-    size_t control_count;
+    uint64_t unread_bytes;  /* of control frames that wait to be sent, about */
     struct hf_buf outgoing; /* LWS_PRE bytes first */
     lws_sorted_usec_list_t timer;
 };
@@ -66,6 +79,9 @@ void session_goaway(struct hf_session *session, enum hf_wire_code code, uint32_t
                     const char *message);
 /* The same for a peer that breaks the protocol: counted, audited. */
 void session_refuse(struct hf_session *session, enum hf_wire_code code, const char *message);
+/* At most one entry a host and minute, so that nobody fills the journal; the next says how many
+ * were left out. */
+void session_audit(struct hf_session *session, const char *action, const char *detail);
 void session_free_if_done(struct hf_session *session);
 /* Run work that ends in done on the loop; the session lives until then. */
 struct session_work {
@@ -87,10 +103,26 @@ void session_close_parts(struct hf_session *session); /* ingest, restore, hub */
 void session_on_message(struct hf_session *session);
 
 /* credit.c */
-bool credit_begin(struct hf_session *session); /* false: the budget is used up */
+void credit_begin(struct hf_session *session);
 /* Bulk of size bytes arrived; false when it was not granted. */
 bool credit_spend(struct hf_session *session, size_t size);
-void credit_release(struct hf_session *session, size_t size);
-void credit_end(struct hf_session *session);
+/* It has left memory. True when the agent should hear of credit_total. */
+bool credit_release(struct hf_session *session, size_t size);
+
+/* reading.c */
+void reading_hold(struct hf_session *session, enum session_hold why);
+void reading_resume(struct hf_session *session, enum session_hold why);
+/* The message that is arriving grew by size bytes. */
+void reading_grew(struct hf_session *session, size_t size);
+/* It is whole: the caller has taken it; or it will never be. */
+void reading_message_over(struct hf_session *session, size_t size);
+/* A control frame went into ingest, or came out of it. */
+void reading_control_in(struct hf_session *session, size_t size);
+void reading_control_out(struct hf_session *session, size_t size);
+/* An answer waits to be sent, or has been. */
+void reading_answer_queued(struct hf_session *session, size_t size);
+void reading_answer_sent(struct hf_session *session, size_t size);
+void reading_start(struct hf_sessions *sessions); /* the sweep for messages that do not end */
+void reading_stop(struct hf_sessions *sessions);
 
 #endif

@@ -1,54 +1,48 @@
-/* Credit: how many bulk bytes a session may have sent in all, out of one budget for all sessions.
+/* Credit: how many bulk bytes a session may have sent in all.
+ *
+ * Windows follow from the budget and how many sessions there are. In a crowd they add up to more
+ * than the budget, since few send at one time; that memory stays within it all the same is the
+ * business of reading.c.
  */
 #include "collector/session/connection.h"
 
-#define WINDOW_MAX_BYTES (4u * 1024u * 1024u)
-#define WINDOW_MIN_BYTES (512u * 1024u)
 #define GRANT_STEP_BYTES (256u * 1024u) /* a CREDIT frame for less isn't worth sending */
+#define WINDOW_MAX_BYTES (4u * 1024u * 1024u)
+/* With a step withheld there is room for the largest message, else a session could wait for ever.
+ */
+#define WINDOW_MIN_BYTES (HF_FRAME_MAX_BYTES + GRANT_STEP_BYTES)
 
-bool credit_begin(struct hf_session *session)
+static uint64_t window(const struct hf_sessions *sessions)
 {
-    struct hf_sessions *sessions = session->sessions;
-    uint64_t left = sessions->options.memory_bytes > sessions->credit_held
-                        ? sessions->options.memory_bytes - sessions->credit_held
-                        : 0;
-    /* A part of what is left: early sessions get wide windows, a crowd shares. */
-    uint64_t window = left / 8;
-    window = window > WINDOW_MAX_BYTES ? WINDOW_MAX_BYTES : window;
-    window = window < WINDOW_MIN_BYTES ? WINDOW_MIN_BYTES : window;
-    if (window > left) {
-        return false;
-    }
-    session->credit_total = window;
-    session->credit_sent = window;
-    session->credit_held = window;
-    sessions->credit_held += window;
-    return true;
+    uint64_t share = sessions->options.memory_bytes / (sessions->count ? sessions->count : 1) / 2;
+    share = share > WINDOW_MAX_BYTES ? WINDOW_MAX_BYTES : share;
+    return share < WINDOW_MIN_BYTES ? WINDOW_MIN_BYTES : share;
+}
+
+void credit_begin(struct hf_session *session)
+{
+    session->credit_total = window(session->sessions);
+    session->credit_sent = session->credit_total;
 }
 
 bool credit_spend(struct hf_session *session, size_t size)
 {
     session->bulk_received += size;
-    return session->bulk_received <= session->credit_total;
+    return session->bulk_received <= session->credit_sent;
 }
 
-void credit_release(struct hf_session *session, size_t size)
+bool credit_release(struct hf_session *session, size_t size)
 {
-    session->credit_total += size;
-    if (session->credit_total - session->credit_sent < GRANT_STEP_BYTES &&
-        session->credit_sent - session->bulk_received > GRANT_STEP_BYTES) {
-        return;
+    session->bulk_released += size;
+    uint64_t total = session->bulk_released + window(session->sessions);
+    if (total > session->credit_total) {
+        session->credit_total = total;
     }
-    struct hf_ingest_reply *reply = session_frame(HF_FRAME_CREDIT);
-    if (reply) {
-        reply->frame.credit.total_bytes = session->credit_total;
-        session->credit_sent = session->credit_total;
-        session_send(session, reply);
+    uint64_t unsaid = session->credit_total - session->credit_sent;
+    uint64_t left = session->credit_sent - session->bulk_received;
+    if (unsaid == 0 || (unsaid < GRANT_STEP_BYTES && left >= HF_FRAME_MAX_BYTES)) {
+        return false;
     }
-}
-
-void credit_end(struct hf_session *session)
-{
-    session->sessions->credit_held -= session->credit_held;
-    session->credit_held = 0;
+    session->credit_sent = session->credit_total;
+    return true;
 }

@@ -6,11 +6,15 @@
 #include "collector/session/connection.h"
 #include "common/log.h"
 
-#define CONTROL_QUEUE_MAX 4096u /* answers that wait for an agent that does not read */
-
 static void to_ingest(struct hf_session *session, struct hf_buf *message, struct hf_frame *frame)
 {
-    if (ingest_submit(session->ingest, message, frame) != HF_OK) {
+    size_t size = message->size;
+    bool bulk = proto_frame_is_bulk(frame->type);
+    if (ingest_submit(session->ingest, message, frame) == HF_OK) {
+        if (!bulk) {
+            reading_control_in(session, size);
+        }
+    } else {
         session_goaway(session, HF_WIRE_OVERLOADED, 5000, "The collector can't take more now");
     }
 }
@@ -133,20 +137,6 @@ static void dispatch(struct hf_session *session, struct hf_buf *message, struct 
     session_refuse(session, HF_WIRE_STATE, text);
 }
 
-/* Bulk is paid with credit before it is decoded; control may not pile up unread. */
-static bool within_budget(struct hf_session *session, const struct hf_frame *frame, size_t size)
-{
-    if (proto_frame_is_bulk(frame->type) && !credit_spend(session, size)) {
-        session_refuse(session, HF_WIRE_CREDIT, "More bulk bytes came than were granted");
-        return false;
-    }
-    if (session->control_count > CONTROL_QUEUE_MAX) {
-        session_refuse(session, HF_WIRE_TOO_LARGE, "The agent asks and does not read the answers");
-        return false;
-    }
-    return true;
-}
-
 static enum hf_wire_code code_of(int rc)
 {
     return rc == HF_ERR_LIMIT         ? HF_WIRE_TOO_LARGE
@@ -162,12 +152,15 @@ void session_on_message(struct hf_session *session)
     struct hf_buf message = session->incoming;
     session->incoming = (struct hf_buf){0};
     size_t size = message.size;
+    reading_message_over(session, size);
     int rc = proto_decode(message.data, message.size, &frame, &error);
     if (rc != HF_OK) {
         session_refuse(session, code_of(rc), error.message);
     } else if (frame.seq != session->received_seq + 1) {
         session_refuse(session, HF_WIRE_MALFORMED, "Frames are not numbered one by one");
-    } else if (within_budget(session, &frame, size)) {
+    } else if (proto_frame_is_bulk(frame.type) && !credit_spend(session, size)) {
+        session_refuse(session, HF_WIRE_CREDIT, "More bulk bytes came than were granted");
+    } else {
         session->received_seq = frame.seq;
         dispatch(session, &message, &frame);
     }

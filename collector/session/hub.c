@@ -8,7 +8,8 @@
 #include "common/clock.h"
 #include "common/hash.h"
 
-#define BUCKETS 4096
+#define BUCKETS           4096
+#define AUDIT_INTERVAL_NS (60 * HF_NS_PER_SECOND)
 
 /* Of a host that has, or in this run had, a session. */
 struct entry {
@@ -16,6 +17,8 @@ struct entry {
     char host_id[64];
     struct hf_session *session; /* loop thread only; NULL when offline */
     struct hf_hub_state state;
+    int64_t audited_ns; /* monotonic; 0: never */
+    uint64_t suppressed;
 };
 
 struct hf_hub {
@@ -99,6 +102,23 @@ void hub_count_refusal(struct hf_hub *hub, unsigned reason)
     pthread_mutex_lock(&hub->lock);
     hub->refusals[reason < HF_HUB_REASONS ? reason : 0]++;
     pthread_mutex_unlock(&hub->lock);
+}
+
+bool hub_may_audit(struct hf_hub *hub, const char *host_id, uint64_t *suppressed)
+{
+    int64_t now_ns = hf_clock_monotonic_ns();
+    pthread_mutex_lock(&hub->lock);
+    struct entry *entry = find_or_add(hub, host_id);
+    bool may = entry && (entry->audited_ns == 0 || now_ns - entry->audited_ns >= AUDIT_INTERVAL_NS);
+    if (may) {
+        *suppressed = entry->suppressed;
+        entry->suppressed = 0;
+        entry->audited_ns = now_ns;
+    } else if (entry) {
+        entry->suppressed++;
+    }
+    pthread_mutex_unlock(&hub->lock);
+    return may;
 }
 
 void hub_refusals(struct hf_hub *hub, uint64_t out[HF_HUB_REASONS])

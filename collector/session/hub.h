@@ -27,6 +27,9 @@ void hub_free(struct hf_hub *hub);
 void hub_state(struct hf_hub *hub, const char *host_id, struct hf_hub_state *out);
 uint64_t hub_count(struct hf_hub *hub);
 void hub_count_refusal(struct hf_hub *hub, unsigned reason);
+/* Whether a refusal of this host should be written to the audit log: one a minute. *suppressed: how
+ * many were not since the last that was. */
+bool hub_may_audit(struct hf_hub *hub, const char *host_id, uint64_t *suppressed);
 void hub_refusals(struct hf_hub *hub, uint64_t out[HF_HUB_REASONS]);
 
 /* Loop thread. The session of a host that is registered already is returned and nothing changes;

@@ -32,7 +32,7 @@ static void admit_done(struct session_work *work)
     struct hf_session *session = work->session;
     if (!session->gone && work->rc == HF_OK) {
         session->state = SESSION_GREETING;
-        lws_rx_flow_control(session->wsi, 1);
+        reading_resume(session, HOLD_ADMISSION);
         lws_sul_schedule(loop_context(session->sessions->options.loop), 0, &session->timer,
                          on_hello_overdue, HELLO_LIMIT_US);
     } else if (!session->gone) {
@@ -46,7 +46,7 @@ void session_admit(struct hf_session *session)
 {
     struct session_work *work = calloc(1, sizeof *work);
     session->state = SESSION_ADMITTING;
-    lws_rx_flow_control(session->wsi, 0);
+    reading_hold(session, HOLD_ADMISSION);
     if (work) {
         work->work = admit_work;
         work->done = admit_done;
@@ -63,6 +63,32 @@ struct delivery {
     struct hf_session *session;
     struct hf_ingest_reply *reply;
 };
+
+static void on_released(struct hf_session *session, const struct hf_ingest_reply *released)
+{
+    if (!proto_frame_is_bulk(released->frame.type)) {
+        reading_control_out(session, released->bytes);
+        return;
+    }
+    struct hf_ingest_reply *reply =
+        credit_release(session, released->bytes) ? session_frame(HF_FRAME_CREDIT) : NULL;
+    if (reply) {
+        reply->frame.credit.total_bytes = session->credit_sent;
+        session_send(session, reply);
+    }
+}
+
+/* The ERROR frame says which frame was wrong, then the session ends. Audited where it was found. */
+static void on_hostile(struct hf_session *session, struct hf_ingest_reply *reply)
+{
+    enum hf_wire_code code = reply->frame.refusal.code;
+    hub_count_refusal(session->sessions->options.hub, code);
+    hf_log_warning("Host %s at %s: %.*s", session->host_id, session->peer,
+                   (int)reply->frame.refusal.message.size,
+                   (const char *)reply->frame.refusal.message.data);
+    session_send(session, reply);
+    session_goaway(session, code, 60000, "The session ends because of what was sent before");
+}
 
 static void on_delivery(void *arg)
 {
@@ -81,19 +107,14 @@ static void on_delivery(void *arg)
         session_send(session, reply);
         return;
     case HF_REPLY_RELEASED:
-        credit_release(session, reply->bytes);
+        on_released(session, reply);
         break;
     case HF_REPLY_STORAGE:
         session_goaway(session, HF_WIRE_STORAGE, 15000, reply->message);
         break;
     case HF_REPLY_HOSTILE:
-        hub_count_refusal(session->sessions->options.hub, reply->frame.refusal.code);
-        hf_log_warning("Host %s at %s: %.*s", session->host_id, session->peer,
-                       (int)reply->frame.refusal.message.size,
-                       (const char *)reply->frame.refusal.message.data);
-        session_goaway(session, reply->frame.refusal.code, 60000,
-                       "The session ends because of what was sent; the collector's log says more");
-        break;
+        on_hostile(session, reply);
+        return;
     }
     ingest_reply_free(reply);
 }
@@ -136,20 +157,10 @@ static void note_host_seen(struct hf_session *session, const struct hf_hello *he
 
 static void audit_duplicate(struct hf_session *session, const struct hf_session *other)
 {
-    char actor[160];
     char detail[200];
-    snprintf(actor, sizeof actor, "host %s", session->host_id);
     snprintf(detail, sizeof detail, "from %s while a session from %s lives", session->peer,
              other->peer);
-    struct hf_event event = {
-        .type = HF_EVENT_AUDIT,
-        .actor = event_text(actor),
-        .audit = {.action = event_text("session.duplicate"),
-                  .object = event_text(session->host_id),
-                  .detail = event_text(detail),
-                  .outcome = HF_AUDIT_REFUSED},
-    };
-    ingest_commit_async(session->sessions->options.ingest, &event, NULL, NULL);
+    session_audit(session, "session.duplicate", detail);
 }
 
 /* One identity, one session. The same agent process coming back takes over; anybody else is
@@ -240,10 +251,7 @@ void session_on_hello(struct hf_session *session, const struct hf_frame *frame)
         return;
     }
     int64_t now_ns = hf_clock_now_ns();
-    if (!credit_begin(session)) {
-        session_goaway(session, HF_WIRE_OVERLOADED, 10000, "The collector's memory is in use");
-        return;
-    }
+    credit_begin(session);
     if (open_parts(session, now_ns - hello->now_ns) != HF_OK) {
         session_goaway(session, HF_WIRE_OVERLOADED, 10000, "The collector is out of memory");
         return;
@@ -272,5 +280,4 @@ void session_close_parts(struct hf_session *session)
     }
     restore_close(session->restore);
     session->restore = NULL;
-    credit_end(session);
 }

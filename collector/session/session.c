@@ -12,6 +12,7 @@
 
 #define SHUTDOWN_SPREAD_MS 5000u
 #define CLOSE_LIMIT_S      5
+#define PAGE_BYTES         (512u * 1024u) /* at most, of a LISTING or RESTORE_PAGE */
 
 /* --- sending --- */
 
@@ -23,6 +24,13 @@ struct hf_ingest_reply *session_frame(enum hf_frame_type type)
         reply->frame.type = type;
     }
     return reply;
+}
+
+/* What a control frame that waits costs in memory, about: rows are counted as the page's limit. */
+static size_t cost_of(const struct hf_ingest_reply *reply)
+{
+    bool page = reply->frame.type == HF_FRAME_LISTING || reply->frame.type == HF_FRAME_RESTORE_PAGE;
+    return sizeof *reply + reply->memory.size + (page ? PAGE_BYTES : 0);
 }
 
 void session_send(struct hf_session *session, struct hf_ingest_reply *reply)
@@ -37,7 +45,9 @@ void session_send(struct hf_session *session, struct hf_ingest_reply *reply)
         *first = reply;
     }
     *last = reply;
-    session->control_count += !bulk;
+    if (!bulk) {
+        reading_answer_queued(session, cost_of(reply));
+    }
     lws_callback_on_writable(session->wsi);
 }
 
@@ -47,7 +57,7 @@ static struct hf_ingest_reply *take_next(struct hf_session *session)
     if (reply) {
         session->control_first = reply->next;
         session->control_last = reply->next ? session->control_last : NULL;
-        session->control_count--;
+        reading_answer_sent(session, cost_of(reply));
         return reply;
     }
     reply = session->bulk_first;
@@ -68,7 +78,7 @@ static int write_next(struct hf_session *session)
     hf_buf_clear(&session->outgoing);
     int rc = hf_buf_extend(&session->outgoing, LWS_PRE, NULL);
     rc = rc == HF_OK ? proto_encode(&reply->frame, &session->outgoing) : rc;
-    size_t content_bytes = reply->frame.type == HF_FRAME_CHUNKS ? reply->bytes : 0;
+    size_t restore_bytes = reply->bytes; /* of restore's frames alone */
     enum hf_frame_type type = reply->frame.type;
     reply->frame.owned = NULL;
     ingest_reply_free(reply);
@@ -82,8 +92,8 @@ static int write_next(struct hf_session *session)
         (int)size) {
         return -1;
     }
-    if (content_bytes > 0 && session->restore) {
-        restore_sent(session->restore, content_bytes);
+    if (restore_bytes > 0 && session->restore) {
+        restore_sent(session->restore, restore_bytes);
     }
     if (session->outgoing.capacity > 512u * 1024u && !session->bulk_first) {
         hf_buf_free(&session->outgoing); /* an idle session keeps little */
@@ -94,6 +104,12 @@ static int write_next(struct hf_session *session)
 
 /* --- ending --- */
 
+static void drop_incoming(struct hf_session *session)
+{
+    reading_message_over(session, session->incoming.size);
+    hf_buf_free(&session->incoming);
+}
+
 void session_goaway(struct hf_session *session, enum hf_wire_code code, uint32_t retry_after_ms,
                     const char *message)
 {
@@ -103,6 +119,10 @@ void session_goaway(struct hf_session *session, enum hf_wire_code code, uint32_t
     lws_sul_cancel(&session->timer);
     session_close_parts(session);
     session->state = SESSION_CLOSING;
+    drop_incoming(session);
+    /* What still comes is read and dropped: a socket closed with data unread resets the connection,
+     * and GOAWAY would be lost with it. */
+    reading_resume(session, (enum session_hold) ~0u);
     lws_set_timeout(session->wsi, PENDING_TIMEOUT_CLOSE_SEND, CLOSE_LIMIT_S);
     struct hf_ingest_reply *reply = session_frame(HF_FRAME_GOAWAY);
     size_t length = strlen(message);
@@ -118,25 +138,40 @@ void session_goaway(struct hf_session *session, enum hf_wire_code code, uint32_t
     }
 }
 
-void session_refuse(struct hf_session *session, enum hf_wire_code code, const char *message)
+void session_audit(struct hf_session *session, const char *action, const char *detail)
 {
     char actor[160];
+    char text[480];
+    uint64_t suppressed = 0;
+    if (!hub_may_audit(session->sessions->options.hub, session->host_id, &suppressed)) {
+        return;
+    }
+    snprintf(actor, sizeof actor, "host %s", session->host_id);
+    int length = snprintf(text, sizeof text, "%s", detail);
+    if (suppressed > 0 && length >= 0 && (size_t)length < sizeof text) {
+        snprintf(text + length, sizeof text - (size_t)length, " (%llu more since the last entry)",
+                 (unsigned long long)suppressed);
+    }
+    struct hf_event event = {
+        .type = HF_EVENT_AUDIT,
+        .actor = event_text(actor),
+        .audit = {.action = event_text(action),
+                  .object = event_text(session->host_id),
+                  .detail = event_text(text),
+                  .outcome = HF_AUDIT_REFUSED},
+    };
+    ingest_commit_async(session->sessions->options.ingest, &event, NULL, NULL);
+}
+
+void session_refuse(struct hf_session *session, enum hf_wire_code code, const char *message)
+{
     char detail[400];
     hub_count_refusal(session->sessions->options.hub, code);
     hf_log_warning("Session of %s from %s ends (%s): %s", session->host_id, session->peer,
                    proto_code_name(code), message);
-    snprintf(actor, sizeof actor, "host %s", session->host_id);
     snprintf(detail, sizeof detail, "%s from %s: %s", proto_code_name(code), session->peer,
              message);
-    struct hf_event event = {
-        .type = HF_EVENT_AUDIT,
-        .actor = event_text(actor),
-        .audit = {.action = event_text("session.refused"),
-                  .object = event_text(session->host_id),
-                  .detail = event_text(detail),
-                  .outcome = HF_AUDIT_REFUSED},
-    };
-    ingest_commit_async(session->sessions->options.ingest, &event, NULL, NULL);
+    session_audit(session, "session.refused", detail);
     session_goaway(session, code, 30000, message);
 }
 
@@ -178,6 +213,7 @@ static void on_closed(struct hf_session *session)
     session->gone = true;
     session->wsi = NULL;
     session->sessions->count--;
+    drop_incoming(session);
     session_free_if_done(session);
 }
 
@@ -285,13 +321,11 @@ static int on_receive(struct hf_session *session, struct lws *wsi, const void *i
         session_refuse(session, HF_WIRE_MALFORMED, "A message is text; frames are binary");
         return 0;
     }
-    if (session->incoming.size == 0 &&
-        hf_buf_reserve(&session->incoming, length + lws_remaining_packet_payload(wsi)) != HF_OK) {
-        return -1;
-    }
+    /* Memory is taken as it fills, never for what a header merely announces. */
     if (hf_buf_append(&session->incoming, in, length) != HF_OK) {
         return -1;
     }
+    reading_grew(session, length);
     if (lws_is_final_fragment(wsi) && lws_remaining_packet_payload(wsi) == 0) {
         session_on_message(session);
     }
@@ -305,6 +339,12 @@ static int websocket_callback(struct lws *wsi, enum lws_callback_reasons reason,
     struct hf_sessions *sessions =
         wsi && lws_get_protocol(wsi) ? lws_get_protocol(wsi)->user : NULL;
     switch (reason) {
+    case LWS_CALLBACK_PROTOCOL_INIT:
+        reading_start(sessions);
+        return 0;
+    case LWS_CALLBACK_PROTOCOL_DESTROY:
+        reading_stop(sessions);
+        return 0;
     case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
         return filter(sessions, wsi);
     case LWS_CALLBACK_ESTABLISHED:

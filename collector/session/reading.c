@@ -1,0 +1,182 @@
+/* When to stop reading from an agent, so that memory stays bounded whatever agents do.
+ *
+ * What can't be held is left in the kernel's buffers, where TCP tells the sender to wait. Credit
+ * keeps honest agents from ever noticing; this is for crowds and for the others.
+ */
+#include "collector/net/loop.h"
+#include "collector/session/connection.h"
+#include "common/clock.h"
+
+#define CONTROL_MAX_BYTES (256u * 1024u) /* PROTOCOL.md: unanswered control frames */
+#define UNREAD_MAX_BYTES  (4u * 1024u * 1024u)
+#define CROWD_RETRY_US    (10 * LWS_US_PER_MS)
+#define SWEEP_US          (5 * LWS_US_PER_SEC)
+#define MESSAGE_LIMIT_NS  (60 * HF_NS_PER_SECOND)
+
+void reading_hold(struct hf_session *session, enum session_hold why)
+{
+    if (session->held == 0 && session->wsi) {
+        lws_rx_flow_control(session->wsi, 0);
+    }
+    session->held |= why;
+}
+
+void reading_resume(struct hf_session *session, enum session_hold why)
+{
+    if (!(session->held & why)) {
+        return;
+    }
+    session->held &= ~(unsigned)why;
+    if (session->held == 0 && session->wsi) {
+        lws_rx_flow_control(session->wsi, 1);
+    }
+}
+
+/* --- the memory of all sessions --- */
+
+static uint64_t memory_used(const struct hf_sessions *sessions)
+{
+    return sessions->incoming_bytes + ingest_queue_bytes(sessions->options.ingest);
+}
+
+static void leave_crowd(struct hf_session *session)
+{
+    if (session->held & HOLD_MEMORY) {
+        session->sessions->crowded--;
+        reading_resume(session, HOLD_MEMORY);
+    }
+    if (session->sessions->privileged == session) {
+        session->sessions->privileged = NULL;
+    }
+}
+
+/* Whose message began first: to end it frees the most. */
+static struct hf_session *oldest_of_crowd(const struct hf_sessions *sessions)
+{
+    struct hf_session *oldest = NULL;
+    for (struct hf_session *session = sessions->all; session; session = session->next) {
+        bool older = !oldest || oldest->message_began_ns == 0 ||
+                     (session->message_began_ns != 0 &&
+                      session->message_began_ns < oldest->message_began_ns);
+        if (session->held & HOLD_MEMORY && older) {
+            oldest = session;
+        }
+    }
+    return oldest;
+}
+
+/* Let the crowd go on when there is room; or, when all memory is in messages that are not whole,
+ * one of them, so that somebody gets on. */
+static void on_crowd_timer(lws_sorted_usec_list_t *timer)
+{
+    struct hf_sessions *sessions = lws_container_of(timer, struct hf_sessions, crowd_timer);
+    uint64_t limit = sessions->options.memory_bytes;
+    if (memory_used(sessions) < limit - limit / 4) {
+        for (struct hf_session *session = sessions->all, *next; session; session = next) {
+            next = session->next;
+            leave_crowd(session);
+        }
+    } else if (ingest_queue_bytes(sessions->options.ingest) == 0 && !sessions->privileged) {
+        struct hf_session *oldest = oldest_of_crowd(sessions);
+        if (oldest) {
+            leave_crowd(oldest);
+            sessions->privileged = oldest;
+        }
+    }
+    if (sessions->crowded > 0) {
+        lws_sul_schedule(loop_context(sessions->options.loop), 0, timer, on_crowd_timer,
+                         CROWD_RETRY_US);
+    }
+}
+
+void reading_grew(struct hf_session *session, size_t size)
+{
+    struct hf_sessions *sessions = session->sessions;
+    if (session->incoming.size == size) {
+        session->message_began_ns = hf_clock_monotonic_ns();
+    }
+    sessions->incoming_bytes += size;
+    if (memory_used(sessions) <= sessions->options.memory_bytes ||
+        session == sessions->privileged || session->held & HOLD_MEMORY) {
+        return;
+    }
+    reading_hold(session, HOLD_MEMORY);
+    if (sessions->crowded++ == 0) {
+        lws_sul_schedule(loop_context(sessions->options.loop), 0, &sessions->crowd_timer,
+                         on_crowd_timer, CROWD_RETRY_US);
+    }
+}
+
+void reading_message_over(struct hf_session *session, size_t size)
+{
+    session->sessions->incoming_bytes -= size;
+    session->message_began_ns = 0;
+    if (session->sessions->privileged == session) {
+        session->sessions->privileged = NULL;
+    }
+    if (session->gone || session->state == SESSION_CLOSING) {
+        leave_crowd(session);
+    }
+}
+
+/* --- one session's --- */
+
+void reading_control_in(struct hf_session *session, size_t size)
+{
+    session->control_bytes += size;
+    if (session->control_bytes > CONTROL_MAX_BYTES) {
+        reading_hold(session, HOLD_CONTROL);
+    }
+}
+
+void reading_control_out(struct hf_session *session, size_t size)
+{
+    session->control_bytes -= size < session->control_bytes ? size : session->control_bytes;
+    if (session->control_bytes <= CONTROL_MAX_BYTES) {
+        reading_resume(session, HOLD_CONTROL);
+    }
+}
+
+void reading_answer_queued(struct hf_session *session, size_t size)
+{
+    session->unread_bytes += size;
+    if (session->unread_bytes > UNREAD_MAX_BYTES) {
+        reading_hold(session, HOLD_UNREAD);
+    }
+}
+
+void reading_answer_sent(struct hf_session *session, size_t size)
+{
+    session->unread_bytes -= size;
+    if (session->unread_bytes <= UNREAD_MAX_BYTES / 2) {
+        reading_resume(session, HOLD_UNREAD);
+    }
+}
+
+/* --- messages that do not end --- */
+
+static void on_sweep(lws_sorted_usec_list_t *timer)
+{
+    struct hf_sessions *sessions = lws_container_of(timer, struct hf_sessions, sweep_timer);
+    int64_t limit_ns = hf_clock_monotonic_ns() - MESSAGE_LIMIT_NS;
+    for (struct hf_session *session = sessions->all, *next; session; session = next) {
+        next = session->next;
+        if (session->message_began_ns != 0 && session->message_began_ns < limit_ns &&
+            session->held == 0 && session->state != SESSION_CLOSING) {
+            session_refuse(session, HF_WIRE_IDLE, "A message did not end within 60 s");
+        }
+    }
+    lws_sul_schedule(loop_context(sessions->options.loop), 0, timer, on_sweep, SWEEP_US);
+}
+
+void reading_start(struct hf_sessions *sessions)
+{
+    lws_sul_schedule(loop_context(sessions->options.loop), 0, &sessions->sweep_timer, on_sweep,
+                     SWEEP_US);
+}
+
+void reading_stop(struct hf_sessions *sessions)
+{
+    lws_sul_cancel(&sessions->sweep_timer);
+    lws_sul_cancel(&sessions->crowd_timer);
+}
