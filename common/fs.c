@@ -40,15 +40,20 @@ static enum hf_err code_of_errno(int sys_errno)
     }
 }
 
-/* EXDEV and ELOOP are openat2's words for leaving the root and for a link in the way. */
+/* EXDEV and ELOOP are openat2's words for leaving the root and for a link in the way; their own
+ * texts would mislead. Callers still find the number. */
 static int open_fails(const char *path, struct hf_error *error)
 {
     int saved = errno;
-    if (saved == EXDEV) {
-        return hf_error_set(error, HF_ERR_DENIED, 0, "'%s' leads out of its root", path);
-    }
-    if (saved == ELOOP) {
-        return hf_error_set(error, HF_ERR_DENIED, 0, "'%s' goes through a symbolic link", path);
+    if (saved == EXDEV || saved == ELOOP) {
+        hf_error_set(error, HF_ERR_DENIED, 0,
+                     saved == EXDEV ? "'%s' leads out of its root"
+                                    : "'%s' goes through a symbolic link",
+                     path);
+        if (error) {
+            error->sys_errno = saved;
+        }
+        return HF_ERR_DENIED;
     }
     if (saved == EAGAIN) {
         return hf_error_set(error, HF_ERR_AGAIN, saved, "Can't open '%s' just now", path);
@@ -141,7 +146,15 @@ static int descend(int *fd, const char *name, mode_t mode, struct hf_error *erro
         int saved = errno;
         return hf_error_set(error, code_of_errno(saved), saved, "Can't make directory '%s'", name);
     }
-    int rc = hf_open_beneath(*fd, name, O_RDONLY | O_DIRECTORY, 0, &next, error);
+    struct hf_error reason = {0};
+    int rc = hf_open_beneath(*fd, name, O_RDONLY | O_DIRECTORY, 0, &next, &reason);
+    if (reason.sys_errno == ENOTDIR) {
+        return hf_error_set(error, HF_ERR_DENIED, ENOTDIR,
+                            "Can't make a directory below '%s', a file or symbolic link", name);
+    }
+    if (rc != HF_OK && error) {
+        *error = reason;
+    }
     if (rc == HF_OK) {
         close(*fd);
         *fd = next;

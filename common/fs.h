@@ -20,15 +20,18 @@ int hf_path_check_relative(const char *path, size_t length, struct hf_error *err
 
 /* openat2 beneath dir_fd; no component may be a symbolic link, the last included
  * (O_NOFOLLOW is added; with O_PATH the link itself opens). path "" means dir_fd itself
- * (a new descriptor). O_CLOEXEC is added. HF_ERR_DENIED for a link in the way or a path that
- * leaves dir_fd, HF_ERR_AGAIN when renames or a lease kept it from opening. */
+ * (a new descriptor). O_CLOEXEC is added. HF_ERR_DENIED (sys_errno ELOOP, EXDEV) for a
+ * link in the way or a path that leaves dir_fd; with O_DIRECTORY a last component that is a link
+ * or a file is HF_ERR_NOT_FOUND (ENOTDIR). HF_ERR_AGAIN when renames or a lease kept it from
+ * opening. */
 int hf_open_beneath(int dir_fd, const char *path, int flags, mode_t mode, int *out_fd,
                     struct hf_error *error);
 /* Open the directory that holds path's last component; *name points into path.
  * HF_ERR_INVALID for a path that hf_path_check_relative refuses. */
 int hf_open_parent_beneath(int dir_fd, const char *path, int *out_fd, const char **name,
                            struct hf_error *error);
-/* mkdir -p beneath dir_fd, with mode for what is made. */
+/* mkdir -p beneath dir_fd, with mode for what is made. HF_ERR_DENIED when a link or a file is in
+ * the way. */
 int hf_mkdirs_beneath(int dir_fd, const char *path, mode_t mode, struct hf_error *error);
 
 /* Read all (EINTR and short reads handled); HF_ERR_LIMIT when longer than max_bytes. */
