@@ -101,7 +101,7 @@ static void a_host_cannot_fill_the_catalog_with_renewals(void **state)
 static void half_of_a_certificates_life_is_ahead_when_it_is_issued_however_short_it_is(void **state)
 {
     (void)state;
-    static const int64_t validities[] = {4 * HF_NS_PER_SECOND, 20 * HF_NS_PER_SECOND,
+    static const int64_t validities[] = {10 * HF_NS_PER_SECOND, 20 * HF_NS_PER_SECOND,
                                          600 * HF_NS_PER_SECOND, HOUR_NS, 7 * DAY_NS};
     for (size_t i = 0; i < sizeof validities / sizeof validities[0]; i++) {
         struct deployment d = deployment_new(validities[i]);
