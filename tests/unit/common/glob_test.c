@@ -147,7 +147,7 @@ static void many_stars_cost_no_more_than_pattern_times_path(void **state)
         path[i] = '/';
     }
     assert_false(hf_glob_match("**/a/**/a/**/a/**/a/**/a/**/a/**/a/**/b", path));
-    assert_true(cpu_seconds() - start < 10); /* some 0.1 s; the rest is for sanitizers */
+    assert_true(cpu_seconds() - start < 60); /* some 0.1 s; the rest is for sanitizers */
 }
 
 static void a_walk_skips_only_where_nothing_can_match(void **state)
