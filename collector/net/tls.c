@@ -1,10 +1,10 @@
 #include "collector/net/tls.h"
 
-#include <stdalign.h>
 #include <string.h>
 #include <time.h>
 
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 
 #include "collector/net/loop.h"
 #include "common/clock.h"
@@ -33,38 +33,52 @@ bool tls_callback(enum lws_callback_reasons reason, size_t length, int *result)
     return true;
 }
 
-/* Asked of OpenSSL: libwebsockets 4.1.6 (LWS_TLS_CERT_INFO_VALIDITY_TO) reads a date as local time
- * and a day early. 0, which is long over, when there is none. */
-static int64_t certificate_end_ns(struct lws *wsi)
+/* The only common name, if it fits and holds no NUL. */
+static bool copy_common_name(const X509 *certificate, char *out, size_t size)
 {
-    SSL *ssl = lws_get_ssl(wsi);
-    X509 *certificate = ssl ? SSL_get0_peer_certificate(ssl) : NULL;
-    struct tm utc;
-    if (!certificate || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &utc) != 1) {
-        return 0;
+    X509_NAME *subject = X509_get_subject_name(certificate);
+    int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+    if (at < 0 || X509_NAME_get_index_by_NID(subject, NID_commonName, at) >= 0) {
+        return false;
     }
-    return (int64_t)timegm(&utc) * HF_NS_PER_SECOND;
+    unsigned char *text = NULL;
+    int length =
+        ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+    bool fits = length > 0 && (size_t)length < size && !memchr(text, 0, (size_t)length);
+    if (fits) {
+        memcpy(out, text, (size_t)length);
+        out[length] = '\0';
+    }
+    OPENSSL_free(text);
+    return fits;
+}
+
+static bool copy_end(const X509 *certificate, int64_t *not_after_ns)
+{
+    struct tm tm;
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) != 1) {
+        return false;
+    }
+    *not_after_ns = (int64_t)timegm(&tm) * HF_NS_PER_SECOND;
+    return true;
 }
 
 bool tls_peer(struct lws *wsi, struct tls_peer *out)
 {
-    union lws_tls_cert_info_results *info;
-    /* The union's name is short; longer answers need room behind it. */
-    alignas(8) char memory[sizeof *info + 256];
-    info = (union lws_tls_cert_info_results *)(void *)memory;
+    union lws_tls_cert_info_results info;
+    SSL *ssl = lws_get_ssl(wsi);
+    X509 *certificate = ssl ? SSL_get1_peer_certificate(ssl) : NULL;
     *out = (struct tls_peer){.verified = false};
-    if (lws_tls_peer_cert_info(wsi, LWS_TLS_CERT_INFO_VERIFIED, info, 0) != 0) {
+    if (!certificate) {
         return false;
     }
-    out->verified = info->verified != 0;
-    out->not_after_ns = certificate_end_ns(wsi);
-    memset(memory, 0, sizeof memory);
-    if (lws_tls_peer_cert_info(wsi, LWS_TLS_CERT_INFO_COMMON_NAME, info,
-                               sizeof out->common_name - 1) != 0 ||
-        info->ns.len <= 0 || (size_t)info->ns.len >= sizeof out->common_name) {
-        return false;
-    }
-    memcpy(out->common_name, info->ns.name, (size_t)info->ns.len);
-    out->common_name[info->ns.len] = '\0';
-    return strlen(out->common_name) == (size_t)info->ns.len; /* no NUL smuggled in */
+    /* Name and time are asked of OpenSSL: the library's own answers cut long names, take the first
+     * thing that looks like one, and put the end of validity a day too early and in local time. */
+    out->verified = SSL_get_verify_result(ssl) == X509_V_OK &&
+                    lws_tls_peer_cert_info(wsi, LWS_TLS_CERT_INFO_VERIFIED, &info, 0) == 0 &&
+                    info.verified != 0;
+    bool complete = copy_common_name(certificate, out->common_name, sizeof out->common_name) &&
+                    copy_end(certificate, &out->not_after_ns);
+    X509_free(certificate);
+    return complete;
 }

@@ -25,8 +25,8 @@ struct tls_peer {
     char common_name[64];
     int64_t not_after_ns;
 };
-/* What the connection's client proved; false when it has no certificate. The common name means
- * nothing unless verified. */
+/* What the connection's client proved; false when it has no certificate, or one without exactly one
+ * common name that fits. The common name means nothing unless verified. */
 bool tls_peer(struct lws *wsi, struct tls_peer *out);
 
 #endif

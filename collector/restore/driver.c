@@ -49,13 +49,15 @@ static struct hf_event new_event(const struct hf_restore *restore, enum hf_event
         .type = type, .time_ns = hf_clock_now_ns(), .actor = event_text(actor)};
 }
 
-static void commit(struct hf_restore *restore, struct hf_event *events, size_t count)
+/* HF_ERR_CONFLICT: the job had ended before, for example because the operator cancelled it. */
+static int commit(struct hf_restore *restore, struct hf_event *events, size_t count,
+                  struct hf_error *error)
 {
-    struct hf_error error = {0};
-    int rc = ingest_commit(restore->options.ingest, events, count, &error);
+    int rc = ingest_commit(restore->options.ingest, events, count, error);
     if (rc != HF_OK && rc != HF_ERR_CONFLICT) {
-        hf_log_warning("Restore job %llu: %s", (unsigned long long)restore->job, error.message);
+        hf_log_warning("A restore to %s: %s", restore->host_id, error->message);
     }
+    return rc;
 }
 
 static struct hf_event state_event(const struct hf_restore *restore, uint64_t job,
@@ -130,7 +132,7 @@ static void offer_next(struct hf_restore *restore, struct hf_catalog_reader *cat
             char actor[96];
             struct hf_event event = state_event(restore, rows[i].job_id, HF_JOB_STATE_EXPIRED,
                                                 "The host did not come in time", actor);
-            commit(restore, &event, 1);
+            commit(restore, &event, 1, &error);
             continue;
         }
         offer(restore, &rows[i]);
@@ -163,7 +165,9 @@ static bool take_snapshot(struct hf_restore *restore, struct hf_catalog_reader *
     return source_row != 0;
 }
 
-static void on_accepted(struct hf_restore *restore, struct hf_catalog_reader *catalog)
+/* The way back first: without it nothing may be replaced. */
+static int make_ready(struct hf_restore *restore, struct hf_catalog_reader *catalog,
+                      struct hf_error *error)
 {
     char snapshot_actor[96];
     char state_actor[96];
@@ -171,18 +175,42 @@ static void on_accepted(struct hf_restore *restore, struct hf_catalog_reader *ca
     struct hf_catalog_memory memory = {0};
     struct hf_job_row row;
     struct hf_event snapshot = new_event(restore, HF_EVENT_SNAPSHOT_CREATED, snapshot_actor);
-    if (catalog_job_get(catalog, restore->job, &memory, &row, NULL) == HF_OK) {
-        if (!row.dry_run && row.snapshot_id == 0 &&
-            take_snapshot(restore, catalog, &row, &snapshot, name)) {
-            commit(restore, &snapshot, 1);
-        }
-        struct hf_event state =
-            state_event(restore, restore->job, HF_JOB_STATE_RUNNING, "", state_actor);
-        state.job_state.snapshot_id = snapshot.snapshot_created.snapshot_id;
-        commit(restore, &state, 1);
-        restore->accepted = true;
+    int rc = catalog_job_get(catalog, restore->job, &memory, &row, error);
+    if (rc == HF_OK && !row.dry_run && row.snapshot_id == 0 &&
+        take_snapshot(restore, catalog, &row, &snapshot, name)) {
+        rc = commit(restore, &snapshot, 1, error);
     }
     catalog_memory_free(&memory);
+    if (rc != HF_OK) {
+        return rc;
+    }
+    struct hf_event state =
+        state_event(restore, restore->job, HF_JOB_STATE_RUNNING, "", state_actor);
+    state.job_state.snapshot_id = snapshot.snapshot_created.snapshot_id;
+    return commit(restore, &state, 1, error);
+}
+
+static void send_cancel(struct hf_restore *restore, uint64_t job)
+{
+    struct hf_ingest_reply *reply = new_frame(HF_FRAME_RESTORE_CANCEL);
+    if (reply) {
+        reply->frame.cancel.job = job;
+    }
+    restore_send(restore, reply);
+}
+
+static void on_accepted(struct hf_restore *restore, const struct restore_task *task,
+                        struct hf_catalog_reader *catalog)
+{
+    struct hf_error error = {0};
+    int rc = make_ready(restore, catalog, &error);
+    if (rc == HF_OK) {
+        restore->accepted = true;
+    } else if (rc == HF_ERR_CONFLICT) {
+        send_cancel(restore, restore->job);
+    } else {
+        refuse(restore, task, HF_WIRE_STORAGE, error.message, (struct hf_bytes){0});
+    }
 }
 
 static void on_answer(struct hf_restore *restore, const struct restore_task *task,
@@ -190,11 +218,12 @@ static void on_answer(struct hf_restore *restore, const struct restore_task *tas
 {
     const struct hf_restore_answer *answer = &task->frame.answer;
     if (answer->accepted) {
-        on_accepted(restore, catalog);
+        on_accepted(restore, task, catalog);
         return;
     }
     char actor[96];
     char message[HF_TEXT_MAX_BYTES + 64];
+    struct hf_error error = {0};
     snprintf(message, sizeof message, "The host refused: %.*s", (int)answer->message.size,
              (const char *)answer->message.data);
     struct hf_event events[2] = {
@@ -205,7 +234,7 @@ static void on_answer(struct hf_restore *restore, const struct restore_task *tas
     events[1].audit.object = event_text(restore->host_id);
     events[1].audit.detail = event_text(message);
     events[1].audit.outcome = HF_AUDIT_REFUSED;
-    commit(restore, events, 2);
+    commit(restore, events, 2, &error);
     forget_job(restore);
     offer_next(restore, catalog);
 }
@@ -340,6 +369,7 @@ static void audit_denied(struct hf_restore *restore, size_t count)
 {
     char actor[96];
     char detail[128];
+    struct hf_error error = {0};
     struct hf_event event = new_event(restore, HF_EVENT_AUDIT, actor);
     snprintf(detail, sizeof detail, "asked for %zu chunks that are not of its job %llu", count,
              (unsigned long long)restore->job);
@@ -347,7 +377,7 @@ static void audit_denied(struct hf_restore *restore, size_t count)
     event.audit.object = event_text(restore->host_id);
     event.audit.detail = event_text(detail);
     event.audit.outcome = HF_AUDIT_REFUSED;
-    commit(restore, &event, 1);
+    commit(restore, &event, 1, &error);
 }
 
 static void on_chunk_get(struct hf_restore *restore, const struct restore_task *task,
@@ -402,6 +432,7 @@ static void on_results(struct hf_restore *restore, const struct restore_task *ta
     const struct hf_restore_results *results = &task->frame.results;
     struct hf_event_job_result *rows = calloc(results->count ? results->count : 1, sizeof *rows);
     char actor[96];
+    struct hf_error error = {0};
     if (!rows) {
         return; /* results are repeated when the job is resumed */
     }
@@ -418,7 +449,7 @@ static void on_results(struct hf_restore *restore, const struct restore_task *ta
     event.job_results.rows = rows;
     event.job_results.count = results->count;
     if (results->count > 0) {
-        commit(restore, &event, 1);
+        commit(restore, &event, 1, &error);
     }
     free(rows);
 }
@@ -432,6 +463,7 @@ static void on_done(struct hf_restore *restore, const struct restore_task *task,
     char actor[96];
     char message[HF_TEXT_MAX_BYTES + 1];
     char detail[160];
+    struct hf_error error = {0};
     enum hf_job_state state = done->outcome == HF_JOB_SUCCEEDED   ? HF_JOB_STATE_SUCCEEDED
                               : done->outcome == HF_JOB_CANCELLED ? HF_JOB_STATE_CANCELLED
                                                                   : HF_JOB_STATE_FAILED;
@@ -457,15 +489,14 @@ static void on_done(struct hf_restore *restore, const struct restore_task *task,
     events[1].audit.object = event_text(restore->host_id);
     events[1].audit.detail = event_text(detail);
     events[1].audit.outcome = state == HF_JOB_STATE_SUCCEEDED ? HF_AUDIT_OK : HF_AUDIT_FAILED;
-    commit(restore, events, 2);
+    int rc = commit(restore, events, 2, &error);
+    if (rc != HF_OK && rc != HF_ERR_CONFLICT) {
+        return; /* not recorded, so not echoed: the agent says it again with its next connection */
+    }
     struct hf_ingest_reply *reply = new_frame(HF_FRAME_RESTORE_DONE);
     if (reply) {
-        reply->frame.done = (struct hf_restore_done){.job = done->job,
-                                                     .outcome = done->outcome,
-                                                     .file_count = done->file_count,
-                                                     .failed_count = done->failed_count,
-                                                     .fetched_bytes = done->fetched_bytes,
-                                                     .reused_bytes = done->reused_bytes};
+        reply->frame.done = *done;
+        reply->frame.done.message = (struct hf_bytes){0};
     }
     restore_send(restore, reply);
     if (done->job == restore->job) {
