@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#define FIELDS_MAX 64u /* of a frame, with what later versions may add */
+
 static const struct proto_codec codecs[] = {
     {HF_FRAME_HELLO, "HELLO", 9, false, encode_hello, decode_hello},
     {HF_FRAME_WELCOME, "WELCOME", 8, false, encode_welcome, decode_welcome},
@@ -52,32 +54,19 @@ const char *proto_frame_name(enum hf_frame_type type)
     return codec ? codec->name : "unknown";
 }
 
-/* msgpack's writer: appends to the buffer. */
-static int append(void *context, const char *data, size_t size)
-{
-    return hf_buf_append(context, data, size) == HF_OK ? 0 : -1;
-}
-
 int proto_encode(const struct hf_frame *frame, struct hf_buf *out)
 {
     const struct proto_codec *codec = codec_find(frame->type);
-    size_t start = out->size;
-    msgpack_packer packer;
+    struct proto_writer writer;
     if (!codec) {
         return HF_ERR_UNSUPPORTED;
     }
-    msgpack_packer_init(&packer, out, append);
-    int failed = msgpack_pack_array(&packer, codec->fields + 2) |
-                 msgpack_pack_uint32(&packer, (uint32_t)frame->type) |
-                 msgpack_pack_uint64(&packer, frame->seq);
-    int rc = failed ? HF_ERR_NO_MEMORY : codec->encode(frame, &packer);
-    if (rc == HF_OK && out->size - start > HF_FRAME_MAX_BYTES) {
-        rc = HF_ERR_LIMIT;
-    }
-    if (rc != HF_OK) {
-        out->size = start;
-    }
-    return rc;
+    writer_init(&writer, out, HF_FRAME_MAX_BYTES);
+    write_array(&writer, codec->fields + 2, FIELDS_MAX);
+    write_uint(&writer, frame->type);
+    write_uint(&writer, frame->seq);
+    codec->encode(frame, &writer);
+    return writer_finish(&writer);
 }
 
 int proto_decode(const uint8_t *data, size_t size, struct hf_frame *frame, struct hf_error *error)
@@ -89,7 +78,7 @@ int proto_decode(const uint8_t *data, size_t size, struct hf_frame *frame, struc
                             HF_FRAME_MAX_BYTES);
     }
     reader_init(&reader, data, size, error);
-    size_t fields = reader_array(&reader, "frame", 2, 64);
+    size_t fields = reader_array(&reader, "frame", 2, FIELDS_MAX);
     frame->type = (enum hf_frame_type)reader_uint(&reader, "type", 0, UINT32_MAX);
     frame->seq = reader_uint(&reader, "seq", 1, UINT64_MAX);
     if (reader.rc != HF_OK) {

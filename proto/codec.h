@@ -2,37 +2,38 @@
 #ifndef HF_PROTO_CODEC_H
 #define HF_PROTO_CODEC_H
 
-#include <msgpack.h>
-
 #include "common/chunker.h"
 #include "proto/frame.h"
 #include "proto/reader.h"
+#include "proto/writer.h"
 
 struct proto_codec {
     enum hf_frame_type type;
     const char *name;
     size_t fields; /* after type and seq; fewer are refused, more are ignored */
     bool bulk;
-    /* Encoders write exactly `fields` objects and return 0, or HF_ERR_LIMIT for a frame that breaks
-     * a limit. Packing can only fail for memory, which packer_failed knows. */
-    int (*encode)(const struct hf_frame *frame, msgpack_packer *packer);
+    void (*encode)(const struct hf_frame *frame,
+                   struct proto_writer *writer); /* `fields` objects */
     void (*decode)(struct proto_reader *reader, struct hf_frame *frame);
 };
 
 /* NULL for an unknown type. */
 const struct proto_codec *codec_find(enum hf_frame_type type);
 
-/* Packing (pack.c). */
-void pack_bytes(msgpack_packer *packer, struct hf_bytes bytes); /* as bin */
-void pack_text(msgpack_packer *packer, struct hf_bytes text);   /* as str */
+/* Limits that only the two ends of a field need to agree on. */
+#define HF_CAPABILITIES_MAX         32u
+#define HF_ROOTS_MAX                64u
+#define HF_STREAMS_MAX              1024u
+#define HF_BLOB_MAX_BYTES           65536u
+#define HF_RESULT_MESSAGE_MAX_BYTES (2u * HF_PATH_MAX_BYTES)
 
 /* Versions (version.c). */
-int version_pack(const struct hf_version *version, msgpack_packer *packer);
+void version_write(const struct hf_version *version, struct proto_writer *writer);
 void version_read(struct proto_reader *reader, struct hf_version *version);
 
 /* One for each row (encode.c, decode.c). */
 #define CODEC_FUNCTIONS(name)                                                                      \
-    int encode_##name(const struct hf_frame *frame, msgpack_packer *packer);                       \
+    void encode_##name(const struct hf_frame *frame, struct proto_writer *writer);                 \
     void decode_##name(struct proto_reader *reader, struct hf_frame *frame)
 CODEC_FUNCTIONS(hello);
 CODEC_FUNCTIONS(welcome);

@@ -1,6 +1,5 @@
 /* Decoders, in the order of enum hf_frame_type. Arrays are allocated only after their count was
  * checked against its limit and against the bytes that are left. */
-#include <ctype.h>
 #include <stdlib.h>
 
 #include "proto/codec.h"
@@ -51,7 +50,7 @@ static struct hf_bytes read_name(struct proto_reader *reader, const char *field)
 
 static uint32_t read_stream(struct proto_reader *reader)
 {
-    return (uint32_t)reader_uint(reader, "stream", 1, 1024);
+    return (uint32_t)reader_uint(reader, "stream", 1, HF_STREAMS_MAX);
 }
 
 static struct hf_bytes read_ids(struct proto_reader *reader)
@@ -79,13 +78,13 @@ void decode_hello(struct proto_reader *reader, struct hf_frame *frame)
     struct hf_hello *hello = &frame->hello;
     hello->version_min = (uint32_t)reader_uint(reader, "version-min", 1, UINT32_MAX);
     hello->version_max = (uint32_t)reader_uint(reader, "version-max", 1, UINT32_MAX);
-    hello->capabilities =
-        read_texts(reader, frame, "capabilities", 32, HF_NAME_MAX_BYTES, &hello->capability_count);
+    hello->capabilities = read_texts(reader, frame, "capabilities", HF_CAPABILITIES_MAX,
+                                     HF_NAME_MAX_BYTES, &hello->capability_count);
     hello->agent_version = reader_text(reader, "agent-version", HF_TEXT_MAX_BYTES);
     hello->hostname = reader_text(reader, "hostname", HF_TEXT_MAX_BYTES);
     hello->machine_id = reader_text(reader, "machine-id", HF_TEXT_MAX_BYTES);
     hello->os = reader_text(reader, "os", HF_TEXT_MAX_BYTES);
-    hello->now_ns = reader_int(reader, "now");
+    hello->now_ns = reader_time(reader, "now");
     hello->instance = reader_bytes(reader, "instance", HF_INSTANCE_BYTES);
     if (reader->rc == HF_OK && hello->instance.size != HF_INSTANCE_BYTES) {
         reader_fail(reader, HF_ERR_PROTOCOL, "has %zu bytes; it needs %d", hello->instance.size,
@@ -97,8 +96,8 @@ void decode_welcome(struct proto_reader *reader, struct hf_frame *frame)
 {
     struct hf_welcome *welcome = &frame->welcome;
     welcome->version = (uint32_t)reader_uint(reader, "version", 1, UINT32_MAX);
-    welcome->capabilities = read_texts(reader, frame, "capabilities", 32, HF_NAME_MAX_BYTES,
-                                       &welcome->capability_count);
+    welcome->capabilities = read_texts(reader, frame, "capabilities", HF_CAPABILITIES_MAX,
+                                       HF_NAME_MAX_BYTES, &welcome->capability_count);
     welcome->host_id = reader_text(reader, "host", HF_NAME_MAX_BYTES);
     welcome->session = reader_uint(reader, "session", 0, UINT64_MAX);
     welcome->now_ns = reader_int(reader, "now");
@@ -114,8 +113,8 @@ void decode_source(struct proto_reader *reader, struct hf_frame *frame)
     source->name = read_name(reader, "name");
     source->kind = read_name(reader, "kind");
     source->class_name = read_name(reader, "class");
-    source->roots =
-        read_texts(reader, frame, "roots", 64, HF_PATH_MAX_BYTES + 1, &source->root_count);
+    source->roots = read_texts(reader, frame, "roots", HF_ROOTS_MAX, HF_PATH_MAX_BYTES + 1,
+                               &source->root_count);
 }
 
 void decode_source_state(struct proto_reader *reader, struct hf_frame *frame)
@@ -195,7 +194,7 @@ void decode_versions(struct proto_reader *reader, struct hf_frame *frame)
 
 void decode_ack(struct proto_reader *reader, struct hf_frame *frame)
 {
-    frame->ack.count = reader_array(reader, "acks", 0, 1024);
+    frame->ack.count = reader_array(reader, "acks", 0, HF_STREAMS_MAX);
     struct hf_ack *acks = own_array(reader, frame, frame->ack.count, sizeof *acks);
     for (size_t i = 0; acks && i < frame->ack.count && reader->rc == HF_OK; i++) {
         reader_array(reader, "ack", 3, 3);
@@ -216,7 +215,7 @@ void decode_mark(struct proto_reader *reader, struct hf_frame *frame)
     struct hf_mark *mark = &frame->mark;
     mark->stream = read_stream(reader);
     mark->version_seq = reader_uint(reader, "version-seq", 0, INT64_MAX);
-    mark->until_ns = reader_int(reader, "until");
+    mark->until_ns = reader_time(reader, "until");
     mark->state =
         (enum hf_source_state)reader_uint(reader, "state", HF_SOURCE_WATCHING, HF_SOURCE_FAILING);
     mark->pending_files = reader_uint(reader, "pending", 0, INT64_MAX);
@@ -228,7 +227,7 @@ void decode_error(struct proto_reader *reader, struct hf_frame *frame)
     struct hf_refusal *refusal = &frame->refusal;
     refusal->code = (enum hf_wire_code)reader_uint(reader, "code", 1, UINT16_MAX);
     refusal->about_seq = reader_uint(reader, "about", 0, UINT64_MAX);
-    refusal->stream = (uint32_t)reader_uint(reader, "stream", 0, 1024);
+    refusal->stream = (uint32_t)reader_uint(reader, "stream", 0, HF_STREAMS_MAX);
     refusal->version_seq = reader_uint(reader, "version-seq", 0, INT64_MAX);
     refusal->message = read_message(reader);
     refusal->ids = read_ids(reader);
@@ -256,7 +255,7 @@ void decode_listing(struct proto_reader *reader, struct hf_frame *frame)
 
 void decode_blob(struct proto_reader *reader, struct hf_frame *frame)
 {
-    frame->blob.data = reader_bytes(reader, "data", 65536);
+    frame->blob.data = reader_bytes(reader, "data", HF_BLOB_MAX_BYTES);
 }
 
 void decode_offer(struct proto_reader *reader, struct hf_frame *frame)
@@ -303,11 +302,11 @@ void decode_results(struct proto_reader *reader, struct hf_frame *frame)
     struct hf_restore_result *rows = own_array(reader, frame, frame->results.count, sizeof *rows);
     for (size_t i = 0; rows && i < frame->results.count && reader->rc == HF_OK; i++) {
         reader_array(reader, "result", 4, 4);
-        rows[i].path = reader_bytes(reader, "path", HF_PATH_MAX_BYTES);
+        rows[i].path = reader_path(reader, "path");
         rows[i].status = (enum hf_restore_status)reader_uint(reader, "status", HF_RESTORE_RESTORED,
                                                              HF_RESTORE_WOULD);
         rows[i].bytes = reader_uint(reader, "bytes", 0, INT64_MAX);
-        rows[i].message = reader_text(reader, "message", 2 * HF_PATH_MAX_BYTES);
+        rows[i].message = reader_text(reader, "message", HF_RESULT_MESSAGE_MAX_BYTES);
     }
     frame->results.results = rows;
 }

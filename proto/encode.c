@@ -1,301 +1,240 @@
-/* Encoders, in the order of enum hf_frame_type. msgpack-c's packer fails only when the buffer can't
- * grow, and then on every call after; so the last call's result speaks for all. */
+/* Encoders, in the order of enum hf_frame_type. */
 #include "proto/codec.h"
 
-void pack_bytes(msgpack_packer *packer, struct hf_bytes bytes)
+static void write_ids(struct proto_writer *writer, struct hf_bytes ids)
 {
-    msgpack_pack_bin(packer, bytes.size);
-    if (bytes.size > 0) {
-        msgpack_pack_bin_body(packer, bytes.data, bytes.size);
-    }
+    write_bytes(writer, ids, (size_t)HF_FRAME_IDS_MAX * HF_HASH_BYTES);
 }
 
-void pack_text(msgpack_packer *packer, struct hf_bytes text)
+static void write_capabilities(struct proto_writer *writer, const struct hf_bytes *list,
+                               size_t count)
 {
-    msgpack_pack_str(packer, text.size);
-    if (text.size > 0) {
-        msgpack_pack_str_body(packer, text.data, text.size);
-    }
-}
-
-static int result(int failed)
-{
-    return failed ? HF_ERR_NO_MEMORY : HF_OK;
-}
-
-static void pack_text_list(msgpack_packer *packer, const struct hf_bytes *list, size_t count)
-{
-    msgpack_pack_array(packer, count);
+    write_array(writer, count, HF_CAPABILITIES_MAX);
     for (size_t i = 0; i < count; i++) {
-        pack_text(packer, list[i]);
+        write_text(writer, list[i], HF_NAME_MAX_BYTES);
     }
 }
 
-int encode_hello(const struct hf_frame *frame, msgpack_packer *packer)
+static void write_versions(struct proto_writer *writer, const struct hf_version *versions,
+                           size_t count)
+{
+    write_array(writer, count, HF_FRAME_VERSIONS_MAX);
+    for (size_t i = 0; i < count && writer->rc == HF_OK; i++) {
+        version_write(&versions[i], writer);
+    }
+}
+
+void encode_hello(const struct hf_frame *frame, struct proto_writer *writer)
 {
     const struct hf_hello *hello = &frame->hello;
-    if (hello->capability_count > 32 || hello->instance.size != HF_INSTANCE_BYTES) {
-        return HF_ERR_LIMIT;
+    if (hello->instance.size != HF_INSTANCE_BYTES) {
+        writer_refuse(writer);
     }
-    msgpack_pack_uint32(packer, hello->version_min);
-    msgpack_pack_uint32(packer, hello->version_max);
-    pack_text_list(packer, hello->capabilities, hello->capability_count);
-    pack_text(packer, hello->agent_version);
-    pack_text(packer, hello->hostname);
-    pack_text(packer, hello->machine_id);
-    pack_text(packer, hello->os);
-    int failed = msgpack_pack_int64(packer, hello->now_ns);
-    pack_bytes(packer, hello->instance);
-    return result(failed);
+    write_uint(writer, hello->version_min);
+    write_uint(writer, hello->version_max);
+    write_capabilities(writer, hello->capabilities, hello->capability_count);
+    write_message(writer, hello->agent_version, HF_TEXT_MAX_BYTES);
+    write_message(writer, hello->hostname, HF_TEXT_MAX_BYTES);
+    write_message(writer, hello->machine_id, HF_TEXT_MAX_BYTES);
+    write_message(writer, hello->os, HF_TEXT_MAX_BYTES);
+    write_int(writer, hello->now_ns);
+    write_bytes(writer, hello->instance, HF_INSTANCE_BYTES);
 }
 
-int encode_welcome(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_welcome(const struct hf_frame *frame, struct proto_writer *writer)
 {
     const struct hf_welcome *welcome = &frame->welcome;
-    if (welcome->capability_count > 32) {
-        return HF_ERR_LIMIT;
-    }
-    msgpack_pack_uint32(packer, welcome->version);
-    pack_text_list(packer, welcome->capabilities, welcome->capability_count);
-    pack_text(packer, welcome->host_id);
-    msgpack_pack_uint64(packer, welcome->session);
-    msgpack_pack_int64(packer, welcome->now_ns);
-    msgpack_pack_uint64(packer, welcome->credit_bytes);
-    msgpack_pack_uint32(packer, welcome->frame_max_bytes);
-    return result(msgpack_pack_uint32(packer, welcome->ping_seconds));
+    write_uint(writer, welcome->version);
+    write_capabilities(writer, welcome->capabilities, welcome->capability_count);
+    write_text(writer, welcome->host_id, HF_NAME_MAX_BYTES);
+    write_uint(writer, welcome->session);
+    write_int(writer, welcome->now_ns);
+    write_uint(writer, welcome->credit_bytes);
+    write_uint(writer, welcome->frame_max_bytes);
+    write_uint(writer, welcome->ping_seconds);
 }
 
-int encode_source(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_source(const struct hf_frame *frame, struct proto_writer *writer)
 {
     const struct hf_source_open *source = &frame->source;
-    if (source->root_count > 64) {
-        return HF_ERR_LIMIT;
-    }
-    int failed = msgpack_pack_uint32(packer, source->stream);
-    pack_text(packer, source->name);
-    pack_text(packer, source->kind);
-    pack_text(packer, source->class_name);
-    msgpack_pack_array(packer, source->root_count);
+    write_uint(writer, source->stream);
+    write_text(writer, source->name, HF_NAME_MAX_BYTES);
+    write_text(writer, source->kind, HF_NAME_MAX_BYTES);
+    write_text(writer, source->class_name, HF_NAME_MAX_BYTES);
+    write_array(writer, source->root_count, HF_ROOTS_MAX);
     for (size_t i = 0; i < source->root_count; i++) {
-        pack_bytes(packer, source->roots[i]);
+        write_bytes(writer, source->roots[i], HF_PATH_MAX_BYTES + 1);
     }
-    return result(failed);
 }
 
-int encode_source_state(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_source_state(const struct hf_frame *frame, struct proto_writer *writer)
 {
-    msgpack_pack_uint32(packer, frame->source_state.stream);
-    msgpack_pack_uint64(packer, frame->source_state.version_seq);
-    return result(msgpack_pack_uint64(packer, frame->source_state.file_count));
+    write_uint(writer, frame->source_state.stream);
+    write_uint(writer, frame->source_state.version_seq);
+    write_uint(writer, frame->source_state.file_count);
 }
 
-int encode_ids(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_ids(const struct hf_frame *frame, struct proto_writer *writer)
 {
-    if (frame->ids.ids.size > (size_t)HF_FRAME_IDS_MAX * HF_HASH_BYTES) {
-        return HF_ERR_LIMIT;
-    }
-    int failed = msgpack_pack_uint64(packer, frame->ids.request);
-    pack_bytes(packer, frame->ids.ids);
-    return result(failed);
+    write_uint(writer, frame->ids.request);
+    write_ids(writer, frame->ids.ids);
 }
 
-int encode_need(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_need(const struct hf_frame *frame, struct proto_writer *writer)
 {
-    if (frame->need.bitmap.size > HF_FRAME_IDS_MAX / 8) {
-        return HF_ERR_LIMIT;
-    }
-    int failed = msgpack_pack_uint64(packer, frame->need.request);
-    pack_bytes(packer, frame->need.bitmap);
-    return result(failed);
+    write_uint(writer, frame->need.request);
+    write_bytes(writer, frame->need.bitmap, HF_FRAME_IDS_MAX / 8);
 }
 
-int encode_chunks(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_chunks(const struct hf_frame *frame, struct proto_writer *writer)
 {
-    if (frame->chunks.count > HF_FRAME_CHUNKS_MAX) {
-        return HF_ERR_LIMIT;
-    }
-    msgpack_pack_uint64(packer, frame->chunks.job);
-    int failed = msgpack_pack_array(packer, frame->chunks.count);
-    for (size_t i = 0; i < frame->chunks.count; i++) {
+    write_uint(writer, frame->chunks.job);
+    write_array(writer, frame->chunks.count, HF_FRAME_CHUNKS_MAX);
+    for (size_t i = 0; i < frame->chunks.count && writer->rc == HF_OK; i++) {
         const struct hf_chunk *chunk = &frame->chunks.chunks[i];
         if (chunk->plain_size == 0 || chunk->plain_size > HF_CHUNK_MAX_BYTES) {
-            return HF_ERR_LIMIT;
+            writer_refuse(writer);
         }
-        msgpack_pack_array(packer, 4);
-        pack_bytes(packer, (struct hf_bytes){chunk->id, HF_HASH_BYTES});
-        msgpack_pack_uint8(packer, (uint8_t)chunk->codec);
-        failed = msgpack_pack_uint32(packer, chunk->plain_size);
-        pack_bytes(packer, chunk->data);
+        write_array(writer, 4, 4);
+        write_bytes(writer, (struct hf_bytes){chunk->id, HF_HASH_BYTES}, HF_HASH_BYTES);
+        write_uint(writer, chunk->codec);
+        write_uint(writer, chunk->plain_size);
+        write_bytes(writer, chunk->data, HF_CHUNK_MAX_BYTES);
     }
-    return result(failed);
 }
 
-static int pack_versions(msgpack_packer *packer, const struct hf_version *versions, size_t count)
+void encode_versions(const struct hf_frame *frame, struct proto_writer *writer)
 {
-    if (count > HF_FRAME_VERSIONS_MAX) {
-        return HF_ERR_LIMIT;
-    }
-    int rc = result(msgpack_pack_array(packer, count));
-    for (size_t i = 0; i < count && rc == HF_OK; i++) {
-        rc = version_pack(&versions[i], packer);
-    }
-    return rc;
+    write_uint(writer, frame->versions.stream);
+    write_versions(writer, frame->versions.versions, frame->versions.count);
 }
 
-int encode_versions(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_ack(const struct hf_frame *frame, struct proto_writer *writer)
 {
-    msgpack_pack_uint32(packer, frame->versions.stream);
-    return pack_versions(packer, frame->versions.versions, frame->versions.count);
-}
-
-int encode_ack(const struct hf_frame *frame, msgpack_packer *packer)
-{
-    int failed = msgpack_pack_array(packer, frame->ack.count);
+    write_array(writer, frame->ack.count, HF_STREAMS_MAX);
     for (size_t i = 0; i < frame->ack.count; i++) {
-        msgpack_pack_array(packer, 3);
-        msgpack_pack_uint32(packer, frame->ack.acks[i].stream);
-        msgpack_pack_uint64(packer, frame->ack.acks[i].version_seq);
-        failed = msgpack_pack_int64(packer, frame->ack.acks[i].received_ns);
+        write_array(writer, 3, 3);
+        write_uint(writer, frame->ack.acks[i].stream);
+        write_uint(writer, frame->ack.acks[i].version_seq);
+        write_int(writer, frame->ack.acks[i].received_ns);
     }
-    return result(failed);
 }
 
-int encode_credit(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_credit(const struct hf_frame *frame, struct proto_writer *writer)
 {
-    return result(msgpack_pack_uint64(packer, frame->credit.total_bytes));
+    write_uint(writer, frame->credit.total_bytes);
 }
 
-int encode_mark(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_mark(const struct hf_frame *frame, struct proto_writer *writer)
 {
     const struct hf_mark *mark = &frame->mark;
-    msgpack_pack_uint32(packer, mark->stream);
-    msgpack_pack_uint64(packer, mark->version_seq);
-    msgpack_pack_int64(packer, mark->until_ns);
-    msgpack_pack_uint8(packer, (uint8_t)mark->state);
-    int failed = msgpack_pack_uint64(packer, mark->pending_files);
-    pack_text(packer, mark->note);
-    return result(failed);
+    write_uint(writer, mark->stream);
+    write_uint(writer, mark->version_seq);
+    write_int(writer, mark->until_ns);
+    write_uint(writer, mark->state);
+    write_uint(writer, mark->pending_files);
+    write_message(writer, mark->note, HF_TEXT_MAX_BYTES);
 }
 
-int encode_error(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_error(const struct hf_frame *frame, struct proto_writer *writer)
 {
     const struct hf_refusal *refusal = &frame->refusal;
-    if (refusal->ids.size > (size_t)HF_FRAME_IDS_MAX * HF_HASH_BYTES) {
-        return HF_ERR_LIMIT;
-    }
-    msgpack_pack_uint32(packer, (uint32_t)refusal->code);
-    msgpack_pack_uint64(packer, refusal->about_seq);
-    msgpack_pack_uint32(packer, refusal->stream);
-    int failed = msgpack_pack_uint64(packer, refusal->version_seq);
-    pack_text(packer, refusal->message);
-    pack_bytes(packer, refusal->ids);
-    return result(failed);
+    write_uint(writer, refusal->code);
+    write_uint(writer, refusal->about_seq);
+    write_uint(writer, refusal->stream);
+    write_uint(writer, refusal->version_seq);
+    write_message(writer, refusal->message, HF_TEXT_MAX_BYTES);
+    write_ids(writer, refusal->ids);
 }
 
-int encode_goaway(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_goaway(const struct hf_frame *frame, struct proto_writer *writer)
 {
-    msgpack_pack_uint32(packer, (uint32_t)frame->refusal.code);
-    int failed = msgpack_pack_uint32(packer, frame->refusal.retry_after_ms);
-    pack_text(packer, frame->refusal.message);
-    return result(failed);
+    write_uint(writer, frame->refusal.code);
+    write_uint(writer, frame->refusal.retry_after_ms);
+    write_message(writer, frame->refusal.message, HF_TEXT_MAX_BYTES);
 }
 
-int encode_list(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_list(const struct hf_frame *frame, struct proto_writer *writer)
 {
-    int failed = msgpack_pack_uint32(packer, frame->list.stream);
-    pack_bytes(packer, frame->list.after_path);
-    return result(failed);
+    write_uint(writer, frame->list.stream);
+    write_bytes(writer, frame->list.after_path, HF_PATH_MAX_BYTES);
 }
 
-int encode_listing(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_listing(const struct hf_frame *frame, struct proto_writer *writer)
 {
-    msgpack_pack_uint32(packer, frame->versions.stream);
-    int rc = pack_versions(packer, frame->versions.versions, frame->versions.count);
-    if (rc == HF_OK) {
-        rc = result(frame->versions.last ? msgpack_pack_true(packer) : msgpack_pack_false(packer));
-    }
-    return rc;
+    write_uint(writer, frame->versions.stream);
+    write_versions(writer, frame->versions.versions, frame->versions.count);
+    write_bool(writer, frame->versions.last);
 }
 
-int encode_blob(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_blob(const struct hf_frame *frame, struct proto_writer *writer)
 {
-    pack_bytes(packer, frame->blob.data);
-    return HF_OK;
+    write_bytes(writer, frame->blob.data, HF_BLOB_MAX_BYTES);
 }
 
-int encode_offer(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_offer(const struct hf_frame *frame, struct proto_writer *writer)
 {
     const struct hf_restore_offer *offer = &frame->offer;
-    msgpack_pack_uint64(packer, offer->job);
-    pack_text(packer, offer->source);
-    pack_text(packer, offer->origin_host);
-    msgpack_pack_int64(packer, offer->at_ns);
-    pack_bytes(packer, offer->destination);
-    msgpack_pack_uint8(packer, (uint8_t)offer->conflict);
-    offer->dry_run ? msgpack_pack_true(packer) : msgpack_pack_false(packer);
-    msgpack_pack_uint64(packer, offer->file_count);
-    msgpack_pack_uint64(packer, offer->byte_count);
-    return result(msgpack_pack_int64(packer, offer->expires_ns));
+    write_uint(writer, offer->job);
+    write_text(writer, offer->source, HF_NAME_MAX_BYTES);
+    write_text(writer, offer->origin_host, HF_NAME_MAX_BYTES);
+    write_int(writer, offer->at_ns);
+    write_bytes(writer, offer->destination, HF_PATH_MAX_BYTES);
+    write_uint(writer, offer->conflict);
+    write_bool(writer, offer->dry_run);
+    write_uint(writer, offer->file_count);
+    write_uint(writer, offer->byte_count);
+    write_int(writer, offer->expires_ns);
 }
 
-int encode_answer(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_answer(const struct hf_frame *frame, struct proto_writer *writer)
 {
-    msgpack_pack_uint64(packer, frame->answer.job);
-    int failed = frame->answer.accepted ? msgpack_pack_true(packer) : msgpack_pack_false(packer);
-    pack_text(packer, frame->answer.message);
-    return result(failed);
+    write_uint(writer, frame->answer.job);
+    write_bool(writer, frame->answer.accepted);
+    write_message(writer, frame->answer.message, HF_TEXT_MAX_BYTES);
 }
 
-int encode_next(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_next(const struct hf_frame *frame, struct proto_writer *writer)
 {
-    int failed = msgpack_pack_uint64(packer, frame->next.job);
-    pack_bytes(packer, frame->next.cursor);
-    return result(failed);
+    write_uint(writer, frame->next.job);
+    write_bytes(writer, frame->next.cursor, HF_PATH_MAX_BYTES);
 }
 
-int encode_page(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_page(const struct hf_frame *frame, struct proto_writer *writer)
 {
-    msgpack_pack_uint64(packer, frame->page.job);
-    int rc = pack_versions(packer, frame->page.versions, frame->page.count);
-    if (rc == HF_OK) {
-        pack_bytes(packer, frame->page.next_cursor);
-        rc = result(frame->page.last ? msgpack_pack_true(packer) : msgpack_pack_false(packer));
-    }
-    return rc;
+    write_uint(writer, frame->page.job);
+    write_versions(writer, frame->page.versions, frame->page.count);
+    write_bytes(writer, frame->page.next_cursor, HF_PATH_MAX_BYTES);
+    write_bool(writer, frame->page.last);
 }
 
-int encode_results(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_results(const struct hf_frame *frame, struct proto_writer *writer)
 {
-    if (frame->results.count > HF_FRAME_RESULTS_MAX) {
-        return HF_ERR_LIMIT;
-    }
-    msgpack_pack_uint64(packer, frame->results.job);
-    int failed = msgpack_pack_array(packer, frame->results.count);
-    for (size_t i = 0; i < frame->results.count; i++) {
+    write_uint(writer, frame->results.job);
+    write_array(writer, frame->results.count, HF_FRAME_RESULTS_MAX);
+    for (size_t i = 0; i < frame->results.count && writer->rc == HF_OK; i++) {
         const struct hf_restore_result *row = &frame->results.results[i];
-        msgpack_pack_array(packer, 4);
-        pack_bytes(packer, row->path);
-        msgpack_pack_uint8(packer, (uint8_t)row->status);
-        failed = msgpack_pack_uint64(packer, row->bytes);
-        pack_text(packer, row->message);
+        write_array(writer, 4, 4);
+        write_bytes(writer, row->path, HF_PATH_MAX_BYTES);
+        write_uint(writer, row->status);
+        write_uint(writer, row->bytes);
+        write_message(writer, row->message, HF_RESULT_MESSAGE_MAX_BYTES);
     }
-    return result(failed);
 }
 
-int encode_done(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_done(const struct hf_frame *frame, struct proto_writer *writer)
 {
     const struct hf_restore_done *done = &frame->done;
-    msgpack_pack_uint64(packer, done->job);
-    msgpack_pack_uint8(packer, (uint8_t)done->outcome);
-    msgpack_pack_uint64(packer, done->file_count);
-    msgpack_pack_uint64(packer, done->failed_count);
-    msgpack_pack_uint64(packer, done->fetched_bytes);
-    int failed = msgpack_pack_uint64(packer, done->reused_bytes);
-    pack_text(packer, done->message);
-    return result(failed);
+    write_uint(writer, done->job);
+    write_uint(writer, done->outcome);
+    write_uint(writer, done->file_count);
+    write_uint(writer, done->failed_count);
+    write_uint(writer, done->fetched_bytes);
+    write_uint(writer, done->reused_bytes);
+    write_message(writer, done->message, HF_TEXT_MAX_BYTES);
 }
 
-int encode_cancel(const struct hf_frame *frame, msgpack_packer *packer)
+void encode_cancel(const struct hf_frame *frame, struct proto_writer *writer)
 {
-    return result(msgpack_pack_uint64(packer, frame->cancel.job));
+    write_uint(writer, frame->cancel.job);
 }

@@ -297,7 +297,9 @@ int proto_decode(const uint8_t *data, size_t size, struct hf_frame *frame, struc
 void proto_frame_free(struct hf_frame *frame);
 
 /* Append the frame's bytes to out. HF_ERR_LIMIT when they would pass HF_FRAME_MAX_BYTES or the
- * frame breaks a limit of its own (out is unchanged then). */
+ * frame breaks a limit of its own, HF_ERR_NO_MEMORY, HF_ERR_UNSUPPORTED for no type of ours (out's
+ * content is unchanged then). Texts for people (messages, notes, HELLO's facts) are cut at their
+ * limit and cleaned of control characters instead. */
 int proto_encode(const struct hf_frame *frame, struct hf_buf *out);
 
 /* A version alone, as it also lies in the journal: encode appends, decode reads exactly size bytes;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/fs.h"
 #include "proto/frame.h"
 
 enum kind {
@@ -235,12 +236,32 @@ struct hf_bytes reader_bytes(struct proto_reader *reader, const char *field, siz
     return bytes;
 }
 
+bool reader_is_control(uint8_t byte)
+{
+    return (byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7f;
+}
+
+int64_t reader_time(struct proto_reader *reader, const char *field)
+{
+    return (int64_t)reader_uint(reader, field, 0, HF_TIME_MAX_NS);
+}
+
+struct hf_bytes reader_path(struct proto_reader *reader, const char *field)
+{
+    struct hf_bytes path = reader_bytes(reader, field, HF_PATH_MAX_BYTES);
+    struct hf_error reason = {0};
+    if (reader->rc == HF_OK &&
+        hf_path_check_relative((const char *)path.data, path.size, &reason) != HF_OK) {
+        reader_fail(reader, HF_ERR_PROTOCOL, "may not be: %s", reason.message);
+    }
+    return path;
+}
+
 struct hf_bytes reader_text(struct proto_reader *reader, const char *field, size_t max)
 {
     struct hf_bytes text = reader_bytes(reader, field, max);
     for (size_t i = 0; i < text.size; i++) {
-        if ((text.data[i] < 0x20 && text.data[i] != '\n' && text.data[i] != '\t') ||
-            text.data[i] == 0x7f) {
+        if (reader_is_control(text.data[i])) {
             reader_fail(reader, HF_ERR_PROTOCOL, "has a control character (0x%02x)", text.data[i]);
             return (struct hf_bytes){0};
         }

@@ -1,7 +1,7 @@
 /* A bounded reader of msgpack (github.com/msgpack/msgpack, spec.md): walks one message in place,
  * allocates nothing, never looks past the end. For proto/ and for the journal's decoder in
- * collector/catalog/. The first failure sticks: later
- * reads return zeros, so a decoder may read a row of fields and look at `rc` once. */
+ * collector/catalog/. The first failure sticks: later reads return zeros, so a decoder may read a
+ * row of fields and look at `rc` once. */
 #ifndef HF_PROTO_READER_H
 #define HF_PROTO_READER_H
 
@@ -31,8 +31,14 @@ int64_t reader_int(struct proto_reader *reader, const char *field);
 bool reader_bool(struct proto_reader *reader, const char *field);
 /* bin or str of at most max bytes. */
 struct hf_bytes reader_bytes(struct proto_reader *reader, const char *field, size_t max);
-/* str (bin is taken too) without NUL or control characters. */
+/* str (bin is taken too) without NUL or control characters but newline and tab. */
 struct hf_bytes reader_text(struct proto_reader *reader, const char *field, size_t max);
+bool reader_is_control(uint8_t byte); /* one that a text may not have */
+/* Nanoseconds since the epoch by a host's clock, 0 to HF_TIME_MAX_NS: whatever a host claims, sums
+ * and differences of two of them can't overflow. */
+int64_t reader_time(struct proto_reader *reader, const char *field);
+/* A path as hf_path_check_relative wants it. */
+struct hf_bytes reader_path(struct proto_reader *reader, const char *field);
 /* Header of an array of min..max elements; also checked against the bytes that are left, as each
  * element takes one at least. */
 size_t reader_array(struct proto_reader *reader, const char *field, size_t min, size_t max);

@@ -2,46 +2,37 @@
 
 #include <string.h>
 
-#include "common/fs.h"
 #include "proto/codec.h"
 
 #define VERSION_FIELDS 16
 #define ABSENT_FIELDS  5
 
-static bool fits(const struct hf_version *version)
-{
-    return version->path.size > 0 && version->path.size <= HF_PATH_MAX_BYTES &&
-           version->owner.size <= HF_NAME_MAX_BYTES && version->group.size <= HF_NAME_MAX_BYTES &&
-           version->target.size <= HF_PATH_MAX_BYTES &&
-           version->refs.size <= (size_t)HF_CHUNK_REFS_MAX * HF_CHUNK_REF_BYTES;
-}
-
-int version_pack(const struct hf_version *version, msgpack_packer *packer)
+void version_write(const struct hf_version *version, struct proto_writer *writer)
 {
     bool absent = version->type == HF_FILE_ABSENT;
-    if (!fits(version)) {
-        return HF_ERR_LIMIT;
+    if (version->path.size == 0) {
+        writer_refuse(writer);
     }
-    msgpack_pack_array(packer, absent ? ABSENT_FIELDS : VERSION_FIELDS);
-    msgpack_pack_uint64(packer, version->seq);
-    msgpack_pack_uint8(packer, (uint8_t)version->type);
-    msgpack_pack_uint32(packer, version->flags);
-    pack_bytes(packer, version->path);
-    int failed = msgpack_pack_int64(packer, version->captured_ns);
+    write_array(writer, absent ? ABSENT_FIELDS : VERSION_FIELDS, VERSION_FIELDS);
+    write_uint(writer, version->seq);
+    write_uint(writer, version->type);
+    write_uint(writer, version->flags);
+    write_bytes(writer, version->path, HF_PATH_MAX_BYTES);
+    write_int(writer, version->captured_ns);
     if (absent) {
-        return failed ? HF_ERR_NO_MEMORY : HF_OK;
+        return;
     }
-    msgpack_pack_uint32(packer, version->mode);
-    msgpack_pack_uint32(packer, version->uid);
-    msgpack_pack_uint32(packer, version->gid);
-    pack_bytes(packer, version->owner);
-    pack_bytes(packer, version->group);
-    msgpack_pack_int64(packer, version->mtime_ns);
-    msgpack_pack_uint64(packer, version->size);
-    pack_bytes(packer, version->target);
-    msgpack_pack_uint8(packer, version->depth);
-    pack_bytes(packer, version->refs);
-    return msgpack_pack_uint64(packer, version->job) ? HF_ERR_NO_MEMORY : HF_OK;
+    write_uint(writer, version->mode);
+    write_uint(writer, version->uid);
+    write_uint(writer, version->gid);
+    write_text(writer, version->owner, HF_NAME_MAX_BYTES);
+    write_text(writer, version->group, HF_NAME_MAX_BYTES);
+    write_int(writer, version->mtime_ns);
+    write_uint(writer, version->size);
+    write_bytes(writer, version->target, HF_PATH_MAX_BYTES);
+    write_uint(writer, version->depth);
+    write_bytes(writer, version->refs, (size_t)HF_CHUNK_REFS_MAX * HF_CHUNK_REF_BYTES);
+    write_uint(writer, version->job);
 }
 
 /* The references must be whole and their lengths possible; at depth 0 they must add up to the size.
@@ -100,19 +91,11 @@ void version_read(struct proto_reader *reader, struct hf_version *version)
     size_t fields = reader_array(reader, "version", ABSENT_FIELDS, 64);
     size_t known = ABSENT_FIELDS;
     *version = (struct hf_version){0};
-    version->seq = reader_uint(reader, "seq", 0, UINT64_MAX);
+    version->seq = reader_uint(reader, "version-seq", 0, INT64_MAX);
     version->type = (enum hf_file_type)reader_uint(reader, "type", 0, HF_FILE_SYMLINK);
     version->flags = (uint32_t)reader_uint(reader, "flags", 0, UINT32_MAX);
-    version->path = reader_bytes(reader, "path", HF_PATH_MAX_BYTES);
-    version->captured_ns = reader_int(reader, "captured");
-    if (reader->rc == HF_OK) {
-        struct hf_error reason = {0};
-        if (hf_path_check_relative((const char *)version->path.data, version->path.size, &reason) !=
-            HF_OK) {
-            reader->field = "path";
-            reader_fail(reader, HF_ERR_PROTOCOL, "may not be: %s", reason.message);
-        }
-    }
+    version->path = reader_path(reader, "path");
+    version->captured_ns = reader_time(reader, "captured");
     if (reader->rc == HF_OK && version->type != HF_FILE_ABSENT) {
         reader->field = "version";
         if (fields < VERSION_FIELDS) {
@@ -144,21 +127,12 @@ void version_read(struct proto_reader *reader, struct hf_version *version)
     }
 }
 
-static int append(void *context, const char *data, size_t size)
-{
-    return hf_buf_append(context, data, size) == HF_OK ? 0 : -1;
-}
-
 int proto_version_encode(const struct hf_version *version, struct hf_buf *out)
 {
-    size_t start = out->size;
-    msgpack_packer packer;
-    msgpack_packer_init(&packer, out, append);
-    int rc = version_pack(version, &packer);
-    if (rc != HF_OK) {
-        out->size = start;
-    }
-    return rc;
+    struct proto_writer writer;
+    writer_init(&writer, out, HF_FRAME_MAX_BYTES);
+    version_write(version, &writer);
+    return writer_finish(&writer);
 }
 
 int proto_version_decode(const uint8_t *data, size_t size, struct hf_version *version,

@@ -27,12 +27,15 @@ enum hf_version_flag {
  * references of the data chunks. No such list chunk is over HF_CHUNK_MAX_BYTES, so a file has at
  * most 1024 * 14563 chunks (about 1.9 TB at the default average). */
 
+/* The latest moment that a host's clock may show, in the year 2116. */
+#define HF_TIME_MAX_NS (INT64_C(0x3fffffffffffffff))
+
 struct hf_version {
     uint64_t seq; /* position in its source, from 1, without gaps */
     enum hf_file_type type;
     uint32_t flags;       /* enum hf_version_flag */
     struct hf_bytes path; /* absolute path on the host without the leading '/', any bytes but NUL */
-    int64_t captured_ns;  /* by the host's clock */
+    int64_t captured_ns;  /* by the host's clock; 0 to HF_TIME_MAX_NS */
     /* What follows is zero and empty for HF_FILE_ABSENT. */
     uint32_t mode; /* permission bits, 07777 */
     uint32_t uid, gid;
