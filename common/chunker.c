@@ -3,8 +3,8 @@
 #include <pthread.h>
 
 const struct hf_chunker_params hf_chunker_default = {
-    .min_bytes = 32u * 1024u,
-    .average_bytes = 128u * 1024u,
+    .min_bytes = (size_t)32 * 1024,
+    .average_bytes = (size_t)128 * 1024,
     .max_bytes = HF_CHUNK_MAX_BYTES,
 };
 

@@ -8,9 +8,9 @@
 #include <stdint.h>
 
 /* Content up to this size is one chunk and is never cut. */
-#define HF_CHUNK_SINGLE_MAX_BYTES (64u * 1024u)
+#define HF_CHUNK_SINGLE_MAX_BYTES 65536u /* 64 KiB */
 /* No chunk is longer: on the wire, in packs, anywhere. */
-#define HF_CHUNK_MAX_BYTES (512u * 1024u)
+#define HF_CHUNK_MAX_BYTES 524288u /* 512 KiB */
 
 struct hf_chunker_params {
     size_t min_bytes;

@@ -92,9 +92,9 @@ static const struct unit duration_units[] = {
     {"d", 86400 * HF_NS_PER_SECOND},
     {"day", 86400 * HF_NS_PER_SECOND},
     {"days", 86400 * HF_NS_PER_SECOND},
-    {"w", 7 * 86400 * HF_NS_PER_SECOND},
-    {"week", 7 * 86400 * HF_NS_PER_SECOND},
-    {"weeks", 7 * 86400 * HF_NS_PER_SECOND},
+    {"w", 604800 * HF_NS_PER_SECOND},
+    {"week", 604800 * HF_NS_PER_SECOND},
+    {"weeks", 604800 * HF_NS_PER_SECOND},
 };
 
 static const struct unit *find_duration_unit(const char *text, size_t length)

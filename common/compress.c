@@ -7,8 +7,8 @@
 #include <zstd.h>
 
 #define PROBE_BYTES    4096u
-#define PROBE_FROM     (64u * 1024u) /* below this a probe costs more than it saves */
-#define WINDOW_LOG_MAX 23            /* 8 MiB: far above any chunk, far below a bomb */
+#define PROBE_FROM     65536u /* below this a probe costs more than it saves */
+#define WINDOW_LOG_MAX 23     /* 8 MiB: far above any chunk, far below a bomb */
 
 struct hf_compressor {
     ZSTD_CCtx *context;

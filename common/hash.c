@@ -99,7 +99,7 @@ void hf_hmac_sha256(const void *key, size_t key_size, const void *data, size_t s
 int hf_hkdf_sha256(const void *key, size_t key_size, const void *salt, size_t salt_size,
                    const char *info, uint8_t *out, size_t out_size)
 {
-    if (out_size > 255u * HF_HASH_BYTES) {
+    if (out_size > (size_t)255 * HF_HASH_BYTES) {
         return HF_ERR_LIMIT;
     }
     EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);

@@ -14,7 +14,7 @@
 #include "common/clock.h"
 #include "common/fs.h"
 
-#define FILE_BYTES_MAX (1024u * 1024u)
+#define FILE_BYTES_MAX ((size_t)1024 * 1024)
 /* libinih as distributed keeps lines of up to 199 bytes and names of up to 49, and cuts longer ones
  * without a word; so they are refused here before it sees them. */
 #define LINE_BYTES_MAX 198u

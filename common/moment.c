@@ -92,7 +92,7 @@ static int64_t days_from_civil(int year, int month, int day)
 static int64_t civil_utc(const struct civil *civil)
 {
     int64_t seconds = days_from_civil(civil->year, civil->month, civil->day) * 86400 +
-                      civil->hour * 3600 + civil->minute * 60 + civil->second;
+                      civil->hour * INT64_C(3600) + civil->minute * INT64_C(60) + civil->second;
     return seconds * HF_NS_PER_SECOND + civil->fraction_ns;
 }
 
@@ -134,7 +134,7 @@ static bool parse_zone(const char **p, int64_t *offset_s, bool *has)
         if (!digits(&q, 2, &minutes) || hours > 14 || minutes > 59) {
             return false;
         }
-        *offset_s = sign * (hours * 3600 + minutes * 60);
+        *offset_s = sign * (hours * INT64_C(3600) + minutes * INT64_C(60));
         *p = q;
         return true;
     }

@@ -137,7 +137,7 @@ static void many_stars_cost_no_more_than_pattern_times_path(void **state)
     for (size_t i = 0; i < 511; i++) {
         memcpy(pattern + 2 * i, "a*", 2);
     }
-    memcpy(pattern + 1022, "b", 2);
+    pattern[1022] = 'b';
     double start = cpu_seconds();
     assert_false(hf_glob_match("a*a*a*a*b", path));
     assert_false(hf_glob_match(pattern, path));

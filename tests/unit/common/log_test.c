@@ -78,11 +78,12 @@ static void lines_for_people_have_a_time_the_program_and_the_level(void **state)
 {
     (void)state;
     char *text = logged(log_each_level, STREAM_PLAIN);
-    int year;
-    int length = 0;
-    assert_int_equal(sscanf(text, "%4d-%*2d-%*2d %*2d:%*2d:%*2d.%*3d%n", &year, &length), 1);
-    assert_true(year >= 2024);
-    assert_int_equal(length, 23);
+    const size_t length = 23;
+    assert_true(strlen(text) > length && strtol(text, NULL, 10) >= 2024);
+    for (size_t i = 0; i < length; i++) { /* as in this, with digits for the zeros */
+        char shape = "0000-00-00 00:00:00.000"[i];
+        assert_true(shape == '0' ? text[i] >= '0' && text[i] <= '9' : text[i] == shape);
+    }
     assert_memory_equal(text + length, " test: error: e1\n", 17);
     assert_non_null(strstr(text, " test: warning: w\n"));
     assert_non_null(strstr(text, " test: i\n"));
@@ -162,7 +163,7 @@ static void a_line_that_is_too_long_is_cut_but_ends(void **state)
     char *text = logged(log_long_lines, STREAM_PLAIN);
     assert_count(text, '\n', 5);
     assert_memory_equal(text + strlen(text) - 7, " after\n", 7);
-    assert_true(strlen(text) < 4 * 2400);
+    assert_true(strlen(text) < (size_t)4 * 2400);
     free(text);
 }
 
