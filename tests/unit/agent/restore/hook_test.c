@@ -65,8 +65,8 @@ static void a_hook_knows_job_and_source_and_starts_with_default_signals(void **s
     assert_true(fd >= 0);
     close(fd);
     snprintf(command, sizeof(command),
-             "echo $HOLDFAST_JOB $HOLDFAST_SOURCE > %s; exec grep SigBlk /proc/self/status >> %s", path,
-             path);
+             "echo $HOLDFAST_JOB $HOLDFAST_SOURCE > %s; exec grep SigBlk /proc/self/status >> %s",
+             path, path);
     const char *const argv[] = {"/bin/sh", "-c", command, NULL};
     sigset_t blocked, before;
     sigemptyset(&blocked);
