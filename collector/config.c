@@ -97,6 +97,7 @@ int collector_config_load(const char *path, struct hf_collector_config *out, str
     *out = (struct hf_collector_config){0};
     int rc = hf_ini_load(path, &ini, error);
     if (rc == HF_OK && realpath(path, resolved)) {
+        snprintf(out->path, sizeof out->path, "%s", resolved);
         char *slash = strrchr(resolved, '/');
         *slash = '\0';
         snprintf(out->data, sizeof out->data, "%s", *resolved ? resolved : "/");

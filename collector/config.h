@@ -13,7 +13,8 @@ struct hf_collector_address {
 };
 
 struct hf_collector_config {
-    char data[4096]; /* the directory that holds the file */
+    char path[4096]; /* of the file itself */
+    char data[4096]; /* the directory that holds it */
     char advertise[256];
     char catalog[4400], repository[4400], key[4400];
     struct hf_collector_address agents, enrol, api;

@@ -14,13 +14,16 @@
 #include "collector/identity/identity.h"
 #include "collector/ingest/ingest.h"
 #include "collector/net/loop.h"
+#include "collector/restore/restore.h"
 #include "collector/session/session.h"
 #include "common/bytes.h"
 #include "common/fs.h"
 #include "common/log.h"
 #include "common/notify.h"
 
-#define GOODBYE_MS 500 /* for GOAWAY frames to leave, once everything accepted is committed */
+#define PATH_BYTES   4400
+#define EXPIRE_TICKS 30  /* of a second each, between looks for expired jobs */
+#define GOODBYE_MS   500 /* for GOAWAY frames to leave, once everything accepted is committed */
 
 struct collector {
     const struct hf_collector_config *config;
@@ -33,6 +36,7 @@ struct collector {
     struct hf_api *api;
     struct hf_http_server *enrol_http, *api_http;
     uint16_t agents_port, enrol_port, api_port;
+    uint64_t ticks;
     sigset_t signals;
     pthread_t signal_thread;
     bool signal_thread_runs;
@@ -119,22 +123,41 @@ static int start_ingest(struct collector *collector, struct hf_error *error)
     return rc;
 }
 
+static void expire_jobs(void *arg, struct hf_catalog_reader *catalog, struct hf_store_reader *store)
+{
+    struct collector *collector = arg;
+    struct hf_error error = {0};
+    (void)store;
+    if (restore_expire_jobs(collector->ingest, catalog, &error) != HF_OK) {
+        hf_log_warning("Jobs that have expired can't be looked for: %s", error.message);
+    }
+}
+
 static void tick(void *context)
 {
-    (void)context;
+    struct collector *collector = context;
     if (hf_notify_watchdog_ns() > 0) {
         hf_notify("WATCHDOG=1", NULL);
     }
+    if (collector->ticks++ % EXPIRE_TICKS == 0) {
+        ingest_run(collector->ingest, expire_jobs, collector);
+    }
+}
+
+static void certificate_paths(const struct hf_collector_config *config,
+                              char certificate[PATH_BYTES], char key[PATH_BYTES])
+{
+    snprintf(certificate, PATH_BYTES, "%s/tls/collector.pem", config->data);
+    snprintf(key, PATH_BYTES, "%s/tls/collector.key", config->data);
 }
 
 static int listen_one(struct collector *collector, const char *name,
                       const struct hf_collector_address *address, const char *client_ca,
                       const struct lws_protocols *protocols, uint16_t *port, struct hf_error *error)
 {
-    char certificate[4400];
-    char key[4400];
-    snprintf(certificate, sizeof certificate, "%s/tls/collector.pem", collector->config->data);
-    snprintf(key, sizeof key, "%s/tls/collector.key", collector->config->data);
+    char certificate[PATH_BYTES];
+    char key[PATH_BYTES];
+    certificate_paths(collector->config, certificate, key);
     struct hf_listen_options options = {
         .name = name,
         .address = address->host,
@@ -156,7 +179,7 @@ static void public_address(const struct collector *collector, uint16_t port, cha
 
 static int start_agents(struct collector *collector, struct hf_error *error)
 {
-    char clients_ca[4400];
+    char clients_ca[PATH_BYTES];
     snprintf(clients_ca, sizeof clients_ca, "%s/tls/clients-ca.pem", collector->config->data);
     struct hf_sessions_options options = {
         .loop = collector->loop,
@@ -225,7 +248,7 @@ static int start_api(struct collector *collector, struct hf_error *error)
 /* For set-ups with port 0, and for people who look. */
 static int write_ports(struct collector *collector, struct hf_error *error)
 {
-    char path[4400];
+    char path[PATH_BYTES];
     char text[128];
     snprintf(path, sizeof path, "%s/run", collector->config->data);
     int rc = hf_mkdirs(path, 0700, error);
@@ -243,20 +266,37 @@ static void shut_down(void *arg)
     sessions_shut_down(collector->sessions);
 }
 
+/* SIGHUP: the log level and the collector's certificate, which others renew. The rest of the
+ * configuration is for the next start. */
+static void reload(void *arg)
+{
+    struct collector *collector = arg;
+    char certificate[PATH_BYTES];
+    char key[PATH_BYTES];
+    struct hf_error error = {0};
+    struct hf_collector_config *config = malloc(sizeof *config);
+    if (config && collector_config_load(collector->config->path, config, &error) == HF_OK) {
+        hf_log_set_level(config->log_level);
+        certificate_paths(collector->config, certificate, key);
+        loop_reload_certificate(collector->loop, certificate, key, &error);
+    }
+    if (error.code == HF_OK) {
+        hf_log_info("Read %s and the certificate again", collector->config->path);
+    } else {
+        hf_log_error("SIGHUP: %s", error.message);
+    }
+    free(config);
+}
+
 static void *watch_signals(void *arg)
 {
     struct collector *collector = arg;
     int number = 0;
-    do {
-        sigwait(&collector->signals, &number);
-        if (number == SIGHUP) {
-            hf_log_info("SIGHUP: the collector reads its configuration at its start only");
-        }
-    } while (number == SIGHUP);
-    if (number != SIGUSR1) {
-        hf_log_info("Stopping");
-        hf_notify("STOPPING=1", NULL);
+    while (sigwait(&collector->signals, &number) == 0 && number == SIGHUP) {
+        loop_post(collector->loop, reload, collector);
     }
+    hf_log_info("Stopping");
+    hf_notify("STOPPING=1", NULL);
     loop_post(collector->loop, shut_down, collector);
     nanosleep(&(struct timespec){.tv_nsec = GOODBYE_MS * 1000000L}, NULL);
     loop_stop(collector->loop);

@@ -216,6 +216,12 @@ struct lws_context *loop_context(struct hf_loop *loop)
     return loop->context;
 }
 
+int loop_reload_certificate(struct hf_loop *loop, const char *certificate_pem_path,
+                            const char *key_pem_path, struct hf_error *error)
+{
+    return tls_reload(loop->context, certificate_pem_path, key_pem_path, error);
+}
+
 int loop_listen(struct hf_loop *loop, const struct hf_listen_options *options, uint16_t *bound_port,
                 struct hf_error *error)
 {

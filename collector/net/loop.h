@@ -46,6 +46,10 @@ struct hf_listen_options {
     const struct lws_protocols *protocols;
 };
 
+/* Use what is now in a listener's certificate and key files for new connections. */
+int loop_reload_certificate(struct hf_loop *loop, const char *certificate_pem_path,
+                            const char *key_pem_path, struct hf_error *error);
+
 int loop_listen(struct hf_loop *loop, const struct hf_listen_options *options, uint16_t *bound_port,
                 struct hf_error *error);
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
@@ -21,6 +22,26 @@ void tls_server_options(const struct hf_listen_options *options,
         info->options |= LWS_SERVER_OPTION_REQUIRE_VALID_OPENSSL_CLIENT_CERT;
         info->ssl_ca_filepath = options->client_ca_pem_path;
     }
+}
+
+int tls_reload(struct lws_context *context, const char *certificate_path, const char *key_path,
+               struct hf_error *error)
+{
+    /* Tried apart first: the library would leave a listener with half of it. */
+    SSL_CTX *trial = SSL_CTX_new(TLS_server_method());
+    bool good = trial && SSL_CTX_use_certificate_chain_file(trial, certificate_path) == 1 &&
+                SSL_CTX_use_PrivateKey_file(trial, key_path, SSL_FILETYPE_PEM) == 1 &&
+                SSL_CTX_check_private_key(trial) == 1;
+    SSL_CTX_free(trial);
+    ERR_clear_error();
+    if (!good) {
+        return hf_error_set(error, HF_ERR_INVALID, 0,
+                            "The certificate %s and its key %s can't be used or don't belong "
+                            "together: the ones from before stay in use",
+                            certificate_path, key_path);
+    }
+    lws_tls_cert_updated(context, certificate_path, key_path, NULL, 0, NULL, 0);
+    return HF_OK;
 }
 
 bool tls_callback(enum lws_callback_reasons reason, size_t length, int *result)

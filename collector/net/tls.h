@@ -9,12 +9,19 @@
 
 #include <libwebsockets.h>
 
+#include "common/error.h"
+
 struct hf_listen_options;
 
 /* Fill in a listener's TLS: TLS 1.2 or newer, its certificate, and with a client CA the demand for
  * a client certificate of it. */
 void tls_server_options(const struct hf_listen_options *options,
                         struct lws_context_creation_info *info);
+
+/* Read a listener's certificate and key again, for new connections. When they can't be used the old
+ * ones stay. */
+int tls_reload(struct lws_context *context, const char *certificate_path, const char *key_path,
+               struct hf_error *error);
 
 /* For protocols[0] of a listener that demands client certificates: handle every callback through
  * this first. True when it was a TLS callback; *result is then what to return. */

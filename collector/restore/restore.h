@@ -37,4 +37,9 @@ void restore_cancel(struct hf_restore *restore, uint64_t job);
 /* A frame has left the session's queue; bytes: those of its reply. */
 void restore_sent(struct hf_restore *restore, size_t bytes);
 
+/* End the jobs that wait and have expired, of all hosts. On a worker, now and then; a host that
+ * comes is not offered them in any case. */
+int restore_expire_jobs(struct hf_ingest *ingest, struct hf_catalog_reader *catalog,
+                        struct hf_error *error);
+
 #endif
