@@ -6,6 +6,8 @@
 
 #include <zstd.h>
 
+#include "common/bytes.h"
+
 #define PROBE_BYTES    4096u
 #define PROBE_FROM     65536u /* below this a probe costs more than it saves */
 #define WINDOW_LOG_MAX 23     /* 8 MiB: far above any chunk, far below a bomb */
@@ -139,6 +141,9 @@ int hf_decompress(struct hf_decompressor *decompressor, enum hf_codec codec, con
     }
     if (codec != HF_CODEC_ZSTD) {
         return HF_ERR_CORRUPT;
+    }
+    if (size < 4 || hf_get_le32(data) != ZSTD_MAGICNUMBER) {
+        return HF_ERR_CORRUPT; /* a skippable frame would pass for empty content */
     }
     unsigned long long declared = ZSTD_getFrameContentSize(data, size);
     if (declared != plain_size || window_too_large(data, size) ||

@@ -81,10 +81,12 @@ static void base64url_has_one_spelling_and_no_strangers(void **state)
 {
     (void)state;
     static const struct hf_bytes bad[] = {
-        {(const uint8_t *)"Z", 1},      {(const uint8_t *)"Zm9vY", 5}, {(const uint8_t *)"Zh", 2},
-        {(const uint8_t *)"Zm9", 3},    {(const uint8_t *)"Zg==", 4},  {(const uint8_t *)"Z g", 3},
-        {(const uint8_t *)"+/+/", 4},   {(const uint8_t *)"Zg\n", 3},  {(const uint8_t *)"Z\0g", 3},
-        {(const uint8_t *)"Zg\xff", 3},
+        {(const uint8_t *)"Z", 1},    {(const uint8_t *)"Zm9vY", 5},
+        {(const uint8_t *)"Zh", 2},   {(const uint8_t *)"Zm9", 3},
+        {(const uint8_t *)"Zg==", 4}, {(const uint8_t *)"Z g", 3},
+        {(const uint8_t *)"+/+/", 4}, {(const uint8_t *)"Zg\n", 3},
+        {(const uint8_t *)"Z\0g", 3}, {(const uint8_t *)"Zg\xff", 3},
+        {(const uint8_t *)"A", 1},    {(const uint8_t *)"AAAAA", 5},
     };
     struct hf_buf out = {0};
     hf_buf_append_str(&out, "kept");

@@ -223,6 +223,33 @@ static void a_frame_that_holds_more_than_it_declares_is_corrupt(void **state)
     assert_corrupt(codecs, HF_CODEC_ZSTD, frame, sizeof frame, 256);
 }
 
+/* Its end would be found only by doing the work. */
+static void a_frame_that_does_not_declare_its_size_is_corrupt(void **state)
+{
+    struct codecs *codecs = *state;
+    uint8_t frame[10];
+    hf_put_le32(frame, 0xfd2fb528u);
+    frame[4] = 0;
+    frame[5] = 0;
+    hf_put_le32(frame + 6, 1u | 1u << 1 | 256u << 3 | 0x7a000000u);
+    assert_corrupt(codecs, HF_CODEC_ZSTD, frame, sizeof frame, 256);
+}
+
+/* The library would skip it, and the same content could be stored in endless spellings. */
+static void a_skippable_frame_after_or_instead_is_corrupt(void **state)
+{
+    struct codecs *codecs = *state;
+    struct hf_buf out = {0};
+    uint8_t skippable[8];
+    hf_put_le32(skippable, 0x184d2a50u);
+    hf_put_le32(skippable + 4, 0);
+    assert_corrupt(codecs, HF_CODEC_ZSTD, skippable, sizeof skippable, 0);
+    compress_text(codecs, 5000, &out);
+    hf_buf_append(&out, skippable, sizeof skippable);
+    assert_corrupt(codecs, HF_CODEC_ZSTD, out.data, out.size, 5000);
+    hf_buf_free(&out);
+}
+
 static void a_level_that_zstd_has_not_is_brought_into_its_range(void **state)
 {
     (void)state;
@@ -254,6 +281,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_flipped_bit_writes_past_the_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_window_over_the_limit_is_corrupt, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_frame_that_holds_more_than_it_declares_is_corrupt, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_frame_that_does_not_declare_its_size_is_corrupt, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_skippable_frame_after_or_instead_is_corrupt, set_up,
                                         tear_down),
         cmocka_unit_test(a_level_that_zstd_has_not_is_brought_into_its_range),
     };

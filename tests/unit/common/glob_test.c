@@ -135,7 +135,8 @@ static void many_stars_cost_no_more_than_pattern_times_path(void **state)
     memset(path, 'a', sizeof path - 1);
     path[sizeof path - 1] = '\0';
     for (size_t i = 0; i < 511; i++) {
-        memcpy(pattern + 2 * i, "a*", 2);
+        pattern[2 * i] = 'a';
+        pattern[2 * i + 1] = '*';
     }
     pattern[1022] = 'b';
     double start = cpu_seconds();

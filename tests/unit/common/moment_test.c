@@ -132,9 +132,9 @@ static void days_of_another_length_keep_their_clock_times(void **state)
     int64_t ns;
     assert_int_equal(hf_moment_parse("2026-10-26T12:00:00+01:00", 0, &after_change, NULL), 0);
     assert_int_equal(hf_moment_parse("yesterday", after_change, &ns, NULL), 0);
-    assert_int_equal(after_change - ns, (12 + 25) * 3600 * SECOND);
+    assert_int_equal(after_change - ns, (12 + 25) * INT64_C(3600) * SECOND);
     assert_int_equal(hf_moment_parse("yesterday 12:00", after_change, &ns, NULL), 0);
-    assert_int_equal(after_change - ns, 24 * 3600 * SECOND);
+    assert_int_equal(after_change - ns, 24 * INT64_C(3600) * SECOND);
 
     int64_t before;
     int64_t after;

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "common/clock.h"
 #include "common/queue.h"
@@ -106,6 +107,8 @@ static void a_waiting_thread_is_woken_by_a_push_and_by_closing(void **state)
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, pop_one, queue), 0);
     }
+    /* Both will most likely wait by then; if not, less is proved but nothing fails. */
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
     hf_queue_push(queue, &message.item);
     hf_queue_close(queue);
     for (size_t i = 0; i < 2; i++) {
