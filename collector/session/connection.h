@@ -17,8 +17,9 @@ struct hf_sessions {
     uint32_t count;
     uint32_t crowded; /* sessions held with HOLD_MEMORY */
     bool shutting_down;
-    struct hf_session *all;        /* doubly linked, newest first */
-    struct hf_session *privileged; /* may end its message although memory is used up */
+    struct hf_session *all; /* doubly linked, newest first */
+    uint32_t privileged;    /* sessions with privileged_ns */
+    int64_t privilege_ns;   /* monotonic: when one was last given */
     lws_sorted_usec_list_t crowd_timer, sweep_timer;
 };
 
@@ -55,6 +56,8 @@ struct hf_session {
 
     struct hf_buf incoming;   /* the message that is arriving */
     int64_t message_began_ns; /* monotonic; while incoming holds something */
+    int64_t privileged_ns;    /* monotonic: since when it may end its message although memory is
+                               * used up; 0: it may not */
     unsigned held;            /* enum session_hold, or'ed */
     uint64_t control_bytes;   /* of control frames in ingest */
     uint64_t received_seq, sent_seq;

@@ -10,8 +10,12 @@
 #define CONTROL_MAX_BYTES (256u * 1024u) /* PROTOCOL.md: unanswered control frames */
 #define UNREAD_MAX_BYTES  (4u * 1024u * 1024u)
 #define CROWD_RETRY_US    (10 * LWS_US_PER_MS)
-#define SWEEP_US          (5 * LWS_US_PER_SEC)
-#define MESSAGE_LIMIT_NS  (60 * HF_NS_PER_SECOND)
+/* With memory used up: one session more goes on in this time, and is given up after that. So many
+ * messages can be above the budget at a time, and not more. */
+#define PRIVILEGE_INTERVAL_NS (100 * HF_NS_PER_MS)
+#define PRIVILEGE_LIMIT_NS    (3 * HF_NS_PER_SECOND)
+#define SWEEP_US              (5 * LWS_US_PER_SEC)
+#define MESSAGE_LIMIT_NS      (60 * HF_NS_PER_SECOND)
 
 void reading_hold(struct hf_session *session, enum session_hold why)
 {
@@ -45,9 +49,20 @@ static void leave_crowd(struct hf_session *session)
         session->sessions->crowded--;
         reading_resume(session, HOLD_MEMORY);
     }
-    if (session->sessions->privileged == session) {
-        session->sessions->privileged = NULL;
-    }
+}
+
+static void give_privilege(struct hf_session *session, int64_t now_ns)
+{
+    session->privileged_ns = now_ns;
+    session->sessions->privileged++;
+    session->sessions->privilege_ns = now_ns;
+    leave_crowd(session);
+}
+
+static void end_privilege(struct hf_session *session)
+{
+    session->sessions->privileged -= session->privileged_ns != 0;
+    session->privileged_ns = 0;
 }
 
 /* Whose message began first: to end it frees the most. */
@@ -65,28 +80,50 @@ static struct hf_session *oldest_of_crowd(const struct hf_sessions *sessions)
     return oldest;
 }
 
-/* Let the crowd go on when there is room; or, when all memory is in messages that are not whole,
- * one of them, so that somebody gets on. */
+static void end_idle_privileges(struct hf_sessions *sessions, int64_t now_ns)
+{
+    for (struct hf_session *session = sessions->all, *next; session; session = next) {
+        next = session->next;
+        if (session->privileged_ns != 0 && now_ns - session->privileged_ns > PRIVILEGE_LIMIT_NS) {
+            session_goaway(session, HF_WIRE_OVERLOADED, 10000,
+                           "The collector's memory is in use and this message did not end");
+        }
+    }
+}
+
+static void watch_crowd(struct hf_sessions *sessions);
+
+/* Let the crowd go on when there is room. When all memory is in messages that are not whole, let
+ * one after the other go on, so that somebody gets on; who then does not is sent away. */
 static void on_crowd_timer(lws_sorted_usec_list_t *timer)
 {
     struct hf_sessions *sessions = lws_container_of(timer, struct hf_sessions, crowd_timer);
-    uint64_t limit = sessions->options.memory_bytes;
-    if (memory_used(sessions) < limit - limit / 4) {
+    int64_t now_ns = hf_clock_monotonic_ns();
+    uint64_t low = sessions->options.memory_bytes - sessions->options.memory_bytes / 4;
+    if (memory_used(sessions) < low) {
         for (struct hf_session *session = sessions->all, *next; session; session = next) {
             next = session->next;
             leave_crowd(session);
         }
-    } else if (ingest_queue_bytes(sessions->options.ingest) == 0 && !sessions->privileged) {
+    } else if (sessions->incoming_bytes >= low &&
+               now_ns - sessions->privilege_ns >= PRIVILEGE_INTERVAL_NS) {
         struct hf_session *oldest = oldest_of_crowd(sessions);
         if (oldest) {
-            leave_crowd(oldest);
-            sessions->privileged = oldest;
+            give_privilege(oldest, now_ns);
         }
     }
-    if (sessions->crowded > 0) {
-        lws_sul_schedule(loop_context(sessions->options.loop), 0, timer, on_crowd_timer,
-                         CROWD_RETRY_US);
+    if (sessions->privileged > 0) {
+        end_idle_privileges(sessions, now_ns);
     }
+    if (sessions->crowded > 0 || sessions->privileged > 0) {
+        watch_crowd(sessions);
+    }
+}
+
+static void watch_crowd(struct hf_sessions *sessions)
+{
+    lws_sul_schedule(loop_context(sessions->options.loop), 0, &sessions->crowd_timer,
+                     on_crowd_timer, CROWD_RETRY_US);
 }
 
 void reading_grew(struct hf_session *session, size_t size)
@@ -96,14 +133,13 @@ void reading_grew(struct hf_session *session, size_t size)
         session->message_began_ns = hf_clock_monotonic_ns();
     }
     sessions->incoming_bytes += size;
-    if (memory_used(sessions) <= sessions->options.memory_bytes ||
-        session == sessions->privileged || session->held & HOLD_MEMORY) {
+    if (memory_used(sessions) <= sessions->options.memory_bytes || session->privileged_ns != 0 ||
+        session->held & HOLD_MEMORY) {
         return;
     }
     reading_hold(session, HOLD_MEMORY);
-    if (sessions->crowded++ == 0) {
-        lws_sul_schedule(loop_context(sessions->options.loop), 0, &sessions->crowd_timer,
-                         on_crowd_timer, CROWD_RETRY_US);
+    if (sessions->crowded++ == 0 && sessions->privileged == 0) {
+        watch_crowd(sessions);
     }
 }
 
@@ -111,9 +147,7 @@ void reading_message_over(struct hf_session *session, size_t size)
 {
     session->sessions->incoming_bytes -= size;
     session->message_began_ns = 0;
-    if (session->sessions->privileged == session) {
-        session->sessions->privileged = NULL;
-    }
+    end_privilege(session);
     if (session->gone || session->state == SESSION_CLOSING) {
         leave_crowd(session);
     }

@@ -1,0 +1,144 @@
+/* Memory stays bounded, and everybody still gets on. */
+#include "session_fixture.h"
+
+#define BUDGET  (256u * 1024u)
+#define CROWD   8
+#define MESSAGE (600u * 1024u) /* of content in one message: more than the budget alone */
+
+struct sender {
+    const struct site *site;
+    struct agent agent;
+    struct content content;
+    pthread_t thread;
+    bool acknowledged;
+};
+
+static void *send_a_large_file(void *arg)
+{
+    struct sender *sender = arg;
+    uint32_t half = sender->content.size / 2;
+    struct content parts[2] = {{.data = sender->content.data, .size = half},
+                               {.data = sender->content.data + half, .size = half}};
+    uint8_t refs[2 * HF_CHUNK_REF_BYTES];
+    struct hf_chunk chunks[2];
+    for (size_t i = 0; i < 2; i++) {
+        hf_sha256(parts[i].data, half, parts[i].id);
+        chunks[i] = chunk_of(&parts[i]);
+        memcpy(refs + i * HF_CHUNK_REF_BYTES, parts[i].id, HF_HASH_BYTES);
+        for (unsigned j = 0; j < 4; j++) {
+            refs[i * HF_CHUNK_REF_BYTES + HF_HASH_BYTES + j] = (uint8_t)(half >> (8 * j));
+        }
+    }
+    struct hf_frame chunks_message = chunks_frame(chunks, 2);
+    struct hf_version version = version_of(&sender->content, 1, "var/large");
+    version.refs = (struct hf_bytes){refs, sizeof refs};
+    struct hf_frame versions = versions_frame(1, &version, 1);
+    sender->acknowledged = agent_send(&sender->agent, &chunks_message) &&
+                           agent_send(&sender->agent, &versions) &&
+                           agent_expect(&sender->agent, HF_FRAME_ACK)->ack.acks[0].version_seq == 1;
+    return NULL;
+}
+
+static void a_crowd_with_messages_larger_than_all_memory_gets_on_one_by_one(void **state)
+{
+    (void)state;
+    struct site site = site_new(BUDGET);
+    struct sender senders[CROWD] = {0};
+    for (size_t i = 0; i < CROWD; i++) {
+        senders[i].site = &site;
+        senders[i].agent = agent_enrol(&site);
+        senders[i].content = content_new(MESSAGE);
+        agent_open(&senders[i].agent, &site);
+        agent_open_source(&senders[i].agent, 1, "data", 0);
+    }
+    for (size_t i = 0; i < CROWD; i++) {
+        assert_int_equal(pthread_create(&senders[i].thread, NULL, send_a_large_file, &senders[i]),
+                         0);
+    }
+    for (size_t i = 0; i < CROWD; i++) {
+        pthread_join(senders[i].thread, NULL);
+        assert_true(senders[i].acknowledged);
+        free(senders[i].content.data);
+        agent_free(&senders[i].agent);
+    }
+    site_free(&site);
+}
+
+static void agents_that_stop_in_the_middle_of_messages_do_not_stop_the_others(void **state)
+{
+    (void)state;
+    struct site site = site_new(BUDGET);
+    struct agent stuck[3];
+    struct sender sender = {.site = &site, .content = content_new(MESSAGE)};
+    struct content content = content_new(MESSAGE / 2);
+    struct hf_chunk chunk = chunk_of(&content);
+    struct hf_frame chunks = chunks_frame(&chunk, 1);
+    sender.agent = agent_enrol(&site);
+    agent_open(&sender.agent, &site);
+    agent_open_source(&sender.agent, 1, "data", 0);
+    for (size_t i = 0; i < 3; i++) {
+        struct hf_buf out = {0};
+        stuck[i] = agent_enrol(&site);
+        agent_open(&stuck[i], &site);
+        append_frame(&stuck[i], &out, &chunks);
+        assert_true(agent_write(&stuck[i], out.data, out.size - 100));
+        hf_buf_free(&out);
+    }
+    send_a_large_file(&sender);
+    assert_true(sender.acknowledged);
+    for (size_t i = 0; i < 3; i++) {
+        agent_free(&stuck[i]);
+    }
+    free(content.data);
+    free(sender.content.data);
+    agent_free(&sender.agent);
+    site_free(&site);
+}
+
+/* Questions are free of credit: what keeps them from piling up is that nobody reads more of them.
+ */
+static void questions_without_end_are_answered_and_do_not_pile_up(void **state)
+{
+    (void)state;
+    struct site site = site_new(256u << 20);
+    struct agent agent = agent_enrol(&site);
+    struct content ids = content_new(HF_FRAME_IDS_MAX * HF_HASH_BYTES);
+    struct hf_frame have = {.type = HF_FRAME_HAVE, .ids = {.ids = {ids.data, ids.size}}};
+    struct hf_buf out = {0};
+    uint64_t answers = 0;
+    uint64_t most = 0;
+    agent_open(&agent, &site);
+    enum { ROUNDS = 40, AHEAD = 10 };
+    for (uint64_t round = 1; round <= ROUNDS; round++) {
+        have.ids.request = round;
+        hf_buf_clear(&out);
+        append_frame(&agent, &out, &have);
+        assert_true(agent_write(&agent, out.data, out.size));
+        uint64_t queued = ingest_queue_bytes(site.deployment.ingest);
+        most = queued > most ? queued : most;
+        while (round - answers > AHEAD) {
+            assert_int_equal(agent_expect(&agent, HF_FRAME_NEED)->need.bitmap.size,
+                             HF_FRAME_IDS_MAX / 8);
+            answers++;
+        }
+    }
+    while (answers < ROUNDS) {
+        agent_expect(&agent, HF_FRAME_NEED);
+        answers++;
+    }
+    assert_true(most <= 2 * (uint64_t)ids.size + 65536);
+    hf_buf_free(&out);
+    free(ids.data);
+    agent_free(&agent);
+    site_free(&site);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_crowd_with_messages_larger_than_all_memory_gets_on_one_by_one),
+        cmocka_unit_test(agents_that_stop_in_the_middle_of_messages_do_not_stop_the_others),
+        cmocka_unit_test(questions_without_end_are_answered_and_do_not_pile_up),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
