@@ -365,8 +365,13 @@ static int send_content(struct hf_restore *restore, struct hf_store_reader *stor
     return HF_OK;
 }
 
+/* Once a job: an agent that goes on asking must not fill the journal. */
 static void audit_denied(struct hf_restore *restore, size_t count)
 {
+    if (restore->denied_job == restore->job) {
+        return;
+    }
+    restore->denied_job = restore->job;
     char actor[96];
     char detail[128];
     struct hf_error error = {0};

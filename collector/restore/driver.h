@@ -31,6 +31,7 @@ struct hf_restore {
     /* Of whichever worker runs: one at a time. */
     uint64_t job; /* offered and not ended; 0: none */
     bool accepted;
+    uint64_t denied_job; /* the last one of which a denial was audited */
     uint64_t origin_row, source_row;
     uint64_t fetched_bytes;
     struct hf_buf source_name;
