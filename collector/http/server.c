@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "collector/http/exchange.h"
+#include "collector/net/loop.h"
 
 #define BODY_TIMEOUT_S   30
 #define ANSWER_TIMEOUT_S 120
@@ -92,7 +93,7 @@ static unsigned int read_head(struct lws *wsi, struct hf_http_exchange *exchange
     if (!exchange->path || !exchange->authorization) {
         return HTTP_STATUS_SERVICE_UNAVAILABLE;
     }
-    lws_get_peer_simple(wsi, exchange->peer, sizeof exchange->peer);
+    loop_peer_address(wsi, exchange->peer, sizeof exchange->peer);
     return read_params(wsi, exchange) == HF_OK ? 0 : HTTP_STATUS_BAD_REQUEST;
 }
 

@@ -1,9 +1,14 @@
 #include "collector/net/loop.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <libwebsockets.h>
 
@@ -222,14 +227,71 @@ int loop_reload_certificate(struct hf_loop *loop, const char *certificate_pem_pa
     return tls_reload(loop->context, certificate_pem_path, key_pem_path, error);
 }
 
+void loop_peer_address(struct lws *wsi, char *out, size_t size)
+{
+    static const char mapped[] = "::ffff:";
+    char address[64] = "";
+    lws_get_peer_simple(wsi, address, sizeof address);
+    bool disguised = strncmp(address, mapped, strlen(mapped)) == 0 && strchr(address, '.');
+    lws_strncpy(out, address + (disguised ? strlen(mapped) : 0), size);
+}
+
+/* Try the address before the library does, which would not say what is wrong with it. *v6: whether
+ * to listen on IPv6, which for any address takes IPv4 too. */
+static int try_address(const struct hf_listen_options *options, bool any, bool *v6,
+                       struct hf_error *error)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(options->port)};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(options->port)};
+    bool is_v4 = !any && inet_pton(AF_INET, options->address, &in.sin_addr) == 1;
+    int on = 1;
+    if (!any && !is_v4 && inet_pton(AF_INET6, options->address, &in6.sin6_addr) != 1) {
+        return hf_error_set(error, HF_ERR_INVALID, 0,
+                            "Can't listen for %s on '%s': give this machine's address in numbers, "
+                            "or 0.0.0.0 for all",
+                            options->name, options->address);
+    }
+    int fd = is_v4 ? -1 : socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    *v6 = fd >= 0;
+    if (fd < 0) {
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    }
+    const struct sockaddr *address = *v6 ? (struct sockaddr *)&in6 : (struct sockaddr *)&in;
+    int rc = HF_OK;
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+        bind(fd, address, *v6 ? sizeof in6 : sizeof in) != 0 || listen(fd, 1) != 0) {
+        const char *remedy = errno == EADDRINUSE      ? "another program has it; see 'ss -ltnp'"
+                             : errno == EADDRNOTAVAIL ? "no interface of this machine has it"
+                             : errno == EACCES        ? "ports below 1024 need CAP_NET_BIND_SERVICE"
+                                                      : "see the system's log";
+        rc = hf_error_set(error, HF_ERR_IO, errno, "Can't listen for %s on %s port %u (%s)",
+                          options->name, any ? "any address" : options->address, options->port,
+                          remedy);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return rc;
+}
+
 int loop_listen(struct hf_loop *loop, const struct hf_listen_options *options, uint16_t *bound_port,
                 struct hf_error *error)
 {
+    bool any = *options->address == '\0' || strcmp(options->address, "0.0.0.0") == 0 ||
+               strcmp(options->address, "::") == 0;
+    bool v6 = false;
+    if (loop->vhost_count == VHOSTS_MAX) {
+        return hf_error_set(error, HF_ERR_LIMIT, 0, "Too many listeners");
+    }
+    int rc = try_address(options, any, &v6, error);
+    if (rc != HF_OK) {
+        return rc;
+    }
     struct lws_context_creation_info info = {
         .vhost_name = options->name,
         .port = options->port,
-        .iface =
-            *options->address && strcmp(options->address, "0.0.0.0") != 0 ? options->address : NULL,
+        .iface = any ? NULL : options->address,
+        .options = v6 ? 0 : LWS_SERVER_OPTION_DISABLE_IPV6,
         .protocols = options->protocols,
         .retry_and_idle_policy = &idle_policy,
         .alpn = "http/1.1", /* what we write is HTTP/1.1; WebSockets want it too */
@@ -238,18 +300,15 @@ int loop_listen(struct hf_loop *loop, const struct hf_listen_options *options, u
         .gid = -1,
         .uid = -1,
     };
-    if (loop->vhost_count == VHOSTS_MAX) {
-        return hf_error_set(error, HF_ERR_LIMIT, 0, "Too many listeners");
-    }
     tls_server_options(options, &info);
     struct lws_vhost *vhost = lws_create_vhost(loop->context, &info);
     int port = vhost ? lws_get_vhost_listen_port(vhost) : -1;
     if (port <= 0) {
         return hf_error_set(error, HF_ERR_IO, 0,
-                            "Can't listen for %s on %s port %u: another program has the port, the "
-                            "address is not this machine's, or the certificate %s can't be used",
-                            options->name, *options->address ? options->address : "any address",
-                            options->port, options->certificate_pem_path);
+                            "Can't listen for %s on %s port %u: probably the certificate %s can't "
+                            "be used with the key %s; lines of libwebsockets above say more",
+                            options->name, any ? "any address" : options->address, options->port,
+                            options->certificate_pem_path, options->key_pem_path);
     }
     loop->vhosts[loop->vhost_count++] = vhost;
     *bound_port = (uint16_t)port;

@@ -12,6 +12,7 @@
 #include "common/error.h"
 
 struct hf_loop;
+struct lws;
 struct lws_context;
 struct lws_protocols;
 struct lws_vhost;
@@ -49,6 +50,9 @@ struct hf_listen_options {
 /* Use what is now in a listener's certificate and key files for new connections. */
 int loop_reload_certificate(struct hf_loop *loop, const char *certificate_pem_path,
                             const char *key_pem_path, struct hf_error *error);
+
+/* The other end's address, as people write it: IPv4 addresses without their IPv6 disguise. */
+void loop_peer_address(struct lws *wsi, char *out, size_t size);
 
 int loop_listen(struct hf_loop *loop, const struct hf_listen_options *options, uint16_t *bound_port,
                 struct hf_error *error);

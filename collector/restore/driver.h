@@ -25,6 +25,7 @@ struct hf_restore {
     pthread_mutex_t lock; /* protects these */
     struct restore_task *first, *last;
     size_t count, waiting; /* tasks, and bytes of their messages */
+    bool paused;           /* the session is not read; it is told when it may be again */
     size_t in_flight;      /* bytes of content and pages handed to the session and not yet sent */
     bool running, closed;
 

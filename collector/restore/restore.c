@@ -10,6 +10,10 @@
 #define FRAMES_MAX    256u                 /* that wait; an honest agent has a dozen */
 #define WAITING_MAX   (4u * 1024u * 1024u) /* bytes of them */
 #define IN_FLIGHT_MAX (8u * 1024u * 1024u)
+/* Well below the limits the session is read no more until half of it is done: a restore of a
+ * million files reports faster than its results are committed. */
+#define PAUSE_FRAMES 64u
+#define PAUSE_BYTES  (1024u * 1024u)
 
 static void run(void *arg, struct hf_catalog_reader *catalog, struct hf_store_reader *store);
 
@@ -97,8 +101,20 @@ static void run(void *arg, struct hf_catalog_reader *catalog, struct hf_store_re
     }
     pthread_mutex_lock(&restore->lock);
     restore->running = false;
+    bool resume = restore->paused && restore->count <= PAUSE_FRAMES / 2 &&
+                  restore->waiting <= PAUSE_BYTES / 2;
+    restore->paused = restore->paused && !resume;
     start(restore);
     pthread_mutex_unlock(&restore->lock);
+    if (resume) {
+        struct hf_ingest_reply *reply = calloc(1, sizeof *reply);
+        if (!reply) {
+            abort(); /* the session would never be read again */
+        }
+        reply->kind = HF_REPLY_RELEASED;
+        reply->frame.type = HF_FRAME_RESTORE_RESULT;
+        restore_send(restore, reply);
+    }
     unref(restore);
 }
 
@@ -120,6 +136,15 @@ static int push(struct hf_restore *restore, struct restore_task *task)
     start(restore);
     pthread_mutex_unlock(&restore->lock);
     return HF_OK;
+}
+
+bool restore_pause(struct hf_restore *restore)
+{
+    pthread_mutex_lock(&restore->lock);
+    bool pause = restore->count > PAUSE_FRAMES || restore->waiting > PAUSE_BYTES;
+    restore->paused = restore->paused || pause;
+    pthread_mutex_unlock(&restore->lock);
+    return pause;
 }
 
 static void push_simple(struct hf_restore *restore, enum restore_task_kind kind, uint64_t job)

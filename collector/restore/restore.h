@@ -7,6 +7,7 @@
 #ifndef HF_COLLECTOR_RESTORE_RESTORE_H
 #define HF_COLLECTOR_RESTORE_RESTORE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,9 @@ void restore_wake(struct hf_restore *restore);
 /* A RESTORE_*, or CHUNK_GET frame from the agent. Takes both on success. HF_ERR_LIMIT when the
  * agent asks faster than it is answered: end the session. */
 int restore_frame(struct hf_restore *restore, struct hf_buf *message, struct hf_frame *frame);
+/* Whether so much waits that the session should not be read for now; a HF_REPLY_RELEASED of type
+ * RESTORE_RESULT and no bytes then comes through `send` when it may be again. */
+bool restore_pause(struct hf_restore *restore);
 /* The operator cancelled the job. */
 void restore_cancel(struct hf_restore *restore, uint64_t job);
 /* A frame has left the session's queue; bytes: those of its reply. */

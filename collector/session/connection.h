@@ -35,7 +35,8 @@ enum session_hold {
     HOLD_ADMISSION = 1, /* nobody knows yet whether it is welcome */
     HOLD_MEMORY = 2,    /* all sessions together use what they may */
     HOLD_CONTROL = 4,   /* its control frames wait for their answers */
-    HOLD_UNREAD = 8     /* it does not read its answers */
+    HOLD_UNREAD = 8,    /* it does not read its answers */
+    HOLD_RESTORE = 16   /* its restore's frames wait for workers */
 };
 
 struct hf_session {

@@ -24,6 +24,8 @@ static void to_restore(struct hf_session *session, struct hf_buf *message, struc
     if (restore_frame(session->restore, message, frame) != HF_OK) {
         session_refuse(session, HF_WIRE_TOO_LARGE,
                        "More restore requests are waiting than an agent needs");
+    } else if (restore_pause(session->restore)) {
+        reading_hold(session, HOLD_RESTORE);
     }
 }
 

@@ -107,7 +107,11 @@ static void on_delivery(void *arg)
         session_send(session, reply);
         return;
     case HF_REPLY_RELEASED:
-        on_released(session, reply);
+        if (reply->frame.type == HF_FRAME_RESTORE_RESULT) {
+            reading_resume(session, HOLD_RESTORE);
+        } else {
+            on_released(session, reply);
+        }
         break;
     case HF_REPLY_STORAGE:
         session_goaway(session, HF_WIRE_STORAGE, 15000, reply->message);

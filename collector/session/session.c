@@ -261,7 +261,7 @@ static int filter(struct hf_sessions *sessions, struct lws *wsi)
     struct tls_peer peer;
     char path[64] = "";
     char address[64] = "";
-    lws_get_peer_simple(wsi, address, sizeof address);
+    loop_peer_address(wsi, address, sizeof address);
     if (sessions->shutting_down || sessions->count >= sessions->options.sessions_max) {
         return -1;
     }
@@ -292,7 +292,7 @@ static int on_established(struct hf_sessions *sessions, struct lws *wsi, struct 
     session->id = ++sessions->next_id;
     session->certificate_ends_ns = peer.not_after_ns;
     memcpy(session->host_id, peer.common_name, sizeof session->host_id);
-    lws_get_peer_simple(wsi, session->peer, sizeof session->peer);
+    loop_peer_address(wsi, session->peer, sizeof session->peer);
     session->next = sessions->all;
     if (sessions->all) {
         sessions->all->previous = session;
