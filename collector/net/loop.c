@@ -135,6 +135,7 @@ int loop_new(const struct hf_loop_options *options, struct hf_loop **out, struct
     lws_set_log_level(LLL_ERR, log_library);
     loop->context = lws_create_context(&info);
     if (loop->context) {
+        info.options &= ~(uint64_t)LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT; /* this one has no TLS */
         info.port = CONTEXT_PORT_NO_LISTEN;
         info.protocols = loop->system_protocols;
         info.vhost_name = "system";

@@ -13,7 +13,9 @@
 void tls_server_options(const struct hf_listen_options *options,
                         struct lws_context_creation_info *info)
 {
-    info->options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+    /* The library also makes each listener a context for clients: without the system's authorities,
+     * which nobody asks here and which take a MiB. */
+    info->options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
     info->ssl_cert_filepath = options->certificate_pem_path;
     info->ssl_private_key_filepath = options->key_pem_path;
     info->ssl_options_set = SSL_OP_NO_SSLv3 | SSL_OP_NO_TLSv1 | SSL_OP_NO_TLSv1_1 |

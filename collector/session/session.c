@@ -71,8 +71,14 @@ static struct hf_ingest_reply *take_next(struct hf_session *session)
 static int write_next(struct hf_session *session)
 {
     struct hf_ingest_reply *reply = take_next(session);
+    if (!reply && session->state == SESSION_CLOSING) {
+        /* With a reason the library waits for the other side's close, reading on: a socket closed
+         * at once, with data unread, resets the connection, and GOAWAY is lost with it. */
+        lws_close_reason(session->wsi, LWS_CLOSE_STATUS_NORMAL, NULL, 0);
+        return -1;
+    }
     if (!reply) {
-        return session->state == SESSION_CLOSING ? -1 : 0;
+        return 0;
     }
     reply->frame.seq = ++session->sent_seq;
     hf_buf_clear(&session->outgoing);
@@ -120,8 +126,7 @@ void session_goaway(struct hf_session *session, enum hf_wire_code code, uint32_t
     session_close_parts(session);
     session->state = SESSION_CLOSING;
     drop_incoming(session);
-    /* What still comes is read and dropped: a socket closed with data unread resets the connection,
-     * and GOAWAY would be lost with it. */
+    /* What still comes is read and dropped. */
     reading_resume(session, (enum session_hold) ~0u);
     lws_set_timeout(session->wsi, PENDING_TIMEOUT_CLOSE_SEND, CLOSE_LIMIT_S);
     struct hf_ingest_reply *reply = session_frame(HF_FRAME_GOAWAY);

@@ -115,7 +115,7 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 static const struct lws_protocols protocols[] = {{.name = "http", .callback = callback},
                                                  {.name = NULL}};
 
-static void a_port_that_is_taken_is_named(void **state)
+static void what_is_wrong_with_an_address_is_said(void **state)
 {
     (void)state;
     struct deployment d = deployment_new(DAY_NS);
@@ -133,14 +133,23 @@ static void a_port_that_is_taken_is_named(void **state)
     struct hf_loop *loop = loop_start();
     assert_ok(loop_listen(loop, &options, &port, &error));
     assert_true(port > 0);
-    struct hf_loop *other = loop_start();
     options.port = port;
-    assert_int_not_equal(loop_listen(other, &options, &second, &error), HF_OK);
+    assert_int_not_equal(loop_listen(loop, &options, &second, &error), HF_OK);
     char text[16];
     snprintf(text, sizeof text, "%u", port);
     assert_says(error.message, text);
     assert_says(error.message, "agents");
-    loop_free(other);
+    assert_says(error.message, "another program");
+    options.port = 0;
+    options.address = "192.0.2.1";
+    assert_int_not_equal(loop_listen(loop, &options, &second, &error), HF_OK);
+    assert_says(error.message, "no interface");
+    options.address = "localhost";
+    assert_int_equal(loop_listen(loop, &options, &second, &error), HF_ERR_INVALID);
+    assert_says(error.message, "in numbers");
+    options.name = "enrol";
+    options.address = "::1";
+    assert_ok(loop_listen(loop, &options, &second, &error));
     loop_free(loop);
     deployment_free(&d);
 }
@@ -177,7 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(posts_of_each_thread_run_in_their_order_and_none_is_lost),
         cmocka_unit_test(posts_to_a_closed_loop_run_when_it_is_freed),
-        cmocka_unit_test(a_port_that_is_taken_is_named),
+        cmocka_unit_test(what_is_wrong_with_an_address_is_said),
         cmocka_unit_test(a_certificate_that_does_not_fit_its_key_is_not_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

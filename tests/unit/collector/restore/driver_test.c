@@ -418,8 +418,10 @@ static void pages_go_on_where_the_cursor_says_and_together_are_the_moment(void *
             assert_memory_equal(page->versions[i].refs.data, files[count].id, HF_HASH_BYTES);
         }
         last = page->last;
-        memcpy(cursor, page->next_cursor.data, page->next_cursor.size);
         after = (struct hf_bytes){cursor, page->next_cursor.size};
+        if (after.size > 0) {
+            memcpy(cursor, page->next_cursor.data, after.size);
+        }
         restore_sent(line->restore, line->last->bytes);
     }
     assert_int_equal(count, COUNT);

@@ -234,7 +234,8 @@ static const char upgrade_request[] =
 static inline void agent_expect_upgrade(struct agent *agent)
 {
     const uint8_t *end = NULL;
-    while (!(end = memmem(agent->input.data, agent->input.size, "\r\n\r\n", 4))) {
+    while (agent->input.size == 0 ||
+           !(end = memmem(agent->input.data, agent->input.size, "\r\n\r\n", 4))) {
         if (!agent_read(agent, PATIENCE_MS)) {
             fail_msg("no answer to the upgrade");
         }
