@@ -356,14 +356,24 @@ static int begin_file(struct hf_stage *stage, const struct hf_version *version, 
     stage->offset = 0;
     stage->list_wanted = false;
     stage->refs = version->depth > 0 ? (struct hf_bytes){NULL, 0} : version->refs;
-    if (!local && version->size > 0 && stage->options.find_content) {
-        struct hf_buf path = {0};
-        if (!stage->options.find_content(stage->options.context, version, &path) &&
-            !hf_buf_terminate(&path))
-            stage->current_other =
-                open((const char *)path.data, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        hf_buf_free(&path);
+    struct hf_buf path = {0};
+    int result = 0;
+    if (!local && version->size > 0 && stage->options.find_content &&
+        !stage->options.find_content(stage->options.context, version, &path) &&
+        !hf_buf_terminate(&path)) {
+        const char *name = (const char *)path.data;
+        if (file->whole) {
+            result =
+                stage_copy(stage, version->refs.data, (uint32_t)version->size, file, name, error);
+            stage->ref_at = 1;
+            stage->offset = version->size;
+        } else {
+            stage->current_other = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        }
     }
+    hf_buf_free(&path);
+    if (result)
+        return result;
     return stage_advance(stage, error);
 }
 

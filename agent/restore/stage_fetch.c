@@ -33,10 +33,26 @@ int stage_flush(struct hf_stage *stage, struct hf_error *error)
     return result;
 }
 
+/* file NULL: the plain bytes are wanted, a list. */
+static struct hf_write_use *use_new(struct stage_file *file, uint64_t offset)
+{
+    struct hf_write_use *use = calloc(1, sizeof(*use));
+    if (!use)
+        return NULL;
+    *use = (struct hf_write_use){.file = file, .offset = offset, .fd = -1};
+    if (file) {
+        use->whole = file->whole;
+        use->index = file->index;
+        use->staging_fd = file->staging_fd;
+        use->metadata = file->metadata;
+    }
+    return use;
+}
+
 int stage_want(struct hf_stage *stage, const uint8_t *id, uint32_t plain_size,
                struct stage_file *file, uint64_t offset, struct hf_error *error)
 {
-    struct hf_write_use *use = calloc(1, sizeof(*use));
+    struct hf_write_use *use = use_new(file, offset);
     struct stage_wanted *wanted = *find_wanted(stage, id);
     bool asked = wanted != NULL;
     if (!asked)
@@ -47,15 +63,10 @@ int stage_want(struct hf_stage *stage, const uint8_t *id, uint32_t plain_size,
             free(wanted);
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory to ask for content");
     }
-    *use = (struct hf_write_use){.next = wanted->uses, .file = file, .offset = offset, .fd = -1};
+    use->next = wanted->uses;
     wanted->uses = use;
-    if (file) {
+    if (file)
         file->waiting++;
-        use->whole = file->whole;
-        use->index = file->index;
-        use->staging_fd = file->staging_fd;
-        use->metadata = file->metadata;
-    }
     if (asked)
         return 0;
     struct stage_wanted **bucket = bucket_of(stage, id);
@@ -69,6 +80,27 @@ int stage_want(struct hf_stage *stage, const uint8_t *id, uint32_t plain_size,
     if (stage->request_bytes >= REQUEST_BYTES ||
         stage->request.size >= HF_STAGE_REQUEST_IDS * HF_HASH_BYTES)
         return stage_flush(stage, error);
+    return 0;
+}
+
+int stage_copy(struct hf_stage *stage, const uint8_t *id, uint32_t plain_size,
+               struct stage_file *file, const char *path, struct hf_error *error)
+{
+    struct hf_write_work *work = calloc(1, sizeof(*work));
+    if (work) {
+        work->local_path = strdup(path);
+        work->uses = use_new(file, 0);
+    }
+    if (!work || !work->local_path || !work->uses) {
+        write_work_free(work);
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for restored content");
+    }
+    memcpy(work->id, id, HF_HASH_BYTES);
+    work->plain_size = plain_size;
+    file->waiting++;
+    stage->outstanding_count++;
+    stage->outstanding_bytes += plain_size;
+    writers_push(stage->writers, work);
     return 0;
 }
 
@@ -167,18 +199,37 @@ static int take_chunk(struct hf_stage *stage, const struct hf_chunk *chunk, stru
     return result;
 }
 
+/* The local file has changed since it was captured: the chunk has to come after all. */
+static int fetch_instead(struct hf_stage *stage, const struct hf_write_work *work,
+                         struct hf_error *error)
+{
+    struct stage_file *file = work->uses->file;
+    file->waiting--;
+    stage->outstanding_count--;
+    stage->outstanding_bytes -= work->plain_size;
+    return stage_want(stage, work->id, work->plain_size, file, 0, error);
+}
+
+static int finish_work(struct hf_stage *stage, struct hf_write_work *work, struct hf_error *error)
+{
+    if (work->local_path && work->mismatch)
+        return fetch_instead(stage, work, error);
+    if (work->local_path)
+        stage->options.job->reused_bytes += work->plain_size;
+    return finish_chunk(stage, work->plain_size, work->uses, &work->plain,
+                        work->mismatch ? "the collector sent content that does not match its hash; "
+                                         "have its repository checked, the old file stands"
+                                       : NULL,
+                        error);
+}
+
 int stage_collect(struct hf_stage *stage, int timeout_ms, struct hf_error *error)
 {
     struct hf_write_work *work;
     int result = 0;
     while (!result && (work = writers_collect(stage->writers, timeout_ms))) {
         timeout_ms = 0;
-        result = finish_chunk(stage, work->plain_size, work->uses, &work->plain,
-                              work->mismatch ? "the collector sent content that does not match "
-                                               "its hash; have its repository checked, the old "
-                                               "file stands"
-                                             : NULL,
-                              error);
+        result = finish_work(stage, work, error);
         write_work_free(work);
     }
     return result ? result : stage_advance(stage, error);

@@ -64,6 +64,10 @@ struct hf_stage {
 /* Ask for a chunk that goes to offset of file. */
 int stage_want(struct hf_stage *stage, const uint8_t *id, uint32_t plain_size,
                struct stage_file *file, uint64_t offset, struct hf_error *error);
+/* Make file, which is one chunk, from another file of this host; it is fetched if that is no longer
+ * what it was. */
+int stage_copy(struct hf_stage *stage, const uint8_t *id, uint32_t plain_size,
+               struct stage_file *file, const char *path, struct hf_error *error);
 /* Open the file for writing, if it isn't. */
 int stage_open(struct hf_stage *stage, struct stage_file *file, struct hf_error *error);
 /* Write a verified chunk into a file being staged. */

@@ -11,6 +11,7 @@
 #include "agent/restore/stage.h"
 #include "agent/restore/targets.h"
 #include "common/chunker.h"
+#include "common/fs.h"
 
 struct writer {
     struct hf_writers *writers;
@@ -75,14 +76,34 @@ static void write_whole(struct hf_write_use *use, const uint8_t *data, size_t si
     close(fd);
 }
 
+/* The whole of a file that had this content when it was captured. */
+static int read_local(const char *path, uint8_t *plain, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return HF_ERR_IO;
+    int result = hf_pread_all(fd, plain, size, 0, NULL);
+    close(fd);
+    return result;
+}
+
+static int plain_of(const struct hf_write_work *work, struct hf_decompressor *decompressor,
+                    uint8_t *plain)
+{
+    if (work->plain_size > HF_CHUNK_MAX_BYTES)
+        return HF_ERR_LIMIT;
+    if (work->local_path)
+        return read_local(work->local_path, plain, work->plain_size);
+    return hf_decompress(decompressor, work->codec, work->stored.data, work->stored.size, plain,
+                         work->plain_size);
+}
+
 static void do_work(struct hf_write_work *work, struct hf_decompressor *decompressor,
                     uint8_t *plain, bool own_umask)
 {
     uint8_t hash[HF_HASH_BYTES];
     work->mismatch = true;
-    if (work->plain_size > HF_CHUNK_MAX_BYTES ||
-        hf_decompress(decompressor, work->codec, work->stored.data, work->stored.size, plain,
-                      work->plain_size))
+    if (plain_of(work, decompressor, plain))
         return;
     hf_sha256(plain, work->plain_size, hash);
     if (memcmp(hash, work->id, HF_HASH_BYTES))
@@ -133,6 +154,7 @@ void write_work_free(struct hf_write_work *work)
     }
     hf_buf_free(&work->stored);
     hf_buf_free(&work->plain);
+    free(work->local_path);
     free(work);
 }
 

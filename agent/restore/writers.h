@@ -43,6 +43,7 @@ struct hf_write_work {
     enum hf_codec codec;
     uint32_t plain_size;
     struct hf_buf stored;
+    char *local_path; /* read it from this file of the host instead; NULL: it is in stored */
     struct hf_write_use *uses;
     bool keep_plain;
     struct hf_buf plain; /* with keep_plain, when it matched */

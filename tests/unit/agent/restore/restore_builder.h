@@ -45,6 +45,7 @@ struct builder {
     enum hf_conflict conflict;
     const char *destination;
     bool dry_run;
+    const char *elsewhere;      /* a file beneath root that is said to have every wanted content */
     size_t requests, requested; /* CHUNK_GET frames and ids of the last run */
     struct hf_buf asked;
     size_t answer_limit; /* chunks to answer before the connection is cut; 0: all */
@@ -247,6 +248,15 @@ static inline int builder_request(void *context, struct hf_bytes ids, struct hf_
     return hf_buf_append(&b->asked, ids.data, ids.size);
 }
 
+static inline int builder_find(void *context, const struct hf_version *version, struct hf_buf *path)
+{
+    struct builder *b = context;
+    (void)version;
+    if (!b->elsewhere)
+        return HF_ERR_NOT_FOUND;
+    return hf_buf_append_str(path, builder_path(b, b->elsewhere));
+}
+
 /* The collector's answer to everything asked so far; false once the connection is cut. */
 static inline bool builder_answer(struct builder *b, struct hf_stage *stage, int *result,
                                   struct hf_error *error)
@@ -319,6 +329,7 @@ static inline int builder_stage(struct builder *b, struct hf_error *error)
                                        .targets = b->targets,
                                        .owners = b->owners,
                                        .request = builder_request,
+                                       .find_content = builder_find,
                                        .context = b};
     assert_int_equal(stage_new(&options, &stage, error), 0);
     size_t next = 0;

@@ -61,6 +61,49 @@ static void what_is_as_wanted_is_not_fetched(void **state)
     builder_free(b);
 }
 
+static void content_that_is_elsewhere_on_the_host_is_not_fetched(void **state)
+{
+    (void)state;
+    const size_t sizes[] = {10, 60000, 1500000};
+    for (size_t i = 0; i < 3; i++) {
+        struct builder *b = builder_new();
+        struct hf_error error = {0};
+        uint8_t *content = builder_noise(b, sizes[i], 7 + i);
+        builder_file(b, "lost", content, sizes[i], 0640);
+        builder_put(b, "moved", content, sizes[i]);
+        b->elsewhere = "moved";
+        assert_int_equal(builder_restore(b, &error), 0);
+        assert_content(b, "lost", content, sizes[i]);
+        assert_int_equal(b->requested, 0);
+        assert_int_equal(b->job->reused_bytes, sizes[i]);
+        struct stat status;
+        assert_int_equal(stat(builder_path(b, "lost"), &status), 0);
+        assert_int_equal(status.st_mode & 07777, 0640);
+        builder_free(b);
+    }
+}
+
+static void a_local_file_that_is_no_longer_what_it_was_is_not_believed(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {10, 60000, 1500000};
+    for (size_t i = 0; i < 6; i++) {
+        struct builder *b = builder_new();
+        struct hf_error error = {0};
+        size_t size = sizes[i / 2];
+        uint8_t *content = builder_noise(b, size, 7 + i);
+        builder_file(b, "lost", content, size, 0640);
+        content[size / 2] ^= 1;
+        builder_put(b, "moved", content, i % 2 ? size : size / 3); /* changed, or cut off */
+        content[size / 2] ^= 1;
+        b->elsewhere = "moved";
+        assert_int_equal(builder_restore(b, &error), 0);
+        assert_content(b, "lost", content, size);
+        assert_true(b->requested >= 1);
+        builder_free(b);
+    }
+}
+
 static void only_the_changed_part_of_a_large_file_travels(void **state)
 {
     (void)state;
@@ -241,6 +284,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lost_tree_comes_back_with_content_mode_and_time),
         cmocka_unit_test(what_is_as_wanted_is_not_fetched),
+        cmocka_unit_test(content_that_is_elsewhere_on_the_host_is_not_fetched),
+        cmocka_unit_test(a_local_file_that_is_no_longer_what_it_was_is_not_believed),
         cmocka_unit_test(only_the_changed_part_of_a_large_file_travels),
         cmocka_unit_test(many_files_are_asked_for_in_few_requests),
         cmocka_unit_test(a_file_of_lists_is_put_together),
