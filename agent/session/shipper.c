@@ -174,6 +174,9 @@ static void on_ack(struct hf_shipper *shipper, const struct hf_frame *frame)
             return;
         }
         stream->acked_seq = ack->version_seq;
+        hf_log_debug("source %s: versions up to %llu are durable",
+                     shipper->options.config->sources[ack->stream - 1].name,
+                     (unsigned long long)ack->version_seq);
         outbox_acked(shipper->options.outbox, ack->stream - 1, ack->version_seq);
     }
 }
