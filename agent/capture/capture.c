@@ -21,6 +21,7 @@
 #define RECENT_SLOTS 1024u
 #define POLL_MAX_MS  1000
 #define RETRY_NS     (5 * HF_NS_PER_SECOND)
+#define ADOPTS_MAX   1024u /* restored files that wait to be recorded: a restore has any number */
 
 struct recent {
     uint64_t key;
@@ -341,6 +342,15 @@ void service(struct hf_capture *capture)
 
 /* --- orders from other threads --- */
 
+static void order_free(struct hf_capture *capture, struct order *order)
+{
+    if (order->kind == ORDER_ADOPT) {
+        sem_post(&capture->adopt_room);
+    }
+    unit_free(order->row);
+    free(order);
+}
+
 static void give_order(struct hf_capture *capture, struct order *order)
 {
     if (!order) {
@@ -353,8 +363,7 @@ static void give_order(struct hf_capture *capture, struct order *order)
     if (order->done) {
         order->done(order->context); /* capture has stopped: nothing will be found any more */
     }
-    unit_free(order->row);
-    free(order);
+    order_free(capture, order);
 }
 
 void capture_flush(struct hf_capture *capture, void (*done)(void *context), void *context)
@@ -469,8 +478,7 @@ static void carry_out(struct hf_capture *capture, struct order *order)
         scan_all_soon(capture);
         break;
     }
-    unit_free(order->row);
-    free(order);
+    order_free(capture, order);
 }
 
 static void read_orders(struct hf_capture *capture)
@@ -706,6 +714,7 @@ int capture_start(const struct hf_config *config, struct hf_outbox *outbox, stru
     capture->recent = calloc(RECENT_SLOTS, sizeof *capture->recent);
     capture->buffer = malloc(2 * HF_CHUNK_MAX_BYTES);
     pthread_mutex_init(&capture->mark_lock, NULL);
+    sem_init(&capture->adopt_room, 0, ADOPTS_MAX);
     int rc = HF_OK;
     if (capture->wake_fd < 0 || !capture->orders || !capture->work || !capture->marks ||
         !capture->mark_known || !capture->recent || !capture->buffer ||
@@ -743,8 +752,7 @@ void capture_stop(struct hf_capture *capture)
         if (order->done) {
             order->done(order->context);
         }
-        unit_free(order->row);
-        free(order);
+        order_free(capture, order);
     }
 }
 
@@ -782,6 +790,7 @@ void capture_free(struct hf_capture *capture)
         close(capture->wake_fd);
     }
     pthread_mutex_destroy(&capture->mark_lock);
+    sem_destroy(&capture->adopt_room);
     free(capture->work);
     free(capture->marks);
     free(capture->mark_known);

@@ -42,7 +42,8 @@ bool capture_mark(struct hf_capture *capture, size_t source, struct hf_mark_stat
  * acknowledged. */
 void capture_flush(struct hf_capture *capture, void (*done)(void *context), void *context);
 /* After a restore put a version's state in place: record it, flagged as restored by job, without
- * reading the file again. path is absolute on the host without the leading '/'. */
+ * reading the file again. path is absolute on the host without the leading '/'. Waits while many
+ * are to be recorded already. */
 void capture_adopt(struct hf_capture *capture, size_t source, const char *path,
                    const struct hf_version *version, uint64_t job);
 /* Between these, changes beneath the roots are not looked at; afterwards they are scanned. */

@@ -3,6 +3,7 @@
 #define HF_AGENT_CAPTURE_CAPTURE_PRIVATE_H
 
 #include <pthread.h>
+#include <semaphore.h>
 
 #include "agent/capture/capture.h"
 #include "agent/capture/state.h"
@@ -61,6 +62,7 @@ struct hf_capture {
     struct hf_state *state;
     struct hf_watch *watch;
     struct hf_queue *orders;
+    sem_t adopt_room; /* how many more ORDER_ADOPT may wait in orders */
     int wake_fd;
     pthread_t thread;
     bool running;

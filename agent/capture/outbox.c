@@ -14,6 +14,7 @@
 struct lane {                     /* of one source */
     struct hf_unit *first, *last; /* in memory, oldest first */
     uint64_t acked, pushed;       /* seq */
+    uint64_t loaded; /* seq: in memory or acknowledged; what the spool has comes after */
     bool online, resyncing;
     unsigned rank;
 };
@@ -125,6 +126,7 @@ static void append(struct hf_outbox *outbox, struct hf_unit *unit)
         lane->first = unit;
     }
     lane->last = unit;
+    lane->loaded = unit->version_count > 0 ? unit_last_seq(unit) : lane->loaded;
     outbox->bytes += unit->bytes;
 }
 
@@ -158,6 +160,7 @@ static void forget_from(struct hf_outbox *outbox, size_t source, uint64_t seq)
     lane->last = last;
     spool_drop_from(outbox->spool, source, seq);
     lane->pushed = seq - 1;
+    lane->loaded = lane->loaded < seq ? lane->loaded : seq - 1;
     add_notice(outbox, HF_NOTICE_FORGOTTEN, source, seq, NULL);
 }
 
@@ -168,7 +171,8 @@ static void spool_lane(struct hf_outbox *outbox, size_t source)
     struct hf_error error = {0};
     while (lane->first) {
         struct hf_unit *unit = lane->first;
-        if (unit->version_count > 0 && spool_put(outbox->spool, unit, &error) != HF_OK) {
+        if (unit->version_count > 0 && !unit->spooled &&
+            spool_put(outbox->spool, unit, &error) != HF_OK) {
             hf_log_warning("%s; what doesn't fit is captured again once the collector is back",
                            error.message);
             forget_from(outbox, source, unit_first_seq(unit));
@@ -176,6 +180,7 @@ static void spool_lane(struct hf_outbox *outbox, size_t source)
         }
         remove_first(outbox, lane);
     }
+    lane->loaded = lane->acked;
 }
 
 void outbox_free(struct hf_outbox *outbox)
@@ -211,10 +216,9 @@ static void drop_acked(struct hf_outbox *outbox, size_t source, uint64_t seq)
                                                            : unit_last_seq(lane->first) <= seq)) {
         remove_first(outbox, lane);
     }
-    if (spool_has(outbox->spool, source)) {
-        spool_drop_through(outbox->spool, source, seq);
-    }
+    spool_drop_through(outbox->spool, source, seq);
     lane->acked = seq;
+    lane->loaded = lane->loaded > seq ? lane->loaded : seq;
     add_notice(outbox, HF_NOTICE_ACKED, source, seq, NULL);
 }
 
@@ -228,8 +232,7 @@ enum hf_outbox_resume outbox_online(struct hf_outbox *outbox, size_t source, uin
     lane->online = true;
     if (committed_seq < lane->acked || committed_seq > lane->pushed) {
         forget_from(outbox, source, 1);
-        lane->acked = committed_seq;
-        lane->pushed = committed_seq;
+        lane->acked = lane->loaded = lane->pushed = committed_seq;
         lane->resyncing = true;
         add_notice(outbox, HF_NOTICE_RESYNC, source, committed_seq, NULL);
         resume = HF_OUTBOX_RESYNC;
@@ -273,7 +276,27 @@ void outbox_resync_done(struct hf_outbox *outbox, size_t source)
     unlock_and_notify(outbox);
 }
 
-/* The first unit of a lane that was not taken; the spool's units enter memory one at a time. */
+static bool spool_is_ahead(struct hf_outbox *outbox, size_t source)
+{
+    return spool_last_seq(outbox->spool, source) > outbox->lanes[source].loaded;
+}
+
+/* The spool's next unit enters memory; it stays in the spool until it is acknowledged. */
+static struct hf_unit *load(struct hf_outbox *outbox, size_t source)
+{
+    struct lane *lane = &outbox->lanes[source];
+    struct hf_unit *unit = spool_after(outbox->spool, source, lane->loaded);
+    if (!unit || unit_first_seq(unit) > lane->loaded + 1) {
+        unit_free(unit);
+        forget_from(outbox, source, lane->loaded + 1); /* damaged: the newest is captured again */
+        return NULL;
+    }
+    unit->spooled = true;
+    append(outbox, unit);
+    return unit;
+}
+
+/* The first unit of a lane that was not taken. */
 static struct hf_unit *next_of(struct hf_outbox *outbox, size_t source)
 {
     struct lane *lane = &outbox->lanes[source];
@@ -285,18 +308,8 @@ static struct hf_unit *next_of(struct hf_outbox *outbox, size_t source)
             return unit;
         }
     }
-    if (!lane->first && spool_has(outbox->spool, source)) {
-        struct hf_unit *unit = spool_first(outbox->spool, source);
-        if (!unit || unit_first_seq(unit) > lane->acked + 1) {
-            unit_free(unit);
-            forget_from(outbox, source,
-                        lane->acked + 1); /* damaged: the newest is captured again */
-            return NULL;
-        }
-        append(outbox, unit);
-        return unit;
-    }
-    return NULL;
+    bool room = !lane->first || outbox->bytes < MEMORY_MAX_BYTES / 2;
+    return room && spool_is_ahead(outbox, source) ? load(outbox, source) : NULL;
 }
 
 const struct hf_unit *outbox_take(struct hf_outbox *outbox)
@@ -332,7 +345,7 @@ void outbox_acked(struct hf_outbox *outbox, size_t source, uint64_t version_seq)
 {
     pthread_mutex_lock(&outbox->lock);
     drop_acked(outbox, source, version_seq);
-    bool more = outbox->lanes[source].first == NULL && spool_has(outbox->spool, source);
+    bool more = spool_is_ahead(outbox, source);
     void (*wake)(void *) = more ? outbox->wake : NULL;
     void *context = outbox->wake_context;
     unlock_and_notify(outbox);
@@ -374,7 +387,7 @@ void outbox_set_numbers(struct hf_outbox *outbox, size_t source, uint64_t acked,
     struct lane *lane = &outbox->lanes[source];
     (void)last;
     *spooled = spool_last_seq(outbox->spool, source);
-    lane->acked = acked;
+    lane->acked = lane->loaded = acked;
     /* What was numbered beyond that was lost with the process; its files are captured again. */
     lane->pushed = *spooled > acked ? *spooled : acked;
     pthread_mutex_unlock(&outbox->lock);
@@ -398,7 +411,8 @@ int outbox_push(struct hf_outbox *outbox, struct hf_unit *unit, struct hf_error 
     bool wake = false;
     if ((first != 0 && first != lane->pushed + 1) || lane->resyncing) {
         rc = HF_ERR_RACED;
-    } else if (!lane->online || (!lane->first && spool_has(outbox->spool, unit->source))) {
+    } else if (!lane->online || spool_is_ahead(outbox, unit->source)) {
+        /* Behind what is in the spool already: versions go out in order. */
         rc = unit->version_count == 0 ? HF_ERR_CLOSED : spool_put(outbox->spool, unit, error);
         wake = lane->online;
         lane->pushed = rc == HF_OK ? unit_last_seq(unit) : lane->pushed;

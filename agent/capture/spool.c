@@ -14,7 +14,7 @@
 struct hf_spool {
     const struct hf_config *config;
     sqlite3 *db;
-    sqlite3_stmt *put, *first, *drop_through, *drop_from, *last, *total;
+    sqlite3_stmt *put, *after, *drop_through, *drop_from, *last, *total;
     struct hf_compressor *compressor;
     struct hf_decompressor *decompressor;
     uint64_t bytes;
@@ -58,13 +58,13 @@ int spool_open(const struct hf_config *config, struct hf_spool **out, struct hf_
                             NULL, NULL, NULL);
     }
     spool->put = prepare(spool, "INSERT OR REPLACE INTO units VALUES (?, ?, ?, ?)");
-    spool->first =
-        prepare(spool, "SELECT body, first FROM units WHERE source = ? ORDER BY first LIMIT 1");
+    spool->after = prepare(
+        spool, "SELECT body FROM units WHERE source = ? AND last > ? ORDER BY first LIMIT 1");
     spool->drop_through = prepare(spool, "DELETE FROM units WHERE source = ? AND last <= ?");
     spool->drop_from = prepare(spool, "DELETE FROM units WHERE source = ? AND last >= ?");
     spool->last = prepare(spool, "SELECT max(last) FROM units WHERE source = ?");
     spool->total = prepare(spool, "SELECT coalesce(sum(length(body)), 0) FROM units");
-    if (code != SQLITE_OK || !spool->put || !spool->first || !spool->drop_through ||
+    if (code != SQLITE_OK || !spool->put || !spool->after || !spool->drop_through ||
         !spool->drop_from || !spool->last || !spool->total || !spool->compressor ||
         !spool->decompressor) {
         int rc = fail(spool, error, "Opening");
@@ -83,7 +83,7 @@ void spool_close(struct hf_spool *spool)
 {
     if (spool) {
         sqlite3_finalize(spool->put);
-        sqlite3_finalize(spool->first);
+        sqlite3_finalize(spool->after);
         sqlite3_finalize(spool->drop_through);
         sqlite3_finalize(spool->drop_from);
         sqlite3_finalize(spool->last);
@@ -221,25 +221,29 @@ static struct hf_unit *decode(size_t source, const uint8_t *data, size_t size)
     return unit;
 }
 
-struct hf_unit *spool_first(struct hf_spool *spool, size_t source)
+struct hf_unit *spool_after(struct hf_spool *spool, size_t source, uint64_t seq)
 {
     struct hf_unit *unit = NULL;
-    bind_source(spool, spool->first, source);
-    if (sqlite3_step(spool->first) == SQLITE_ROW) {
-        unit = decode(source, sqlite3_column_blob(spool->first, 0),
-                      (size_t)sqlite3_column_bytes(spool->first, 0));
+    bind_source(spool, spool->after, source);
+    sqlite3_bind_int64(spool->after, 2, (sqlite3_int64)seq);
+    if (sqlite3_step(spool->after) == SQLITE_ROW) {
+        unit = decode(source, sqlite3_column_blob(spool->after, 0),
+                      (size_t)sqlite3_column_bytes(spool->after, 0));
         if (!unit) {
             hf_log_warning(
                 "A spooled unit of source %s can't be read; its files are captured again",
                 spool->config->sources[source].name);
         }
     }
-    sqlite3_reset(spool->first);
+    sqlite3_reset(spool->after);
     return unit;
 }
 
 static void drop(struct hf_spool *spool, sqlite3_stmt *statement, size_t source, uint64_t seq)
 {
+    if (spool->bytes == 0) {
+        return;
+    }
     bind_source(spool, statement, source);
     sqlite3_bind_int64(statement, 2, (sqlite3_int64)seq);
     sqlite3_step(statement);
@@ -263,15 +267,13 @@ void spool_drop_from(struct hf_spool *spool, size_t source, uint64_t seq)
 uint64_t spool_last_seq(struct hf_spool *spool, size_t source)
 {
     uint64_t last = 0;
+    if (spool->bytes == 0) {
+        return 0;
+    }
     bind_source(spool, spool->last, source);
     if (sqlite3_step(spool->last) == SQLITE_ROW) {
         last = (uint64_t)sqlite3_column_int64(spool->last, 0);
     }
     sqlite3_reset(spool->last);
     return last;
-}
-
-bool spool_has(struct hf_spool *spool, size_t source)
-{
-    return spool->bytes > 0 && spool_last_seq(spool, source) > 0;
 }

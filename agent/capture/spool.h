@@ -14,13 +14,13 @@ void spool_close(struct hf_spool *spool);
 /* Keep a unit, durably. A class may fill the spool only up to its share (config all of it,
  * checkpoints 80 %, others 65 %, logs 50 %): HF_ERR_NO_SPACE then. */
 int spool_put(struct hf_spool *spool, const struct hf_unit *unit, struct hf_error *error);
-/* The first unit of a source, NULL when there is none (or it can't be read: it is dropped then). */
-struct hf_unit *spool_first(struct hf_spool *spool, size_t source);
+/* The first unit of a source with a version beyond seq; NULL when there is none or it can't be
+ * read. */
+struct hf_unit *spool_after(struct hf_spool *spool, size_t source, uint64_t seq);
 /* Drop the units of a source whose versions are all <= seq; all from seq on. */
 void spool_drop_through(struct hf_spool *spool, size_t source, uint64_t seq);
 void spool_drop_from(struct hf_spool *spool, size_t source, uint64_t seq);
 /* Highest seq of a source in the spool, 0 for none. */
 uint64_t spool_last_seq(struct hf_spool *spool, size_t source);
-bool spool_has(struct hf_spool *spool, size_t source);
 
 #endif

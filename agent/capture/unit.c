@@ -5,7 +5,8 @@
 
 #include "common/error.h"
 
-#define BLOCK_BYTES (64u * 1024u)
+#define BLOCK_BYTES       (64u * 1024u)
+#define FIRST_BLOCK_BYTES 1024u /* many units hold one version */
 
 /* Views point into blocks, so they never move. */
 struct unit_block {
@@ -43,7 +44,8 @@ uint8_t *unit_alloc(struct hf_unit *unit, size_t size)
 {
     struct unit_block *block = unit->blocks;
     if (!block || block->size - block->used < size) {
-        size_t room = size > BLOCK_BYTES / 2 ? size : BLOCK_BYTES;
+        size_t usual = block ? BLOCK_BYTES : FIRST_BLOCK_BYTES;
+        size_t room = size > usual / 2 ? size : usual;
         block = malloc(sizeof *block + room);
         if (!block) {
             return NULL;

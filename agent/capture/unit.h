@@ -31,7 +31,7 @@ struct hf_unit {
     struct hf_unit *next;
     size_t version_capacity, chunk_capacity;
     struct unit_block *blocks;
-    bool sent, taken;
+    bool sent, taken, spooled;
     unsigned refusals; /* how often the collector lacked its chunks */
 };
 
