@@ -78,7 +78,8 @@ static bool host_online(const json_t *hosts, const char *id)
     return false;
 }
 
-/* The first source of an online host that isn't protected past the moment, NULL for none. */
+/* The first source, of the hosts that were online, that isn't protected past the moment; NULL for
+ * none. */
 static const json_t *first_behind(const json_t *sources, const json_t *hosts, int64_t moment_ns)
 {
     for (size_t i = 0; i < json_array_size(sources); i++) {
@@ -127,11 +128,12 @@ int command_wait(struct ctl *ctl, const struct ctl_args *args)
     int64_t moment_ns = 0;
     int status = collector_now(ctl, &moment_ns);
     int64_t deadline = hf_clock_monotonic_ns() + timeout_ns;
+    /* Asked once: a host whose connection breaks meanwhile still has to deliver. */
+    json_t *hosts = NULL;
+    status = status == CTL_OK ? get_hosts(ctl, &hosts) : status;
     while (status == CTL_OK) {
         json_t *sources = NULL;
-        json_t *hosts = NULL;
         status = get_sources(ctl, args_positional(args, 0), &sources);
-        status = status == CTL_OK ? get_hosts(ctl, &hosts) : status;
         const json_t *behind = status == CTL_OK
                                    ? first_behind(json_object_get(sources, "sources"),
                                                   json_object_get(hosts, "hosts"), moment_ns)
@@ -144,11 +146,11 @@ int command_wait(struct ctl *ctl, const struct ctl_args *args)
         }
         bool again = status == CTL_OK && behind;
         json_decref(sources);
-        json_decref(hosts);
         if (!again) {
             break;
         }
         nanosleep(&(struct timespec){.tv_nsec = POLL_MS * HF_NS_PER_MS}, NULL);
     }
+    json_decref(hosts);
     return status;
 }
