@@ -19,7 +19,7 @@
 #define SERVICE_NS   (10 * HF_NS_PER_MS)
 #define FULL_WAIT_US 2000
 #define RECENT_SLOTS 1024u
-#define POLL_MAX_MS  1000
+#define POLL_MAX_NS  HF_NS_PER_SECOND
 #define RETRY_NS     (5 * HF_NS_PER_SECOND)
 #define ADOPTS_MAX   1024u /* restored files that wait to be recorded: a restore has any number */
 
@@ -612,7 +612,10 @@ int capture_find_content(struct hf_capture *capture, const struct hf_version *ve
 static int next_timeout_ms(const struct hf_capture *capture)
 {
     int64_t now = hf_clock_monotonic_ns();
-    int64_t due_ns = now + POLL_MAX_MS * HF_NS_PER_MS;
+    int64_t due_ns = now + POLL_MAX_NS;
+    if (capture->config->mark_interval_ns < POLL_MAX_NS) {
+        due_ns = now + capture->config->mark_interval_ns;
+    }
     if (capture->holds == 0 && capture->dirty && capture->dirty->due_ns < due_ns) {
         due_ns = capture->dirty->due_ns;
     }

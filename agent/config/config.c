@@ -6,7 +6,8 @@
 #include "common/clock.h"
 #include "common/glob.h"
 
-#define SOURCES_MAX 1024
+#define SOURCES_MAX          1024
+#define MARK_INTERVAL_MIN_NS (10 * HF_NS_PER_MS)
 
 static const char *const known_keys[] = {
     "state",         "spool_max",    "mark_interval",  "directory",     "home",
@@ -370,6 +371,10 @@ int config_load(const char *path, struct hf_config **out, struct hf_error *error
     rc = rc == HF_OK ? hf_ini_get_duration(ini, "agent", "mark_interval", 5 * HF_NS_PER_SECOND,
                                            &config->mark_interval_ns, error)
                      : rc;
+    if (rc == HF_OK && config->mark_interval_ns < MARK_INTERVAL_MIN_NS) {
+        rc = hf_ini_complain(ini, hf_ini_get(ini, "agent", "mark_interval", 0), error,
+                             "is shorter than 10ms; 5s is usual");
+    }
     if (rc == HF_OK) {
         config->state = strdup(state);
         config->identity_directory = strdup(identity);

@@ -17,7 +17,7 @@
 #define FLIGHTS_MAX       16u
 #define FLIGHTS_MAX_BYTES (8u * 1024u * 1024u)
 #define ASKED_MAX_BYTES   (192u * 1024u)
-#define TICK_NS           HF_NS_PER_SECOND
+#define TICK_MAX_NS       HF_NS_PER_SECOND
 #define MARK_HEARTBEAT_NS (15 * HF_NS_PER_SECOND)
 
 struct stream {
@@ -263,7 +263,8 @@ static void tick_if_due(struct hf_shipper *shipper)
     int64_t now_ns = hf_clock_monotonic_ns();
     if (now_ns < shipper->next_tick_ns)
         return;
-    shipper->next_tick_ns = now_ns + TICK_NS;
+    int64_t tick_ns = shipper->options.config->mark_interval_ns;
+    shipper->next_tick_ns = now_ns + (tick_ns < TICK_MAX_NS ? tick_ns : TICK_MAX_NS);
     if (!shipper->connection)
         return;
     for (size_t i = 0; i < shipper->stream_count; i++)

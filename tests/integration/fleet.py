@@ -192,7 +192,7 @@ class Host(Process):
 
     def configure(self, sources, agent="", mode=0o600):
         self.config_path.write_text(
-            f"[agent]\nstate = {self.directory / 'state'}\nmark_interval = 1s\n{agent}\n"
+            f"[agent]\nstate = {self.directory / 'state'}\nmark_interval = 100ms\n{agent}\n"
             f"[identity]\ndirectory = {self.directory / 'identity'}\n\n{sources}")
         self.config_path.chmod(mode)
 
