@@ -604,7 +604,10 @@ bool capture_mark(struct hf_capture *capture, size_t source, struct hf_mark_stat
 int capture_find_content(struct hf_capture *capture, const struct hf_version *version,
                          struct hf_buf *path)
 {
-    return state_find_content(capture->config, version, path);
+    if (!capture->finder) {
+        capture->finder = finder_new(capture->config);
+    }
+    return capture->finder ? finder_find(capture->finder, version, path) : HF_ERR_NOT_FOUND;
 }
 
 /* --- the thread --- */
@@ -771,6 +774,7 @@ void capture_free(struct hf_capture *capture)
         read_notices(capture);
         state_commit(capture->state, NULL);
     }
+    finder_free(capture->finder);
     state_close(capture->state);
     watch_free(capture->watch);
     for (size_t i = 0; capture->work && i < capture->config->source_count; i++) {

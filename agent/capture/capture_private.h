@@ -6,6 +6,7 @@
 #include <semaphore.h>
 
 #include "agent/capture/capture.h"
+#include "agent/capture/finder.h"
 #include "agent/capture/state.h"
 #include "agent/capture/unit.h"
 #include "common/queue.h"
@@ -60,6 +61,7 @@ struct hf_capture {
     const struct hf_config *config;
     struct hf_outbox *outbox;
     struct hf_state *state;
+    struct hf_finder *finder; /* the restorer's; NULL until it asks */
     struct hf_watch *watch;
     struct hf_queue *orders;
     sem_t adopt_room; /* how many more ORDER_ADOPT may wait in orders */

@@ -10,10 +10,6 @@
 #include "common/hash.h"
 #include "common/log.h"
 
-#define CONTENT_BYTES                                                                              \
-    16 /* of the hash over the references: enough to find, the restore verifies                    \
-        */
-
 enum query {
     QUERY_BEGIN,
     QUERY_COMMIT,
@@ -226,11 +222,6 @@ static void bind_place(sqlite3_stmt *statement, const char *parent, const char *
     }
 }
 
-static void content_of(const struct hf_version *version, uint8_t out[HF_HASH_BYTES])
-{
-    hf_sha256(version->refs.data, version->refs.size, out);
-}
-
 int state_put(struct hf_state *state, size_t source, const char *parent, const char *name,
               const struct state_print *print, const struct hf_version *version)
 {
@@ -257,8 +248,8 @@ int state_put(struct hf_state *state, size_t source, const char *parent, const c
     bind_bytes(statement, 16, version->refs.data, version->refs.size);
     bind_bytes(statement, 17, version->target.data, version->target.size);
     if (version->type == HF_FILE_REGULAR && version->refs.size > 0) {
-        content_of(version, content);
-        bind_bytes(statement, 18, content, CONTENT_BYTES);
+        hf_sha256(version->refs.data, version->refs.size, content);
+        bind_bytes(statement, 18, content, HF_STATE_CONTENT_BYTES);
     } else {
         sqlite3_bind_null(statement, 18);
     }
@@ -381,39 +372,6 @@ bool state_print_equal(const struct state_print *a, const struct state_print *b)
     return a->dev == b->dev && a->ino == b->ino && a->size == b->size &&
            a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns && a->mode == b->mode &&
            a->uid == b->uid && a->gid == b->gid;
-}
-
-int state_find_content(const struct hf_config *config, const struct hf_version *version,
-                       struct hf_buf *path)
-{
-    char file[4200];
-    sqlite3 *db = NULL;
-    sqlite3_stmt *statement = NULL;
-    uint8_t content[HF_HASH_BYTES];
-    int rc = HF_ERR_NOT_FOUND;
-    snprintf(file, sizeof file, "%s/state.db", config->state);
-    if (sqlite3_open_v2(file, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK &&
-        sqlite3_prepare_v2(db,
-                           "SELECT parent, name FROM files WHERE content = ? AND depth = ? LIMIT 1",
-                           -1, &statement, NULL) == SQLITE_OK) {
-        content_of(version, content);
-        bind_bytes(statement, 1, content, CONTENT_BYTES);
-        sqlite3_bind_int(statement, 2, version->depth);
-        if (sqlite3_step(statement) == SQLITE_ROW) {
-            size_t parent_size = (size_t)sqlite3_column_bytes(statement, 0);
-            rc = hf_buf_append_byte(path, '/');
-            rc = rc == HF_OK ? hf_buf_append(path, sqlite3_column_blob(statement, 0), parent_size)
-                             : rc;
-            rc = rc == HF_OK && parent_size > 0 ? hf_buf_append_byte(path, '/') : rc;
-            rc = rc == HF_OK ? hf_buf_append(path, sqlite3_column_blob(statement, 1),
-                                             (size_t)sqlite3_column_bytes(statement, 1))
-                             : rc;
-            rc = rc == HF_OK ? hf_buf_terminate(path) : rc;
-        }
-    }
-    sqlite3_finalize(statement);
-    sqlite3_close(db);
-    return rc;
 }
 
 static bool row_equals(const struct state_row *row, const struct hf_version *version)

@@ -13,6 +13,10 @@
 
 struct hf_state;
 
+#define HF_STATE_CONTENT_BYTES                                                                     \
+    16 /* of the hash of a version's references, by which it is found                              \
+        */
+
 /* How a file looked when it was captured; dev 0: look again. */
 struct state_print {
     uint64_t dev, ino, size;
@@ -64,9 +68,5 @@ bool state_get(struct hf_state *state, size_t source, const char *parent, const 
  */
 int state_children(struct hf_state *state, size_t source, const char *parent,
                    struct state_row **rows, size_t *count);
-
-/* A path whose content is the version's; own connection, any one thread at a time. */
-int state_find_content(const struct hf_config *config, const struct hf_version *version,
-                       struct hf_buf *path);
 
 #endif
