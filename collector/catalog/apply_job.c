@@ -217,7 +217,10 @@ static int put_result(struct hf_catalog *catalog, uint64_t job_id,
 int apply_job_results(struct hf_catalog *catalog, const struct hf_event *event,
                       struct hf_error *error)
 {
+    /* Versions of the moment may have come in after the job was made: the total is what it was
+     * when the files were counted. */
     static const char sql[] = "UPDATE jobs SET files_done = files_done + ?2,"
+                              " files_total = max(files_total, files_done + ?2),"
                               " files_failed = files_failed + ?3, bytes_done = bytes_done + ?4"
                               " WHERE id = ?1";
     const struct hf_event_job_results *e = &event->job_results;

@@ -283,8 +283,8 @@ class Fleet:
             host.start()
         return host
 
-    def cli(self, *arguments, check=True, text=True):
-        return run(CLI, *arguments, check=check, env=self.collector.cli_env(), text=text)
+    def cli(self, *arguments, check=True, text=True, timeout=None):
+        return run(CLI, *arguments, check=check, env=self.collector.cli_env(), text=text, timeout=timeout)
 
     def json(self, *arguments):
         return json.loads(self.cli(*arguments, "--json"))

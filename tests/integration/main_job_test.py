@@ -106,6 +106,28 @@ def test_only_content_that_the_host_lacks_travels(fleet):
     assert host.path("data/lost.bin").stat().st_size == 500_000
 
 
+def test_more_files_than_fit_into_any_queue_come_back(fleet):
+    """Results come faster than they are recorded: the session has to be paused, not ended."""
+    count = 40_000
+    host = fleet.add_host("robot-many", start=False)
+    for i in range(count):
+        folder = host.path(f"data/{i // 500}")
+        if i % 500 == 0:
+            folder.mkdir()
+        (folder / f"{i}.json").touch()
+    host.start()
+    fleet.wait(600)
+    moment = now()
+    for folder in host.path("data").iterdir():
+        shutil.rmtree(folder)
+    output = fleet.cli("restore", "robot-many:data", "--at", moment, "--wait", timeout=600)
+    assert f"{count + count // 500 + 1} of" in output, output
+    found = [name for _, _, names in os.walk(host.path("data")) for name in names]
+    assert len(found) == count
+    assert "hanging up" not in host.output()
+    host.stop()
+
+
 def test_conflict_rules_replace_skip_and_rename(fleet):
     host = fleet.add_host("robot-conflict")
     host.write("data/f", "old")
