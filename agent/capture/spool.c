@@ -6,17 +6,14 @@
 
 #include <sqlite3.h>
 
-#include "common/bytes.h"
-#include "common/chunker.h"
+#include "agent/capture/unit_codec.h"
 #include "common/log.h"
-#include "proto/frame.h"
 
 struct hf_spool {
     const struct hf_config *config;
     sqlite3 *db;
     sqlite3_stmt *put, *after, *drop_through, *drop_from, *last, *total;
     struct hf_compressor *compressor;
-    struct hf_decompressor *decompressor;
     uint64_t bytes;
 };
 
@@ -44,7 +41,6 @@ int spool_open(const struct hf_config *config, struct hf_spool **out, struct hf_
     }
     spool->config = config;
     spool->compressor = hf_compressor_new(1);
-    spool->decompressor = hf_decompressor_new();
     snprintf(path, sizeof path, "%s/spool.db", config->state);
     int code = sqlite3_open_v2(
         path, &spool->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
@@ -65,8 +61,7 @@ int spool_open(const struct hf_config *config, struct hf_spool **out, struct hf_
     spool->last = prepare(spool, "SELECT max(last) FROM units WHERE source = ?");
     spool->total = prepare(spool, "SELECT coalesce(sum(length(body)), 0) FROM units");
     if (code != SQLITE_OK || !spool->put || !spool->after || !spool->drop_through ||
-        !spool->drop_from || !spool->last || !spool->total || !spool->compressor ||
-        !spool->decompressor) {
+        !spool->drop_from || !spool->last || !spool->total || !spool->compressor) {
         int rc = fail(spool, error, "Opening");
         spool_close(spool);
         return rc;
@@ -90,46 +85,8 @@ void spool_close(struct hf_spool *spool)
         sqlite3_finalize(spool->total);
         sqlite3_close(spool->db);
         hf_compressor_free(spool->compressor);
-        hf_decompressor_free(spool->decompressor);
         free(spool);
     }
-}
-
-/* Body: number of versions, each as length and encoding; number of chunks, each as id, codec, plain
- * size, length and data. All numbers 32 bits little endian. */
-static int put_u32(struct hf_buf *body, size_t value)
-{
-    uint8_t bytes[4];
-    hf_put_le32(bytes, (uint32_t)value);
-    return hf_buf_append(body, bytes, 4);
-}
-
-static int encode(struct hf_spool *spool, const struct hf_unit *unit, struct hf_buf *body)
-{
-    struct hf_buf scratch = {0};
-    int rc = put_u32(body, unit->version_count);
-    for (size_t i = 0; rc == HF_OK && i < unit->version_count; i++) {
-        hf_buf_clear(&scratch);
-        rc = proto_version_encode(&unit->versions[i], &scratch);
-        rc = rc == HF_OK ? put_u32(body, scratch.size) : rc;
-        rc = rc == HF_OK ? hf_buf_append(body, scratch.data, scratch.size) : rc;
-    }
-    rc = rc == HF_OK ? put_u32(body, unit->chunk_count) : rc;
-    for (size_t i = 0; rc == HF_OK && i < unit->chunk_count; i++) {
-        const struct hf_unit_chunk *chunk = &unit->chunks[i];
-        enum hf_codec codec = chunk->codec;
-        hf_buf_clear(&scratch);
-        rc = codec == HF_CODEC_RAW ? hf_compress(spool->compressor, chunk->data.data,
-                                                 chunk->data.size, &scratch, &codec)
-                                   : hf_buf_append(&scratch, chunk->data.data, chunk->data.size);
-        rc = rc == HF_OK ? hf_buf_append(body, chunk->id, HF_HASH_BYTES) : rc;
-        rc = rc == HF_OK ? put_u32(body, codec) : rc;
-        rc = rc == HF_OK ? put_u32(body, chunk->plain_size) : rc;
-        rc = rc == HF_OK ? put_u32(body, scratch.size) : rc;
-        rc = rc == HF_OK ? hf_buf_append(body, scratch.data, scratch.size) : rc;
-    }
-    hf_buf_free(&scratch);
-    return rc;
 }
 
 static void bind_source(struct hf_spool *spool, sqlite3_stmt *statement, size_t source)
@@ -148,7 +105,7 @@ static uint64_t share(const struct hf_spool *spool, size_t source)
 int spool_put(struct hf_spool *spool, const struct hf_unit *unit, struct hf_error *error)
 {
     struct hf_buf body = {0};
-    int rc = encode(spool, unit, &body);
+    int rc = unit_encode(unit, spool->compressor, &body);
     if (rc == HF_OK && spool->bytes + body.size > share(spool, unit->source)) {
         rc = hf_error_set(error, HF_ERR_NO_SPACE, 0,
                           "The spool has no more room for source %s (spool_max)",
@@ -167,68 +124,14 @@ int spool_put(struct hf_spool *spool, const struct hf_unit *unit, struct hf_erro
     return rc;
 }
 
-struct cursor {
-    const uint8_t *data;
-    size_t size;
-    bool bad;
-};
-
-static struct hf_bytes take(struct cursor *cursor, size_t size)
-{
-    if (cursor->bad || size > cursor->size) {
-        cursor->bad = true;
-        return (struct hf_bytes){0};
-    }
-    struct hf_bytes bytes = {cursor->data, size};
-    cursor->data += size;
-    cursor->size -= size;
-    return bytes;
-}
-
-static uint32_t take_u32(struct cursor *cursor)
-{
-    struct hf_bytes bytes = take(cursor, 4);
-    return bytes.size == 4 ? hf_get_le32(bytes.data) : 0;
-}
-
-static struct hf_unit *decode(size_t source, const uint8_t *data, size_t size)
-{
-    struct cursor cursor = {data, size, false};
-    struct hf_unit *unit = unit_new(source);
-    uint32_t versions = take_u32(&cursor);
-    for (uint32_t i = 0; unit && !cursor.bad && i < versions; i++) {
-        struct hf_version version;
-        struct hf_bytes bytes = take(&cursor, take_u32(&cursor));
-        cursor.bad = cursor.bad ||
-                     proto_version_decode(bytes.data, bytes.size, &version, NULL) != HF_OK ||
-                     unit_add_version(unit, &version) != HF_OK;
-    }
-    uint32_t chunks = take_u32(&cursor);
-    for (uint32_t i = 0; unit && !cursor.bad && i < chunks; i++) {
-        struct hf_bytes id = take(&cursor, HF_HASH_BYTES);
-        uint32_t codec = take_u32(&cursor);
-        uint32_t plain_size = take_u32(&cursor);
-        struct hf_bytes bytes = take(&cursor, take_u32(&cursor));
-        struct hf_bytes copy = unit_copy(unit, bytes);
-        cursor.bad = cursor.bad || copy.size != bytes.size || plain_size > HF_CHUNK_MAX_BYTES ||
-                     codec > HF_CODEC_ZSTD ||
-                     unit_add_chunk(unit, id.data, (enum hf_codec)codec, plain_size, copy) != HF_OK;
-    }
-    if (unit && (cursor.bad || cursor.size > 0)) {
-        unit_free(unit);
-        unit = NULL;
-    }
-    return unit;
-}
-
 struct hf_unit *spool_after(struct hf_spool *spool, size_t source, uint64_t seq)
 {
     struct hf_unit *unit = NULL;
     bind_source(spool, spool->after, source);
     sqlite3_bind_int64(spool->after, 2, (sqlite3_int64)seq);
     if (sqlite3_step(spool->after) == SQLITE_ROW) {
-        unit = decode(source, sqlite3_column_blob(spool->after, 0),
-                      (size_t)sqlite3_column_bytes(spool->after, 0));
+        unit = unit_decode(source, sqlite3_column_blob(spool->after, 0),
+                           (size_t)sqlite3_column_bytes(spool->after, 0));
         if (!unit) {
             hf_log_warning(
                 "A spooled unit of source %s can't be read; its files are captured again",
