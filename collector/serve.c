@@ -61,6 +61,21 @@ static uint64_t session_count(void *context)
     return hub_count(collector->hub);
 }
 
+static size_t session_refusals(void *context, struct hf_api_refusals out[HF_API_REASONS_MAX])
+{
+    const struct collector *collector = context;
+    uint64_t counts[HF_HUB_REASONS];
+    size_t count = 0;
+    hub_refusals(collector->hub, counts);
+    for (size_t code = 0; code < HF_HUB_REASONS && count < HF_API_REASONS_MAX; code++) {
+        const char *reason = code == 0 ? "certificate" : proto_code_name((enum hf_wire_code)code);
+        if (strcmp(reason, "unknown") != 0) {
+            out[count++] = (struct hf_api_refusals){reason, counts[code]};
+        }
+    }
+    return count;
+}
+
 static bool session_mark(void *context, uint64_t source_row, int64_t *until_ns, int *state)
 {
     struct collector *collector = context;
@@ -225,6 +240,7 @@ static int start_api(struct collector *collector, struct hf_error *error)
         .sessions = {.context = collector,
                      .state = session_state,
                      .count = session_count,
+                     .refusals = session_refusals,
                      .mark = session_mark,
                      .close = session_close,
                      .wake = session_wake,

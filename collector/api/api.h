@@ -8,6 +8,7 @@
 #define HF_COLLECTOR_API_API_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "collector/http/http.h"
@@ -22,11 +23,20 @@ struct hf_api_session_state {
     uint64_t duplicates_refused; /* since the collector's start */
 };
 
+struct hf_api_refusals {
+    const char *reason; /* static */
+    uint64_t count;     /* since the collector's start */
+};
+#define HF_API_REASONS_MAX 32
+
 /* What is alive now. Callable from any thread, never blocks for long. */
 struct hf_api_sessions {
     void *context;
     void (*state)(void *context, const char *host_id, struct hf_api_session_state *out);
     uint64_t (*count)(void *context);
+    /* Sessions that were refused or ended for what the agent did, by reason; returns how many
+     * reasons, all of them whether they happened or not. */
+    size_t (*refusals)(void *context, struct hf_api_refusals out[HF_API_REASONS_MAX]);
     /* The newest mark of a source that is newer than the catalog's (0: none); *state and *until_ns
      * as in hf_source_row. */
     bool (*mark)(void *context, uint64_t source_row, int64_t *until_ns, int *state);

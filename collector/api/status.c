@@ -208,6 +208,19 @@ static void ingest_metrics(struct hf_buf *out, const struct hf_ingest_stats *sta
            "1 when the repository takes data, 0 when it can't.", stats->storage_ok);
 }
 
+static void refusal_metrics(struct api_call *call, struct hf_buf *out)
+{
+    const struct hf_api_sessions *sessions = &call->api->options.sessions;
+    struct hf_api_refusals refusals[HF_API_REASONS_MAX];
+    size_t count = sessions->refusals(sessions->context, refusals);
+    family(out, "holdfast_sessions_refused_total", "counter",
+           "Agents' connections that were refused or ended for what the agent did.");
+    for (size_t i = 0; i < count; i++) {
+        hf_buf_append_format(out, "holdfast_sessions_refused_total{reason=\"%s\"} %llu\n",
+                             refusals[i].reason, (unsigned long long)refusals[i].count);
+    }
+}
+
 void api_metrics(struct api_call *call)
 {
     struct hf_buf *out = &call->response->body;
@@ -236,6 +249,7 @@ void api_metrics(struct api_call *call)
                                                       : 0),
                              (unsigned long long)totals.hosts_revoked);
         single(out, "holdfast_sessions", "gauge", "Agents' sessions that are open.", online);
+        refusal_metrics(call, out);
         family(out, "holdfast_jobs", "gauge", "Restore jobs by state.");
         hf_buf_append_format(out,
                              "holdfast_jobs{state=\"waiting\"} %llu\n"

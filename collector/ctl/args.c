@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,4 +168,21 @@ bool args_switch(const struct ctl_args *args, const char *name)
         }
     }
     return false;
+}
+
+int args_limit(const struct ctl_args *args, size_t fallback, size_t *out)
+{
+    const char *text = args_value(args, "limit");
+    char *end = NULL;
+    *out = fallback;
+    if (text) {
+        errno = 0;
+        unsigned long long value = strtoull(text, &end, 10);
+        if (errno != 0 || *text < '0' || *text > '9' || *end) {
+            complain("--limit: '%s' is not a number", text);
+            return CTL_USAGE;
+        }
+        *out = (size_t)value;
+    }
+    return CTL_OK;
 }

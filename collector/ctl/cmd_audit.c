@@ -1,5 +1,3 @@
-#include <stdlib.h>
-
 #include "collector/ctl/ctl.h"
 
 static void add_entry(void *context, const json_t *entry)
@@ -18,8 +16,10 @@ int command_audit(struct ctl *ctl, const struct ctl_args *args)
 {
     static const char *const headings[] = {">SEQ",   "TIME",    "ACTOR",  "ACTION",
                                            "OBJECT", "OUTCOME", "DETAIL", NULL};
-    const char *limit_text = args_value(args, "limit");
-    size_t limit = limit_text ? (size_t)strtoull(limit_text, NULL, 10) : 50;
+    size_t limit = 0;
+    if (args_limit(args, 50, &limit) != CTL_OK) {
+        return CTL_USAGE;
+    }
     struct ctl_table *table = table_new(headings);
     struct ctl_url url;
     url_start(&url, "/v1/audit");

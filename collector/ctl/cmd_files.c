@@ -16,23 +16,6 @@ static void start_source_url(struct ctl_url *url, const struct ctl_target *targe
     url_segment(url, question);
 }
 
-static int limit_option(const struct ctl_args *args, size_t fallback, size_t *out)
-{
-    const char *text = args_value(args, "limit");
-    char *end = NULL;
-    *out = fallback;
-    if (text) {
-        errno = 0;
-        unsigned long long value = strtoull(text, &end, 10);
-        if (errno != 0 || *text < '0' || *text > '9' || *end) {
-            complain("--limit: '%s' is not a number", text);
-            return CTL_USAGE;
-        }
-        *out = (size_t)value;
-    }
-    return CTL_OK;
-}
-
 /* "drwxr-x---" */
 static void mode_text(const json_t *file, char out[11])
 {
@@ -136,7 +119,7 @@ int command_versions(struct ctl *ctl, const struct ctl_args *args)
     struct ctl_target target;
     size_t limit = 0;
     int status = target_parse(args_positional(args, 0), CTL_TARGET_PATH, &target);
-    status = status == CTL_OK ? limit_option(args, 100, &limit) : status;
+    status = status == CTL_OK ? args_limit(args, 100, &limit) : status;
     if (status != CTL_OK) {
         return status;
     }

@@ -22,8 +22,10 @@ int command_jobs(struct ctl *ctl, const struct ctl_args *args)
 {
     static const char *const headings[] = {">JOB",    "SOURCE", "AS OF",   "STATE", ">FILES",
                                            ">FAILED", "BY",     "MESSAGE", NULL};
-    const char *limit_text = args_value(args, "limit");
-    size_t limit = limit_text ? (size_t)strtoull(limit_text, NULL, 10) : 100;
+    size_t limit = 0;
+    if (args_limit(args, 100, &limit) != CTL_OK) {
+        return CTL_USAGE;
+    }
     struct ctl_table *table = table_new(headings);
     struct ctl_url url;
     url_start(&url, "/v1/jobs");

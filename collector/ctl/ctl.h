@@ -74,6 +74,8 @@ const char *args_positional(const struct ctl_args *args, size_t index); /* NULL 
 /* n-th value of an option (global ones too), NULL when it wasn't given so often. */
 const char *args_value_n(const struct ctl_args *args, const char *name, size_t n);
 const char *args_value(const struct ctl_args *args, const char *name); /* the last one */
+/* --limit, or fallback; CTL_USAGE (said why) when it is no number. */
+int args_limit(const struct ctl_args *args, size_t fallback, size_t *out);
 bool args_switch(const struct ctl_args *args, const char *name);
 
 /* --- texts from the table (help.c) --- */

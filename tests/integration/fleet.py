@@ -17,9 +17,11 @@ import os
 import pathlib
 import shutil
 import signal
+import ssl
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 BUILD = pathlib.Path(os.environ.get("HOLDFAST_BUILD", "build/dev")).resolve()
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
@@ -288,6 +290,18 @@ class Fleet:
 
     def json(self, *arguments):
         return json.loads(self.cli(*arguments, "--json"))
+
+    def get(self, path):
+        """An answer of the operators' listener that needs no token."""
+        context = ssl.create_default_context(cafile=self.collector.directory / "ca/root.pem")
+        url = f"https://localhost:{self.collector.ports['api']}{path}"
+        with urllib.request.urlopen(url, context=context, timeout=PATIENCE_S) as answer:
+            return answer.read().decode()
+
+    def metrics(self):
+        """Name with labels, as text: value."""
+        lines = [line for line in self.get("/metrics").splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
     def wait(self, timeout=PATIENCE_S):
         """Until everything now on the disks of running hosts is durable on the collector."""
