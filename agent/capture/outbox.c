@@ -16,6 +16,10 @@ struct lane {                     /* of one source */
     uint64_t acked, pushed;       /* seq */
     uint64_t loaded; /* seq: in memory or acknowledged; what the spool has comes after */
     bool online, resyncing;
+    /* Content of more than a unit goes ahead of its version, in units of chunks alone. */
+    bool chunks_left;  /* some did, and their version is the lane's first, or yet to be pushed */
+    bool in_the_midst; /* the last unit that was pushed was such a one */
+    bool torn;         /* ... when the connection broke: what is pushed next lacks its beginning */
     unsigned rank;
 };
 
@@ -136,6 +140,7 @@ static void remove_first(struct hf_outbox *outbox, struct lane *lane)
     lane->first = unit->next;
     lane->last = lane->first ? lane->last : NULL;
     outbox->bytes -= unit->bytes;
+    lane->chunks_left = unit->version_count == 0;
     unit_free(unit);
 }
 
@@ -171,16 +176,23 @@ static void spool_lane(struct hf_outbox *outbox, size_t source)
     struct hf_error error = {0};
     while (lane->first) {
         struct hf_unit *unit = lane->first;
+        if (unit->version_count > 0 && lane->chunks_left) {
+            /* Nobody knows how far the chunks came that went ahead. */
+            forget_from(outbox, source, unit_first_seq(unit));
+            break;
+        }
         if (unit->version_count > 0 && !unit->spooled &&
             spool_put(outbox->spool, unit, &error) != HF_OK) {
             hf_log_warning("%s; what doesn't fit is captured again once the collector is back",
                            error.message);
             forget_from(outbox, source, unit_first_seq(unit));
-            return;
+            break;
         }
         remove_first(outbox, lane);
     }
     lane->loaded = lane->acked;
+    lane->chunks_left = false;
+    lane->torn = lane->in_the_midst;
 }
 
 void outbox_free(struct hf_outbox *outbox)
@@ -409,20 +421,26 @@ int outbox_push(struct hf_outbox *outbox, struct hf_unit *unit, struct hf_error 
     size_t limit = MEMORY_MAX_BYTES + (lane->rank <= 1 ? URGENT_EXTRA_BYTES : 0);
     int rc = HF_OK;
     bool wake = false;
+    bool torn = lane->torn;
+    lane->torn = false;
     if ((first != 0 && first != lane->pushed + 1) || lane->resyncing) {
         rc = HF_ERR_RACED;
+    } else if (torn) {
+        rc = HF_ERR_CLOSED;
     } else if (!lane->online || spool_is_ahead(outbox, unit->source)) {
         /* Behind what is in the spool already: versions go out in order. */
         rc = unit->version_count == 0 ? HF_ERR_CLOSED : spool_put(outbox->spool, unit, error);
         wake = lane->online;
-        lane->pushed = rc == HF_OK ? unit_last_seq(unit) : lane->pushed;
+        lane->in_the_midst = false;
         if (rc == HF_OK) {
+            lane->pushed = unit_last_seq(unit);
             unit_free(unit);
         }
     } else if (outbox->bytes > 0 && outbox->bytes + unit->bytes > limit) {
         rc = HF_ERR_AGAIN;
     } else {
         lane->pushed = first ? unit_last_seq(unit) : lane->pushed;
+        lane->in_the_midst = unit->version_count == 0;
         append(outbox, unit);
         wake = true;
     }

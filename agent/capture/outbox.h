@@ -73,7 +73,8 @@ void outbox_notice_free(struct hf_outbox_notice *notice);
 void outbox_set_numbers(struct hf_outbox *outbox, size_t source, uint64_t acked, uint64_t last,
                         uint64_t *spooled);
 /* Hand over a unit (owned by the outbox on success). HF_ERR_AGAIN: memory is full, try again soon;
- * HF_ERR_CLOSED: offline, and a chunk-only unit can't wait on disk; HF_ERR_NO_SPACE: the spool is
+ * HF_ERR_CLOSED: a chunk-only unit, or one that goes on after such a one, can't wait on disk: read
+ * the file again when the collector is back; HF_ERR_NO_SPACE: the spool is
  * full; HF_ERR_RACED: the numbers changed: read the notices first. */
 int outbox_push(struct hf_outbox *outbox, struct hf_unit *unit, struct hf_error *error);
 bool outbox_is_online(struct hf_outbox *outbox, size_t source);

@@ -8,12 +8,15 @@
 
 #define SOURCES_MAX          1024
 #define MARK_INTERVAL_MIN_NS (10 * HF_NS_PER_MS)
+#define RECONNECT_MIN_NS     (100 * HF_NS_PER_MS)
+#define RECONNECT_MAX_NS     (3600 * HF_NS_PER_SECOND)
 
 static const char *const known_keys[] = {
-    "state",         "spool_max",    "mark_interval",  "directory",     "home",
-    "workflows_dir", "system",       "kind",           "class",         "path",
-    "include",       "exclude",      "debounce",       "rescan",        "validate",
-    "restore_root",  "restore_from", "before_restore", "after_restore", NULL};
+    "state",    "spool_max",     "mark_interval", "reconnect_max",  "directory",
+    "home",     "workflows_dir", "system",        "kind",           "class",
+    "path",     "include",       "exclude",       "debounce",       "rescan",
+    "validate", "restore_root",  "restore_from",  "before_restore", "after_restore",
+    NULL};
 
 static const char *const classes[] = {"workflows", "credentials", "logs",     "config",
                                       "metrics",   "checkpoints", "database", NULL};
@@ -371,9 +374,17 @@ int config_load(const char *path, struct hf_config **out, struct hf_error *error
     rc = rc == HF_OK ? hf_ini_get_duration(ini, "agent", "mark_interval", 5 * HF_NS_PER_SECOND,
                                            &config->mark_interval_ns, error)
                      : rc;
+    rc = rc == HF_OK ? hf_ini_get_duration(ini, "agent", "reconnect_max", 30 * HF_NS_PER_SECOND,
+                                           &config->reconnect_max_ns, error)
+                     : rc;
     if (rc == HF_OK && config->mark_interval_ns < MARK_INTERVAL_MIN_NS) {
         rc = hf_ini_complain(ini, hf_ini_get(ini, "agent", "mark_interval", 0), error,
                              "is shorter than 10ms; 5s is usual");
+    }
+    if (rc == HF_OK && (config->reconnect_max_ns < RECONNECT_MIN_NS ||
+                        config->reconnect_max_ns > RECONNECT_MAX_NS)) {
+        rc = hf_ini_complain(ini, hf_ini_get(ini, "agent", "reconnect_max", 0), error,
+                             "has to be from 100ms to 1h; 30s is usual");
     }
     if (rc == HF_OK) {
         config->state = strdup(state);

@@ -34,6 +34,7 @@ struct hf_config {
     char *identity_directory;
     uint64_t spool_max_bytes;
     int64_t mark_interval_ns;
+    int64_t reconnect_max_ns; /* the longest wait before the next try to reach the collector */
     struct hf_config_source *sources;
     size_t source_count;
 };

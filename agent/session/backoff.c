@@ -4,10 +4,10 @@
 
 uint32_t backoff_next_ms(struct hf_backoff *backoff, uint32_t retry_after_ms, uint32_t random)
 {
-    uint32_t bound = HF_BACKOFF_CAP_MS;
-    if (backoff->failures < 6) {
+    uint32_t bound = backoff->cap_ms > 0 ? backoff->cap_ms : HF_BACKOFF_CAP_MS;
+    if (backoff->failures < 20) {
         uint32_t grown = HF_BACKOFF_BASE_MS << backoff->failures;
-        bound = grown < HF_BACKOFF_CAP_MS ? grown : HF_BACKOFF_CAP_MS;
+        bound = grown < bound ? grown : bound;
     }
     if (backoff->failures < UINT32_MAX)
         backoff->failures++;

@@ -7,10 +7,11 @@
 #include <stdint.h>
 
 #define HF_BACKOFF_BASE_MS 500u
-#define HF_BACKOFF_CAP_MS  30000u
+#define HF_BACKOFF_CAP_MS  30000u /* unless configured */
 
 struct hf_backoff {
     uint32_t failures; /* in a row */
+    uint32_t cap_ms;   /* longest bound; 0: HF_BACKOFF_CAP_MS */
 };
 
 /* The next wait in milliseconds; counts a failure. retry_after_ms, when not 0, is what the

@@ -59,9 +59,11 @@ bool flights_answer(struct hf_flights *flights, uint64_t request, const uint8_t 
                     size_t size)
 {
     struct hf_flight *flight = flights->first;
-    while (flight && (flight->request != request || flight->answered))
+    while (flight && (flight->request != request || flight->answered || request == 0))
         flight = flight->next;
-    if (!flight || request == 0 || size != (flight->unit->chunk_count + 7) / 8)
+    if (!flight) /* of a unit that was dropped meanwhile, or never asked */
+        return request != 0 && request <= flights->last_request;
+    if (size != (flight->unit->chunk_count + 7) / 8)
         return false;
     flight->needed = malloc(size);
     if (flight->needed) /* without memory for the answer, send everything: it is only slower */

@@ -30,7 +30,8 @@ void flights_clear(struct hf_flights *flights);
 /* The last of the queue; asks tells whether a HAVE is to be sent for it, with flight->request.
  * NULL when out of memory. */
 struct hf_flight *flights_add(struct hf_flights *flights, const struct hf_unit *unit, bool asks);
-/* A NEED came. False when it answers nothing that was asked, or has the wrong length. */
+/* A NEED came. False when it answers nothing that was ever asked, or has the wrong length; the
+ * answer for a unit that was dropped since is nothing to complain about. */
 bool flights_answer(struct hf_flights *flights, uint64_t request, const uint8_t *bitmap,
                     size_t size);
 /* The first whose turn it is: answered or not asked, and no earlier one of its source waits. It

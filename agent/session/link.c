@@ -78,6 +78,7 @@ int link_new(const struct hf_link_options *options, struct hf_link **out, struct
     link->tick = options->tick;
     link->tick_context = options->tick_context;
     link->tick_ns = options->tick_ns;
+    link->backoff.cap_ms = options->reconnect_max_ms;
     link->sending = hf_queue_new();
     hello_read_facts(&link->facts);
 

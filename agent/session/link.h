@@ -52,6 +52,7 @@ struct hf_link_options {
     void (*tick)(void *context);           /* called on the loop thread every tick_ns, or NULL */
     void *tick_context;
     int64_t tick_ns;
+    uint32_t reconnect_max_ms; /* the longest wait between tries; 0: HF_BACKOFF_CAP_MS */
 };
 
 /* Reads the facts of HELLO (host name, system) and makes the event loop; connects only in link_run.

@@ -78,17 +78,28 @@ static bool host_online(const json_t *hosts, const char *id)
     return false;
 }
 
-/* The first source, of the hosts that were online, that isn't protected past the moment; NULL for
- * none. */
+/* The first source that isn't protected past the moment; NULL for none. hosts: only of those that
+ * are online there; NULL: of any. */
 static const json_t *first_behind(const json_t *sources, const json_t *hosts, int64_t moment_ns)
 {
     for (size_t i = 0; i < json_array_size(sources); i++) {
         const json_t *source = json_array_get(sources, i);
-        if (host_online(hosts, show_string(source, "host")) && !protected_past(source, moment_ns)) {
+        bool counts = !hosts || host_online(hosts, show_string(source, "host"));
+        if (counts && !protected_past(source, moment_ns)) {
             return source;
         }
     }
     return NULL;
+}
+
+static void complain_late(const char *host, const json_t *behind)
+{
+    if (behind) {
+        complain("%s:%s is not protected up to the moment this began; see 'holdfast sources'",
+                 show_string(behind, "host_name"), show_string(behind, "name"));
+    } else {
+        complain("%s has no sources yet; see 'holdfast host show %s'", host, host);
+    }
 }
 
 static int get_hosts(struct ctl *ctl, json_t **out)
@@ -129,22 +140,19 @@ int command_wait(struct ctl *ctl, const struct ctl_args *args)
     int status = collector_now(ctl, &moment_ns);
     int64_t deadline = hf_clock_monotonic_ns() + timeout_ns;
     /* Asked once: a host whose connection breaks meanwhile still has to deliver. */
+    const char *host = args_positional(args, 0);
     json_t *hosts = NULL;
-    status = status == CTL_OK ? get_hosts(ctl, &hosts) : status;
+    status = status == CTL_OK && !host ? get_hosts(ctl, &hosts) : status;
     while (status == CTL_OK) {
         json_t *sources = NULL;
-        status = get_sources(ctl, args_positional(args, 0), &sources);
-        const json_t *behind = status == CTL_OK
-                                   ? first_behind(json_object_get(sources, "sources"),
-                                                  json_object_get(hosts, "hosts"), moment_ns)
-                                   : NULL;
-        bool over = hf_clock_monotonic_ns() >= deadline;
-        if (behind && over) {
-            complain("%s:%s is not protected up to the moment this began; see 'holdfast sources'",
-                     show_string(behind, "host_name"), show_string(behind, "name"));
+        status = get_sources(ctl, host, &sources);
+        const json_t *list = json_object_get(sources, "sources");
+        const json_t *behind = first_behind(list, json_object_get(hosts, "hosts"), moment_ns);
+        bool again = status == CTL_OK && (behind || (host && json_array_size(list) == 0));
+        if (again && hf_clock_monotonic_ns() >= deadline) {
+            complain_late(host, behind);
             status = CTL_TIMED_OUT;
         }
-        bool again = status == CTL_OK && behind;
         json_decref(sources);
         if (!again) {
             break;

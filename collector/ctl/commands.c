@@ -64,7 +64,8 @@ const struct ctl_command ctl_commands[] = {
      .run = command_sources},
     {.name = "wait",
      .arguments = "[HOST]",
-     .summary = "wait until all that was on the disks of online hosts when this began is durable",
+     .summary = "wait until all that was on the disks of online hosts, or of HOST, when this began "
+                "is durable",
      .args_max = 1,
      .options = {{"timeout", "DURATION", "give up after this long; 1m unless given"}, END},
      .run = command_wait},

@@ -194,7 +194,7 @@ class Host(Process):
 
     def configure(self, sources, agent="", mode=0o600):
         self.config_path.write_text(
-            f"[agent]\nstate = {self.directory / 'state'}\nmark_interval = 100ms\n{agent}\n"
+            f"[agent]\nstate = {self.directory / 'state'}\nmark_interval = 100ms\nreconnect_max = 1s\n{agent}\n"
             f"[identity]\ndirectory = {self.directory / 'identity'}\n\n{sources}")
         self.config_path.chmod(mode)
 
@@ -267,7 +267,7 @@ class Fleet:
         if kind is not None:
             for process in [self.collector, *self.hosts]:
                 if os.path.exists(process.log):
-                    print(f"--- {process.log}\n{process.output()[-5000:]}")
+                    print(f"--- {process.log}\n{process.output()[-9000:]}")
             self.close()
             return
         try:
@@ -305,10 +305,9 @@ class Fleet:
 
     def wait(self, timeout=PATIENCE_S):
         """Until everything now on the disks of running hosts is durable on the collector."""
-        expected = sum(host.running() for host in self.hosts)
-        wait_until(lambda: sum(h["online"] for h in self.json("hosts")["hosts"]) >= expected,
-                   "hosts to come online", timeout)
-        self.cli("wait", "--timeout", f"{int(timeout)}s")
+        for host in self.hosts:
+            if host.running():
+                self.cli("wait", host.name, "--timeout", f"{int(timeout)}s", timeout=timeout + 30)
 
     def versions(self, host, source, relative):
         return self.json("versions", host.target(source, relative))["versions"]

@@ -16,6 +16,17 @@ static void the_bound_doubles_up_to_the_cap(void **state)
         assert_int_equal(backoff_next_ms(&backoff, 0, UINT32_MAX), bounds[i]);
 }
 
+static void the_cap_can_be_another_one(void **state)
+{
+    (void)state;
+    struct hf_backoff backoff = {.cap_ms = 700};
+    static const uint32_t bounds[] = {500, 700, 700};
+    for (size_t i = 0; i < sizeof(bounds) / sizeof(bounds[0]); i++)
+        assert_int_equal(backoff_next_ms(&backoff, 0, UINT32_MAX), bounds[i]);
+    backoff = (struct hf_backoff){.cap_ms = 3600000, .failures = 19};
+    assert_int_equal(backoff_next_ms(&backoff, 0, UINT32_MAX), 3600000);
+}
+
 static void a_wait_may_be_anything_from_nothing_to_the_bound(void **state)
 {
     (void)state;
@@ -57,6 +68,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_bound_doubles_up_to_the_cap),
+        cmocka_unit_test(the_cap_can_be_another_one),
         cmocka_unit_test(a_wait_may_be_anything_from_nothing_to_the_bound),
         cmocka_unit_test(a_thousand_failures_overflow_nothing),
         cmocka_unit_test(what_the_collector_asks_for_is_the_least),
