@@ -15,13 +15,13 @@
 #include "common/hash.h"
 #include "common/log.h"
 
-#define DIRTY_MAX    4096u /* beyond that a scan is cheaper than a list */
-#define SERVICE_NS   (10 * HF_NS_PER_MS)
-#define FULL_WAIT_US 2000
-#define RECENT_SLOTS 1024u
-#define POLL_MAX_NS  HF_NS_PER_SECOND
-#define RETRY_NS     (5 * HF_NS_PER_SECOND)
-#define ADOPTS_MAX   1024u /* restored files that wait to be recorded: a restore has any number */
+#define SERVICE_NS    (10 * HF_NS_PER_MS)
+#define FULL_WAIT_US  2000
+#define RECENT_SLOTS  1024u
+#define POLL_MAX_NS   HF_NS_PER_SECOND
+#define RETRY_NS      (5 * HF_NS_PER_SECOND)
+#define LOST_RETRY_NS HF_NS_PER_SECOND
+#define ADOPTS_MAX    1024u /* restored files that wait to be recorded: a restore has any number */
 
 struct recent {
     uint64_t key;
@@ -67,6 +67,20 @@ static void give_up_from(struct hf_capture *capture, size_t source, uint64_t seq
     if (work->last_seq >= seq) {
         work->last_seq = seq - 1;
     }
+    mark_give_up_from(work, seq);
+}
+
+/* Some versions could neither be sent nor kept. Their files are found by a scan: soon, or when the
+ * collector is back. */
+static void lose(struct hf_capture *capture, size_t source)
+{
+    struct source_work *work = &capture->work[source];
+    int64_t soon_ns = hf_clock_monotonic_ns() + LOST_RETRY_NS;
+    work->lost = true;
+    work->scan_wanted = true;
+    if (outbox_is_online(capture->outbox, source) && soon_ns < work->scan_due_ns) {
+        work->scan_due_ns = soon_ns;
+    }
 }
 
 static void apply_row(struct hf_capture *capture, const struct hf_outbox_notice *notice)
@@ -108,7 +122,8 @@ static void apply_notice(struct hf_capture *capture, const struct hf_outbox_noti
         give_up_from(capture, notice->source, 1);
         work->last_seq = notice->seq;
         work->acked_seq = notice->seq;
-        work->complete_seq = 0;
+        work->marked_until_ns = work->complete_until_ns = 0;
+        work->scanned = false;
         state_begin(capture->state);
         state_unconfirm(capture->state, notice->source);
         state_set_acked(capture->state, notice->source, notice->seq);
@@ -125,7 +140,6 @@ static void apply_notice(struct hf_capture *capture, const struct hf_outbox_noti
         break;
     case HF_NOTICE_CONNECTED:
         if (work->lost) {
-            work->lost = false;
             work->scan_wanted = true;
             work->scan_due_ns = now;
         }
@@ -178,7 +192,7 @@ int flush_unit(struct hf_capture *capture, size_t source)
         uint64_t first = unit_first_seq(work->unit);
         give_up_from(capture, source, first ? first : work->last_seq + 1);
     }
-    work->lost = true;
+    lose(capture, source);
     read_notices(capture);
     return rc;
 }
@@ -194,50 +208,6 @@ static struct recent *recent_of(struct hf_capture *capture, size_t source, const
     }
     *key = hash;
     return &capture->recent[hash % RECENT_SLOTS];
-}
-
-static void insert_dirty(struct hf_capture *capture, struct dirty *entry)
-{
-    struct dirty **at = &capture->dirty;
-    while (*at && (*at)->due_ns <= entry->due_ns) {
-        at = &(*at)->next;
-    }
-    entry->next = *at;
-    *at = entry;
-    capture->dirty_count++;
-}
-
-void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int64_t delay_ns,
-                int64_t unparsable_ns)
-{
-    int64_t due_ns = hf_clock_monotonic_ns() + delay_ns;
-    if (capture->dirty_count >= DIRTY_MAX) {
-        capture->work[source].scan_wanted = true;
-        capture->work[source].scan_due_ns = due_ns;
-        return;
-    }
-    for (struct dirty **at = &capture->dirty; *at; at = &(*at)->next) {
-        struct dirty *entry = *at;
-        if (entry->source == source && strcmp(entry->path, path) == 0) {
-            if (due_ns >= entry->due_ns) {
-                return;
-            }
-            *at = entry->next;
-            capture->dirty_count--;
-            entry->due_ns = due_ns;
-            insert_dirty(capture, entry);
-            return;
-        }
-    }
-    size_t length = strlen(path);
-    struct dirty *entry = malloc(sizeof *entry + length + 1);
-    if (!entry) {
-        capture->work[source].scan_wanted = true;
-        return;
-    }
-    *entry = (struct dirty){.source = source, .due_ns = due_ns, .unparsable_ns = unparsable_ns};
-    memcpy(entry->path, path, length + 1);
-    insert_dirty(capture, entry);
 }
 
 static void mark_parent(struct hf_capture *capture, size_t source, const char *path,
@@ -301,21 +271,23 @@ static void on_event(struct hf_capture *capture, const struct watch_event *event
 static void read_events(struct hf_capture *capture)
 {
     struct watch_event event;
+    int64_t began_ns = hf_clock_now_ns();
+    capture->since_ns = capture->drained_ns;
     while (watch_next(capture->watch, &event)) {
         on_event(capture, &event);
     }
+    capture->drained_ns = began_ns;
 }
 
 static void examine_due(struct hf_capture *capture)
 {
     int64_t now = hf_clock_monotonic_ns();
-    while (capture->dirty && capture->dirty->due_ns <= now && !stopping(capture)) {
-        struct dirty *entry = capture->dirty;
+    struct dirty *entry;
+    while (!stopping(capture) && (entry = dirty_take_due(capture, now))) {
         uint64_t key = 0;
-        capture->dirty = entry->next;
-        capture->dirty_count--;
         struct recent *recent = recent_of(capture, entry->source, entry->path, &key);
         *recent = (struct recent){.key = key, .seen_ns = now};
+        capture->since_ns = entry->since_ns;
         examine_path(capture, entry->source, entry->path, EXAMINE_ONE, entry->unparsable_ns);
         free(entry);
     }
@@ -330,6 +302,7 @@ void service(struct hf_capture *capture)
     if (capture->in_service || now - capture->serviced_ns < SERVICE_NS) {
         return;
     }
+    int64_t since_ns = capture->since_ns;
     capture->in_service = true;
     capture->serviced_ns = now;
     read_notices(capture);
@@ -338,6 +311,7 @@ void service(struct hf_capture *capture)
         examine_due(capture);
     }
     capture->in_service = false;
+    capture->since_ns = since_ns;
 }
 
 /* --- orders from other threads --- */
@@ -535,71 +509,7 @@ static void check_flushes(struct hf_capture *capture)
     }
 }
 
-/* --- marks --- */
-
-static uint64_t dirty_of(const struct hf_capture *capture, size_t source)
-{
-    uint64_t count = 0;
-    for (const struct dirty *entry = capture->dirty; entry; entry = entry->next) {
-        count += entry->source == source;
-    }
-    return count;
-}
-
-static void update_mark(struct hf_capture *capture, size_t source)
-{
-    struct source_work *work = &capture->work[source];
-    bool degraded = watch_degraded(capture->watch);
-    uint64_t pending = dirty_of(capture, source);
-    int64_t now = hf_clock_monotonic_ns();
-    if (!work->scanned) {
-        return;
-    }
-    bool advanced =
-        work->acked_seq >= work->complete_seq && work->complete_until_ns > work->marked_until_ns;
-    if (advanced) {
-        work->marked_until_ns = work->complete_until_ns;
-    }
-    /* With a healthy watch and nothing waiting, what is captured is complete up to now. */
-    if (!degraded && pending == 0 && !work->scan_wanted && !work->unit && capture->holds == 0) {
-        bool refresh = work->complete_seq != work->last_seq ||
-                       now - work->refreshed_ns >= capture->config->mark_interval_ns;
-        if (refresh) {
-            work->complete_until_ns = hf_clock_now_ns();
-            work->complete_seq = work->last_seq;
-            work->refreshed_ns = now;
-            if (work->acked_seq >= work->complete_seq) {
-                work->marked_until_ns = work->complete_until_ns;
-            }
-        }
-    }
-    pthread_mutex_lock(&capture->mark_lock);
-    struct hf_mark_state *mark = &capture->marks[source];
-    capture->mark_known[source] = work->marked_until_ns != 0;
-    mark->version_seq = work->acked_seq;
-    mark->until_ns = work->marked_until_ns;
-    mark->pending_files = pending;
-    mark->state = work->unreadable > 0 ? HF_SOURCE_FAILING
-                  : degraded           ? HF_SOURCE_DEGRADED
-                  : work->scan_wanted  ? HF_SOURCE_SCANNING
-                                       : HF_SOURCE_WATCHING;
-    if (degraded && work->note[0] == '\0') {
-        snprintf(mark->note, sizeof mark->note,
-                 "fs.inotify.max_user_watches is reached; scans alone notice changes");
-    } else {
-        memcpy(mark->note, work->note, sizeof mark->note);
-    }
-    pthread_mutex_unlock(&capture->mark_lock);
-}
-
-bool capture_mark(struct hf_capture *capture, size_t source, struct hf_mark_state *out)
-{
-    pthread_mutex_lock(&capture->mark_lock);
-    bool known = capture->mark_known[source];
-    *out = capture->marks[source];
-    pthread_mutex_unlock(&capture->mark_lock);
-    return known;
-}
+/* --- the rest of the interface --- */
 
 int capture_find_content(struct hf_capture *capture, const struct hf_version *version,
                          struct hf_buf *path)
@@ -780,11 +690,7 @@ void capture_free(struct hf_capture *capture)
     for (size_t i = 0; capture->work && i < capture->config->source_count; i++) {
         unit_free(capture->work[i].unit);
     }
-    while (capture->dirty) {
-        struct dirty *entry = capture->dirty;
-        capture->dirty = entry->next;
-        free(entry);
-    }
+    dirty_clear(capture);
     while (capture->flushes) {
         struct flush *flush = capture->flushes;
         capture->flushes = flush->next;

@@ -19,6 +19,7 @@ struct dirty {
     struct dirty *next;
     size_t source;
     int64_t due_ns;        /* monotonic */
+    int64_t since_ns;      /* wall clock: it did not change before, or that was captured */
     int64_t unparsable_ns; /* since when its content did not parse; 0: it did, or wasn't read */
     char path[];           /* without leading '/' */
 };
@@ -33,7 +34,7 @@ struct source_work {
     int64_t marked_until_ns;   /* as above, and acknowledged */
     int64_t refreshed_ns;      /* monotonic: when marked_until_ns last moved while idle */
     uint64_t unreadable;
-    bool lost; /* something was given up while the collector was away: scan when it is back */
+    bool lost; /* something was given up: scan when the collector is back */
     char note[HF_MARK_NOTE_BYTES];
 };
 
@@ -77,6 +78,8 @@ struct hf_capture {
     struct source_work *work; /* one a source */
     struct dirty *dirty;      /* by due time */
     size_t dirty_count;
+    int64_t drained_ns; /* wall clock: all that inotify told of before was read */
+    int64_t since_ns;   /* of what is being looked at, as in struct dirty */
     struct flush *flushes;
     unsigned holds;
     bool scanning;
@@ -119,9 +122,25 @@ void scan_directory(struct hf_capture *capture, size_t source, int fd, const cha
                     unsigned depth);
 void scan_source(struct hf_capture *capture, size_t source);
 
-/* capture.c */
+/* dirty.c */
+/* To be looked at in delay_ns; since capture->since_ns. */
 void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int64_t delay_ns,
                 int64_t unparsable_ns);
+/* The first that is due, to be freed; NULL for none. */
+struct dirty *dirty_take_due(struct hf_capture *capture, int64_t now_ns);
+/* How many of a source; *since_ns becomes the earliest of theirs if that is earlier. */
+size_t dirty_of(const struct hf_capture *capture, size_t source, int64_t *since_ns);
+void dirty_clear(struct hf_capture *capture);
+
+/* mark.c */
+/* A scan that began then saw everything. */
+void mark_scanned(struct hf_capture *capture, size_t source, int64_t started_ns);
+/* Versions from seq on will not be acknowledged. */
+void mark_give_up_from(struct source_work *work, uint64_t seq);
+/* After all that can move it: see what can be said now. */
+void update_mark(struct hf_capture *capture, size_t source);
+
+/* capture.c */
 /* Hand over the unit of a source; afterwards there is none. */
 int flush_unit(struct hf_capture *capture, size_t source);
 struct hf_unit *unit_of(struct hf_capture *capture, size_t source);

@@ -217,10 +217,11 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
         hf_buf_free(&content.refs);
         rc = read_once(capture, source, parent_fd, name, &status, &content, &error);
     }
-    if (rc == HF_ERR_RACED || rc == HF_ERR_CLOSED || rc == HF_ERR_NO_SPACE) {
-        /* Somebody writes, or it can't be kept now: later. */
-        mark_dirty(capture, source, path, rc == HF_ERR_RACED ? RACE_DELAY_NS : HF_NS_PER_SECOND,
-                   unparsable_ns);
+    if (rc == HF_ERR_RACED) {
+        mark_dirty(capture, source, path, RACE_DELAY_NS, unparsable_ns);
+    } else if (rc == HF_ERR_CLOSED || rc == HF_ERR_NO_SPACE) {
+        hf_buf_free(&content.refs); /* it can't be sent or kept now: a scan will find it again */
+        return;
     } else if (rc != HF_OK && rc != HF_ERR_NOT_FOUND) {
         complain(capture, source, path, error.message[0] ? error.message : hf_error_name(rc));
     }

@@ -145,24 +145,20 @@ void scan_source(struct hf_capture *capture, size_t source)
     const struct hf_config_source *config = &capture->config->sources[source];
     int64_t started_ns = hf_clock_now_ns();
     work->scan_wanted = false;
+    work->scan_due_ns = hf_clock_monotonic_ns() + config->rescan_ns; /* unless something is lost */
+    work->lost = false;
     work->unreadable = 0;
+    capture->since_ns = work->complete_until_ns;
     work->note[0] = '\0';
     for (size_t i = 0; i < config->path_count && !stopping(capture); i++) {
         scan_root(capture, source, config->paths[i]);
     }
-    int rc = flush_unit(capture, source);
+    flush_unit(capture, source);
     if (stopping(capture)) {
         return;
     }
-    if (!work->scan_wanted) { /* else something asked for another one meanwhile, and said when */
+    if (!work->scan_wanted) {
         work->scan_due_ns = hf_clock_monotonic_ns() + config->rescan_ns;
-    }
-    if (rc == HF_OK) {
-        work->scanned = true;
-        work->complete_until_ns = started_ns;
-        work->complete_seq = work->last_seq;
-    } else {
-        work->scan_wanted = true;
-        work->scan_due_ns = hf_clock_monotonic_ns() + HF_NS_PER_SECOND;
+        mark_scanned(capture, source, started_ns);
     }
 }

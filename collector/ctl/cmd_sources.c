@@ -127,6 +127,28 @@ static int collector_now(struct ctl *ctl, int64_t *out_ns)
     return status;
 }
 
+/* Of one host, or (host NULL) of all that are online in hosts. */
+static int wait_for(struct ctl *ctl, const char *host, const json_t *hosts, int64_t moment_ns,
+                    int64_t deadline_ns)
+{
+    for (;;) {
+        json_t *sources = NULL;
+        int status = get_sources(ctl, host, &sources);
+        const json_t *list = json_object_get(sources, "sources");
+        const json_t *behind = first_behind(list, hosts, moment_ns);
+        bool again = status == CTL_OK && (behind || (host && json_array_size(list) == 0));
+        if (again && hf_clock_monotonic_ns() >= deadline_ns) {
+            complain_late(host, behind);
+            status = CTL_TIMED_OUT;
+        }
+        json_decref(sources);
+        if (status != CTL_OK || !again) {
+            return status;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = POLL_MS * HF_NS_PER_MS}, NULL);
+    }
+}
+
 int command_wait(struct ctl *ctl, const struct ctl_args *args)
 {
     struct hf_error error = {0};
@@ -138,27 +160,18 @@ int command_wait(struct ctl *ctl, const struct ctl_args *args)
     }
     int64_t moment_ns = 0;
     int status = collector_now(ctl, &moment_ns);
-    int64_t deadline = hf_clock_monotonic_ns() + timeout_ns;
-    /* Asked once: a host whose connection breaks meanwhile still has to deliver. */
+    int64_t deadline_ns = hf_clock_monotonic_ns() + timeout_ns;
     const char *host = args_positional(args, 0);
-    json_t *hosts = NULL;
-    status = status == CTL_OK && !host ? get_hosts(ctl, &hosts) : status;
-    while (status == CTL_OK) {
-        json_t *sources = NULL;
-        status = get_sources(ctl, host, &sources);
-        const json_t *list = json_object_get(sources, "sources");
-        const json_t *behind = first_behind(list, json_object_get(hosts, "hosts"), moment_ns);
-        bool again = status == CTL_OK && (behind || (host && json_array_size(list) == 0));
-        if (again && hf_clock_monotonic_ns() >= deadline) {
-            complain_late(host, behind);
-            status = CTL_TIMED_OUT;
-        }
-        json_decref(sources);
-        if (!again) {
-            break;
-        }
-        nanosleep(&(struct timespec){.tv_nsec = POLL_MS * HF_NS_PER_MS}, NULL);
+    for (size_t i = 0; status == CTL_OK && host; host = args_positional(args, ++i)) {
+        status = wait_for(ctl, host, NULL, moment_ns, deadline_ns);
     }
-    json_decref(hosts);
+    if (status == CTL_OK && !args_positional(args, 0)) {
+        /* Asked once: a host whose connection breaks meanwhile still has to deliver. */
+        json_t *hosts = NULL;
+        status = get_hosts(ctl, &hosts);
+        const json_t *list = json_object_get(hosts, "hosts");
+        status = status == CTL_OK ? wait_for(ctl, NULL, list, moment_ns, deadline_ns) : status;
+        json_decref(hosts);
+    }
     return status;
 }

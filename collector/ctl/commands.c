@@ -63,10 +63,11 @@ const struct ctl_command ctl_commands[] = {
                  END},
      .run = command_sources},
     {.name = "wait",
-     .arguments = "[HOST]",
-     .summary = "wait until all that was on the disks of online hosts, or of HOST, when this began "
-                "is durable",
-     .args_max = 1,
+     .arguments = "[HOST...]",
+     .summary =
+         "wait until all that was on the disks of online hosts, or of each HOST, when this began "
+         "is durable",
+     .args_max = CTL_POSITIONAL_MAX,
      .options = {{"timeout", "DURATION", "give up after this long; 1m unless given"}, END},
      .run = command_wait},
     {.name = "ls",

@@ -305,9 +305,9 @@ class Fleet:
 
     def wait(self, timeout=PATIENCE_S):
         """Until everything now on the disks of running hosts is durable on the collector."""
-        for host in self.hosts:
-            if host.running():
-                self.cli("wait", host.name, "--timeout", f"{int(timeout)}s", timeout=timeout + 30)
+        names = [host.name for host in self.hosts if host.running()]
+        if names:
+            self.cli("wait", *names, "--timeout", f"{int(timeout)}s", timeout=timeout + 30)
 
     def versions(self, host, source, relative):
         return self.json("versions", host.target(source, relative))["versions"]
