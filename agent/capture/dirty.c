@@ -38,6 +38,10 @@ void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int
                 int64_t unparsable_ns)
 {
     int64_t due_ns = hf_clock_monotonic_ns() + delay_ns;
+    if (capture->dirty_count >= DIRTY_MAX) {
+        scan_instead(capture, source, due_ns);
+        return;
+    }
     for (struct dirty **at = &capture->dirty; *at; at = &(*at)->next) {
         struct dirty *entry = *at;
         if (entry->source == source && strcmp(entry->path, path) == 0) {
@@ -53,8 +57,7 @@ void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int
         }
     }
     size_t length = strlen(path);
-    struct dirty *entry =
-        capture->dirty_count < DIRTY_MAX ? malloc(sizeof *entry + length + 1) : NULL;
+    struct dirty *entry = malloc(sizeof *entry + length + 1);
     if (!entry) {
         scan_instead(capture, source, due_ns);
         return;
