@@ -6,9 +6,10 @@
 static json_t *json_of_snapshot(const struct hf_snapshot_row *row)
 {
     json_t *snapshot =
-        json_pack("{s:I, s:s, s:s, s:o, s:s, s:b}", "id", (json_int_t)row->snapshot_id, "host",
-                  row->host_id, "source", row->source_name, "name", json_of_cstr(row->name),
-                  "reason", event_snapshot_reason_name(row->reason), "held", (int)row->held);
+        json_pack("{s:I, s:s, s:o, s:s, s:o, s:s, s:b}", "id", (json_int_t)row->snapshot_id, "host",
+                  row->host_id, "host_name", json_of_cstr(row->host_name), "source",
+                  row->source_name, "name", json_of_cstr(row->name), "reason",
+                  event_snapshot_reason_name(row->reason), "held", (int)row->held);
     json_set_time(snapshot, "at", row->at_ns);
     json_set_time(snapshot, "created", row->created_ns);
     if (row->job != 0) {

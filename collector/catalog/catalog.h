@@ -345,7 +345,7 @@ const char *catalog_change_name(enum hf_change change); /* "added" */
 
 struct hf_snapshot_row {
     uint64_t snapshot_id, source_row, host_row;
-    const char *host_id, *source_name, *name, *created_by, *hold_reason;
+    const char *host_id, *host_name, *source_name, *name, *created_by, *hold_reason;
     int64_t at_ns, created_ns, held_ns; /* held_ns 0: not held */
     enum hf_snapshot_reason reason;
     uint64_t job;

@@ -2,7 +2,7 @@
 
 #define SELECT_SNAPSHOT                                                                            \
     "SELECT n.id, n.source_row, s.host_row, h.host_id, s.name, n.name, n.created_by,"              \
-    " n.hold_reason, n.at_ns, n.created_ns, n.held_ns, n.reason, n.job, n.held"                    \
+    " n.hold_reason, n.at_ns, n.created_ns, n.held_ns, n.reason, n.job, n.held, h.name"            \
     " FROM snapshots n JOIN sources s ON s.row = n.source_row"                                     \
     " JOIN hosts h ON h.row = s.host_row "
 
@@ -22,7 +22,8 @@ static void read_snapshot(sqlite3_stmt *statement, struct hf_catalog_memory *mem
                                     .held_ns = db_column_int(statement, 10),
                                     .reason = (enum hf_snapshot_reason)db_column_int(statement, 11),
                                     .job = db_column_uint(statement, 12),
-                                    .held = db_column_int(statement, 13) != 0};
+                                    .held = db_column_int(statement, 13) != 0,
+                                    .host_name = db_column_text(statement, 14, memory)};
 }
 
 int catalog_snapshot_get(struct hf_catalog_reader *reader, uint64_t snapshot_id,

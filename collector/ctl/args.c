@@ -36,6 +36,21 @@ static int usage(const struct ctl_command *command)
     return CTL_USAGE;
 }
 
+/* Whether a value is one of "a|b|c", the form in which the table lists choices. */
+static bool is_choice(const char *choices, const char *value)
+{
+    size_t length = strlen(value);
+    for (const char *p = choices; *p;) {
+        size_t size = strcspn(p, "|");
+        if (size == length && memcmp(p, value, size) == 0) {
+            return true;
+        }
+        p += size;
+        p += *p == '|';
+    }
+    return false;
+}
+
 /* One "--name", "--name=value" or "--name value"; *i moves past a value of its own. */
 static int parse_option(const struct ctl_command *command, int argc, char **argv, int *i,
                         struct ctl_args *args)
@@ -57,6 +72,10 @@ static int parse_option(const struct ctl_command *command, int argc, char **argv
     }
     if (!option->value && value) {
         complain("--%s takes no value", option->name);
+        return usage(command);
+    }
+    if (value && strchr(option->value, '|') && !is_choice(option->value, value)) {
+        complain("--%s: '%s' is not one of %s", option->name, value, option->value);
         return usage(command);
     }
     if (args->value_count == VALUE_MAX) {
@@ -168,6 +187,15 @@ bool args_switch(const struct ctl_args *args, const char *name)
         }
     }
     return false;
+}
+
+int args_exclude(const struct ctl_args *args, const char *one, const char *other)
+{
+    if (!args_switch(args, one) || !args_switch(args, other)) {
+        return CTL_OK;
+    }
+    complain("--%s and --%s exclude each other: give one of them", one, other);
+    return CTL_USAGE;
 }
 
 int args_limit(const struct ctl_args *args, size_t fallback, size_t *out)

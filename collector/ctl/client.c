@@ -241,7 +241,7 @@ static void complain_of_answer(long http_status, const json_t *answer)
         complain("The collector answered with HTTP status %ld and no explanation", http_status);
     }
     if (hint) {
-        fprintf(stderr, "%s\n", hint);
+        show_line(stderr, "%s", hint);
     }
 }
 

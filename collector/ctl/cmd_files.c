@@ -139,6 +139,7 @@ int command_cat(struct ctl *ctl, const struct ctl_args *args)
     char at[64];
     int status = target_parse(args_positional(args, 0), CTL_TARGET_PATH, &target);
     status = status == CTL_OK ? show_moment_option(args, "at", at) : status;
+    status = status == CTL_OK ? args_exclude(args, "at", "version") : status;
     if (status != CTL_OK) {
         return status;
     }

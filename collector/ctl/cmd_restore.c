@@ -75,7 +75,8 @@ static int request_body(const struct ctl_args *args, json_t **out)
 int command_restore(struct ctl *ctl, const struct ctl_args *args)
 {
     json_t *body = NULL;
-    int status = request_body(args, &body);
+    int status = args_exclude(args, "wait", "no-wait");
+    status = status == CTL_OK ? request_body(args, &body) : status;
     if (status != CTL_OK) {
         return status;
     }

@@ -5,7 +5,7 @@ static void add_snapshot(void *context, const json_t *snapshot)
     struct ctl_table *table = context;
     table_cell_format(table, "%lld", (long long)show_integer(snapshot, "id"));
     table_cell(table, show_string(snapshot, "name"));
-    table_cell_format(table, "%s:%s", show_string(snapshot, "host"),
+    table_cell_format(table, "%s:%s", show_string(snapshot, "host_name"),
                       show_string(snapshot, "source"));
     show_time_cell(table, snapshot, "at");
     table_cell(table, show_string(snapshot, "reason"));

@@ -44,7 +44,7 @@ int command_sources(struct ctl *ctl, const struct ctl_args *args)
         show_json(answer);
     } else if (args_switch(args, "names")) {
         for (size_t i = 0; i < json_array_size(sources); i++) {
-            puts(show_string(json_array_get(sources, i), "name"));
+            show_line(stdout, "%s", show_string(json_array_get(sources, i), "name"));
         }
     } else {
         struct ctl_table *table = table_new(headings);

@@ -22,7 +22,7 @@ static void print_repository(const json_t *repository)
     }
     putchar('\n');
     if (json_is_false(json_object_get(repository, "storage_ok"))) {
-        printf("Repository     can't take data: %s\n", show_string(repository, "message"));
+        show_line(stdout, "Repository     can't take data: %s", show_string(repository, "message"));
     }
 }
 

@@ -73,7 +73,9 @@ static int token_body(const struct ctl_args *args, json_t **out)
 int command_token_create(struct ctl *ctl, const struct ctl_args *args)
 {
     json_t *body = NULL;
-    int status = token_body(args, &body);
+    int status = args_exclude(args, "role", "uses");
+    status = status == CTL_OK ? args_exclude(args, "role", "label") : status;
+    status = status == CTL_OK ? token_body(args, &body) : status;
     if (status != CTL_OK) {
         return status;
     }

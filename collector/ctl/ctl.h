@@ -31,8 +31,10 @@ enum ctl_exit {
 #define CTL_POSITIONAL_MAX 256
 
 struct ctl_option {
-    const char *name;  /* without the dashes */
-    const char *value; /* what to call its value, NULL for a switch */
+    const char *name; /* without the dashes */
+    /* What to call its value, NULL for a switch. "a|b|c" are choices: others are refused, and the
+     * completion offers them. */
+    const char *value;
     const char *help;
 };
 
@@ -77,6 +79,8 @@ const char *args_value(const struct ctl_args *args, const char *name); /* the la
 /* --limit, or fallback; CTL_USAGE (said why) when it is no number. */
 int args_limit(const struct ctl_args *args, size_t fallback, size_t *out);
 bool args_switch(const struct ctl_args *args, const char *name);
+/* Complains and returns CTL_USAGE when both options were given. */
+int args_exclude(const struct ctl_args *args, const char *one, const char *other);
 
 /* --- texts from the table (help.c) --- */
 void help_overview(FILE *out);
@@ -138,6 +142,12 @@ void table_print_free(struct ctl_table *table, FILE *out);
 void show_json(const json_t *json);                             /* pretty, to stdout */
 const char *show_string(const json_t *object, const char *key); /* "" when absent */
 int64_t show_integer(const json_t *object, const char *key);
+/* A name or message from a host could hold what a terminal obeys: a copy with control characters
+ * and marks of direction escaped, for the caller to free. Everything that is shown to people goes
+ * through it: tables, complaints, show_line. Ends the program when out of memory. */
+char *show_harmless(const char *text);
+/* One line of text from the collector, made harmless, with a newline. */
+void show_line(FILE *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void show_time_cell(struct ctl_table *table, const json_t *object, const char *key);
 void show_size_cell(struct ctl_table *table, const json_t *object, const char *key);
 /* "3 s ago", "2 d ago"; "never" when absent. */

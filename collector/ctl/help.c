@@ -37,7 +37,8 @@ static void print_options(const struct ctl_option *options, FILE *out)
 void help_overview(FILE *out)
 {
     fputs("holdfast: look after a fleet's backups and bring them back\n\n"
-          "usage: holdfast COMMAND [ARGUMENT...] [OPTION...]\n\nCommands\n",
+          "usage: holdfast COMMAND [ARGUMENT...] [OPTION...]\n"
+          "       holdfast help COMMAND\n\nCommands\n",
           out);
     for (const struct ctl_command *command = ctl_commands; command->name; command++) {
         fprintf(out, "  %-17s %s\n", command->name, command->summary);
@@ -189,6 +190,21 @@ static void completion_words(FILE *out, const struct ctl_option *options)
     }
 }
 
+/* After an option whose value is one of a few, those few. */
+static void completion_choices(FILE *out, const struct ctl_option *options)
+{
+    for (const struct ctl_option *option = options; option->name; option++) {
+        if (!option->value || !strchr(option->value, '|')) {
+            continue;
+        }
+        fprintf(out, "        --%s) COMPREPLY=($(compgen -W '", option->name);
+        for (const char *p = option->value; *p; p++) {
+            fputc(*p == '|' ? ' ' : *p, out);
+        }
+        fputs("' -- \"$current\")); return ;;\n", out);
+    }
+}
+
 void help_completion(FILE *out)
 {
     fputs("# bash completion for holdfast; made by 'holdfast completion'\n"
@@ -198,17 +214,18 @@ void help_completion(FILE *out)
           "    case $previous in\n"
           "        --ca-file|--token-file|--output) COMPREPLY=($(compgen -f -- \"$current\")); "
           "return ;;\n"
-          "        --on-conflict) COMPREPLY=($(compgen -W 'replace skip rename' -- \"$current\")); "
-          "return ;;\n"
-          "        --role) COMPREPLY=($(compgen -W 'viewer operator admin' -- \"$current\")); "
-          "return ;;\n"
-          "    esac\n"
-          "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        words='",
+          "        --to) return ;; # a directory of the host, not of this machine\n",
+          out);
+    for (const struct ctl_command *command = ctl_commands; command->name; command++) {
+        completion_choices(out, command->options);
+    }
+    fputs("    esac\n"
+          "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        words='help ",
           out);
     const char *previous = "";
     for (const struct ctl_command *command = ctl_commands; command->name; command++) {
         size_t length = strcspn(command->name, " ");
-        if (strlen(previous) < length || strncmp(previous, command->name, length) != 0) {
+        if (strcspn(previous, " ") != length || strncmp(previous, command->name, length) != 0) {
             fprintf(out, "%s%.*s", *previous ? " " : "", (int)length, command->name);
         }
         previous = command->name;

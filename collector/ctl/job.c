@@ -56,9 +56,9 @@ void job_print(const json_t *job)
     if (hf_moment_parse(show_string(job, "at"), 0, &at_ns, NULL) == HF_OK) {
         hf_time_local(at_ns, at);
     }
-    printf("Job %lld %s: %s:%s as of %s\n", (long long)show_integer(job, "id"),
-           show_string(job, "state"), show_string(job, "host_name"), show_string(job, "source"),
-           at);
+    show_line(stdout, "Job %lld %s: %s:%s as of %s", (long long)show_integer(job, "id"),
+              show_string(job, "state"), show_string(job, "host_name"), show_string(job, "source"),
+              at);
     printf("  %lld of %lld files done, %lld failed; %s sent to the host, %s it already had\n",
            (long long)show_integer(files, "done"), (long long)show_integer(files, "total"),
            (long long)show_integer(files, "failed"), fetched, reused);
@@ -67,7 +67,7 @@ void job_print(const json_t *job)
                (long long)show_integer(job, "snapshot"));
     }
     if (*show_string(job, "message")) {
-        printf("  %s\n", show_string(job, "message"));
+        show_line(stdout, "  %s", show_string(job, "message"));
     }
 }
 

@@ -47,6 +47,18 @@ static int unknown_command(int argc, char **argv)
     return CTL_USAGE;
 }
 
+/* "help COMMAND" is "COMMAND --help". */
+static int help_on(int argc, char **argv)
+{
+    int words = 0;
+    const struct ctl_command *command = find_command(argc, argv, &words);
+    if (!command) {
+        return unknown_command(argc, argv);
+    }
+    help_command(command, stdout);
+    return CTL_OK;
+}
+
 static int run_command(const struct ctl_command *command, const struct ctl_args *args)
 {
     struct ctl ctl = {.json = args_switch(args, "json"), .terminal = isatty(STDOUT_FILENO) == 1};
@@ -72,8 +84,12 @@ static int run_command(const struct ctl_command *command, const struct ctl_args 
 
 int main(int argc, char **argv)
 {
-    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-        strcmp(argv[1], "help") == 0) {
+    bool asks_help = argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+                                   strcmp(argv[1], "help") == 0);
+    if (asks_help && argc > 2) {
+        return help_on(argc - 1, argv + 1);
+    }
+    if (asks_help || argc < 2) {
         help_overview(argc < 2 ? stderr : stdout);
         return argc < 2 ? CTL_USAGE : CTL_OK;
     }

@@ -1,4 +1,5 @@
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "collector/ctl/ctl.h"
@@ -78,12 +79,31 @@ int show_moment_option(const struct ctl_args *args, const char *name, char out[6
     return CTL_OK;
 }
 
+static void print_line(FILE *out, const char *before, const char *format, va_list arguments)
+{
+    char *text = NULL;
+    if (vasprintf(&text, format, arguments) < 0) {
+        fputs("holdfast: out of memory\n", stderr);
+        exit(CTL_FAILED);
+    }
+    char *harmless = show_harmless(text);
+    fprintf(out, "%s%s\n", before, harmless);
+    free(harmless);
+    free(text);
+}
+
+void show_line(FILE *out, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    print_line(out, "", format, arguments);
+    va_end(arguments);
+}
+
 void complain(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fputs("holdfast: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    print_line(stderr, "holdfast: ", format, arguments);
     va_end(arguments);
 }

@@ -36,8 +36,16 @@ struct ctl_table *table_new(const char *const *headings)
     return table;
 }
 
-/* A name from a host could hold escape sequences that a terminal obeys. */
-static char *harmless(const char *text)
+/* Marks that turn the direction of what follows (U+200E, U+200F, U+202A to U+202E, U+2066 to
+ * U+2069): they would show "gpj.exe" as "exe.jpg". */
+static bool turns_direction(const unsigned char *p)
+{
+    return p[0] == 0xe2 &&
+           ((p[1] == 0x80 && (p[2] == 0x8e || p[2] == 0x8f || (p[2] >= 0xaa && p[2] <= 0xae))) ||
+            (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9));
+}
+
+char *show_harmless(const char *text)
 {
     struct hf_buf buf = {0};
     int rc = hf_buf_reserve(&buf, strlen(text) + 1);
@@ -48,6 +56,9 @@ static char *harmless(const char *text)
         } else if (c1_control) {
             rc = hf_buf_append_format(&buf, "\\x%02x", p[1]);
             p++;
+        } else if (turns_direction(p)) {
+            rc = hf_buf_append_format(&buf, "\\u20%02x", ((p[1] & 1u) << 6) | (p[2] & 0x3fu));
+            p += 2;
         } else {
             rc = hf_buf_append_byte(&buf, *p);
         }
@@ -68,7 +79,7 @@ void table_cell(struct ctl_table *table, const char *text)
         }
         table->cells = grown;
     }
-    table->cells[table->count++] = harmless(text);
+    table->cells[table->count++] = show_harmless(text);
 }
 
 void table_cell_format(struct ctl_table *table, const char *format, ...)
