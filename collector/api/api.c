@@ -168,6 +168,7 @@ void api_handle(void *context, const struct hf_http_request *request,
         }
     }
     json_decref(call.body);
+    hf_buf_free(&call.hex_paths);
     forget_segments(&call);
     catalog_memory_free(&call.memory);
 }

@@ -127,17 +127,52 @@ bool call_after_path(struct api_call *call, struct hf_buf *memory, struct hf_byt
     return true;
 }
 
-bool call_path(struct api_call *call, size_t n, struct hf_bytes *out, bool *found)
+/* The HTTP library ends a request line at a %0D or %0A in it, so names with such bytes come in
+ * hexadecimal. All are decoded at once, so that views of earlier ones stay. */
+static bool decode_hex_paths(struct api_call *call)
 {
-    *found = false;
-    *out = (struct hf_bytes){0};
-    for (size_t i = 0; i < call->request->param_count; i++) {
-        const struct hf_http_param *param = &call->request->params[i];
-        if (strcmp(param->name, "path") != 0 || n-- > 0) {
+    const struct hf_http_request *request = call->request;
+    for (size_t i = 0; i < request->param_count; i++) {
+        const struct hf_buf *value = &request->params[i].value;
+        uint8_t *bytes = NULL;
+        if (strcmp(request->params[i].name, "path_hex") != 0) {
             continue;
         }
-        const uint8_t *p = param->value.data;
-        size_t size = param->value.size;
+        if (value->size % 2 != 0 || value->size / 2 > HF_PATH_MAX_BYTES ||
+            hf_buf_extend(&call->hex_paths, value->size / 2, &bytes) != HF_OK ||
+            hf_hex_decode((const char *)value->data, bytes, value->size / 2) != HF_OK) {
+            call_refuse(call, 400, "invalid", NULL,
+                        "path_hex: a path's bytes as hexadecimal digits are expected");
+            return false;
+        }
+    }
+    return true;
+}
+
+bool call_path(struct api_call *call, size_t n, struct hf_bytes *out, bool *found)
+{
+    size_t hex_before = 0;
+    *found = false;
+    *out = (struct hf_bytes){0};
+    if (call->hex_paths.size == 0 && !decode_hex_paths(call)) {
+        return false;
+    }
+    for (size_t i = 0; i < call->request->param_count; i++) {
+        const struct hf_http_param *param = &call->request->params[i];
+        bool hex = strcmp(param->name, "path_hex") == 0;
+        if (!hex && strcmp(param->name, "path") != 0) {
+            continue;
+        }
+        if (n-- > 0) {
+            hex_before += hex ? param->value.size / 2 : 0;
+            continue;
+        }
+        const uint8_t *p = hex ? call->hex_paths.data + hex_before : param->value.data;
+        size_t size = hex ? param->value.size / 2 : param->value.size;
+        if (memchr(p ? p : (const uint8_t *)"", '\0', size)) {
+            call_refuse(call, 400, "invalid", NULL, "A path has no zero byte");
+            return false;
+        }
         while (size > 0 && p[0] == '/') {
             p++;
             size--;

@@ -29,8 +29,9 @@ struct api_call {
     struct hf_error error;
     char *segments[API_SEGMENTS_MAX]; /* of the path that matched '*', in order */
     size_t segment_count;
-    json_t *body;    /* of a POST; an object, maybe empty */
-    char actor[160]; /* "token ID (name)" */
+    json_t *body;            /* of a POST; an object, maybe empty */
+    struct hf_buf hex_paths; /* path_hex parameters, decoded, one after the other */
+    char actor[160];         /* "token ID (name)" */
     enum hf_role role;
 };
 
@@ -59,8 +60,8 @@ bool call_limit(struct api_call *call, size_t *out);
 bool call_after_number(struct api_call *call, uint64_t *out);
 /* The `after` of a list by paths; memory behind it is the call's. */
 bool call_after_path(struct api_call *call, struct hf_buf *memory, struct hf_bytes *out);
-/* n-th `path` parameter without surrounding slashes, checked; false when it may not be. *found is
- * false past the last. */
+/* n-th `path` or `path_hex` parameter without surrounding slashes, checked; false when it may not
+ * be. *found is false past the last. Memory behind it is the request's or the call's. */
 bool call_path(struct api_call *call, size_t n, struct hf_bytes *out, bool *found);
 bool call_number(struct api_call *call, const char *text, uint64_t *out);
 /* Member of the body: "" or absent gives NULL, another kind than text refuses. */

@@ -202,6 +202,27 @@ void url_param(struct ctl_url *url, const char *name, const char *value)
     url->has_query = true;
 }
 
+void url_param_path(struct ctl_url *url, const char *path)
+{
+    bool plain = true;
+    for (const unsigned char *p = (const unsigned char *)path; *p; p++) {
+        plain = plain && *p >= 0x20 && *p != 0x7f;
+    }
+    if (plain) {
+        url_param(url, "path", path);
+        return;
+    }
+    size_t length = strlen(path);
+    char *hex = malloc(2 * length + 1);
+    if (!hex) {
+        fprintf(stderr, "holdfast: out of memory\n");
+        exit(CTL_FAILED);
+    }
+    hf_hex_encode((const uint8_t *)path, length, hex);
+    url_param(url, "path_hex", hex);
+    free(hex);
+}
+
 void url_param_number(struct ctl_url *url, const char *name, uint64_t value)
 {
     char text[24];

@@ -83,7 +83,7 @@ int command_ls(struct ctl *ctl, const struct ctl_args *args)
     struct ctl_url url;
     start_source_url(&url, &target, args_switch(args, "recursive") ? "tree" : "list");
     url_param(&url, "at", *at ? at : NULL);
-    url_param(&url, "path", target.path);
+    url_param_path(&url, target.path);
     status = client_list(ctl, &url, "entries", 0, add_file, table);
     url_free(&url);
     table_print_free(table, stdout);
@@ -126,7 +126,7 @@ int command_versions(struct ctl *ctl, const struct ctl_args *args)
     struct ctl_table *table = table_new(headings);
     struct ctl_url url;
     start_source_url(&url, &target, "versions");
-    url_param(&url, "path", target.path);
+    url_param_path(&url, target.path);
     status = client_list(ctl, &url, "versions", limit, add_version, table);
     url_free(&url);
     table_print_free(table, stdout);
@@ -145,7 +145,7 @@ int command_cat(struct ctl *ctl, const struct ctl_args *args)
     }
     struct ctl_url url;
     start_source_url(&url, &target, "content");
-    url_param(&url, "path", target.path);
+    url_param_path(&url, target.path);
     url_param(&url, "at", *at ? at : NULL);
     url_param(&url, "version", args_value(args, "version"));
     status = client_download(ctl->client, &url, stdout, NULL, NULL);
@@ -190,7 +190,9 @@ int command_diff(struct ctl *ctl, const struct ctl_args *args)
     start_source_url(&url, &target, "diff");
     url_param(&url, "from", from);
     url_param(&url, "to", *to ? to : NULL);
-    url_param(&url, "path", *target.path ? target.path : NULL);
+    if (*target.path) {
+        url_param_path(&url, target.path);
+    }
     status = client_list(ctl, &url, "changes", 0, print_change, NULL);
     url_free(&url);
     return status;
@@ -224,10 +226,12 @@ int command_download(struct ctl *ctl, const struct ctl_args *args)
     struct ctl_url url;
     start_source_url(&url, &target, "archive");
     url_param(&url, "at", *at ? at : NULL);
-    url_param(&url, "path", *target.path ? target.path : NULL);
+    if (*target.path) {
+        url_param_path(&url, target.path);
+    }
     for (size_t i = 1; i < args_count(args); i++) {
         const char *path = args_positional(args, i);
-        url_param(&url, "path", path + strspn(path, "/"));
+        url_param_path(&url, path + strspn(path, "/"));
     }
     struct ctl_progress *progress = progress_new("Downloading");
     status = client_download(ctl->client, &url, out, download_progress, progress);

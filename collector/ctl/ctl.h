@@ -114,6 +114,8 @@ struct ctl_url {
 void url_start(struct ctl_url *url, const char *path);
 void url_segment(struct ctl_url *url, const char *segment);
 void url_param(struct ctl_url *url, const char *name, const char *value); /* NULL value: nothing */
+/* path=, or path_hex= for a name with control characters, which a URL can't carry here. */
+void url_param_path(struct ctl_url *url, const char *path);
 void url_param_number(struct ctl_url *url, const char *name, uint64_t value);
 void url_free(struct ctl_url *url);
 
