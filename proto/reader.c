@@ -57,7 +57,7 @@ static uint64_t big_endian(const uint8_t *p, size_t size)
 
 static uint64_t sign_extend(uint64_t value, size_t size)
 {
-    unsigned shift = (unsigned)(64 - 8 * size);
+    unsigned shift = (unsigned)(64 - 8 * size) % 64; /* size is 1 to 8 */
     return (uint64_t)((int64_t)(value << shift) >> shift);
 }
 

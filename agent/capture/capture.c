@@ -493,7 +493,7 @@ static void check_flushes(struct hf_capture *capture)
     while (*at) {
         struct flush *flush = *at;
         if (!flush->seqs && !scans_wanted(capture)) {
-            flush->seqs = calloc(capture->config->source_count, sizeof *flush->seqs);
+            flush->seqs = calloc(capture->config->source_count + 1, sizeof *flush->seqs);
             for (size_t i = 0; flush->seqs && i < capture->config->source_count; i++) {
                 flush->seqs[i] = capture->work[i].last_seq;
             }

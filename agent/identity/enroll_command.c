@@ -133,8 +133,8 @@ static int read_answer(unsigned status, const struct hf_buf *body, struct joined
                strlen(agents) >= sizeof joined->agents) {
         rc = hf_error_set(error, HF_ERR_PROTOCOL, 0, "The collector's answer is not complete");
     } else {
-        strcpy(joined->host_id, host_id);
-        strcpy(joined->agents, agents);
+        snprintf(joined->host_id, sizeof joined->host_id, "%s", host_id);
+        snprintf(joined->agents, sizeof joined->agents, "%s", agents);
         rc = hf_buf_append_str(&joined->chain, chain);
         rc = rc == HF_OK ? hf_buf_terminate(&joined->chain) : rc;
     }

@@ -128,7 +128,7 @@ static bool rename_beside(struct hf_target *target, uint64_t job)
     if (name + (size_t)length > 255 ||
         strlen(target->path) + (size_t)length >= sizeof(target->path))
         return false;
-    strcat(target->path, suffix);
+    memcpy(target->path + strlen(target->path), suffix, (size_t)length + 1);
     return true;
 }
 

@@ -56,6 +56,8 @@ static int hook_spawn(const char *const *argv, char **environment, pid_t *pid)
     posix_spawnattr_setpgroup(&attributes, 0);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
+    /* posix_spawn's type has the wrong const; it does not write.
+     * NOLINTNEXTLINE(performance-no-int-to-ptr) */
     result = posix_spawn(pid, argv[0], &actions, &attributes, (char *const *)(uintptr_t)argv,
                          environment);
     posix_spawnattr_destroy(&attributes);

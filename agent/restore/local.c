@@ -108,7 +108,7 @@ bool local_equals(const struct hf_local *local, struct hf_bytes refs)
         return false;
     for (size_t i = 0; i < local->count; i++) {
         const uint8_t *ref = refs.data + i * HF_CHUNK_REF_BYTES;
-        if (memcmp(ref, local->chunks[i].id, HF_HASH_BYTES) ||
+        if (memcmp(ref, local->chunks[i].id, HF_HASH_BYTES) != 0 ||
             hf_get_le32(ref + HF_HASH_BYTES) != local->chunks[i].size)
             return false;
     }

@@ -383,7 +383,7 @@ int stage_add(struct hf_stage *stage, const struct hf_version *version, struct h
     struct hf_targets *targets = stage->options.targets;
     enum hf_action action = HF_ACTION_NONE;
     struct hf_metadata metadata;
-    struct hf_target target;
+    struct hf_target target = {0};
     struct hf_local *local = NULL;
     struct hf_error why = {0};
     uint64_t index = job->count;
@@ -412,7 +412,7 @@ int stage_add(struct hf_stage *stage, const struct hf_version *version, struct h
         return result;
     }
 
-    int staging_fd;
+    int staging_fd = -1;
     result = open_staging(stage, target.anchor, index, &staging_fd, error);
     if (!result)
         result = reserve(stage, target.anchor, version->size, error);

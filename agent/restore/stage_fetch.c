@@ -1,4 +1,5 @@
 /* Chunks on their way from the collector. */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@ static struct stage_wanted **bucket_of(struct hf_stage *stage, const uint8_t *id
 static struct stage_wanted **find_wanted(struct hf_stage *stage, const uint8_t *id)
 {
     struct stage_wanted **at = bucket_of(stage, id);
-    while (*at && memcmp((*at)->id, id, HF_HASH_BYTES))
+    while (*at && memcmp((*at)->id, id, HF_HASH_BYTES) != 0)
         at = &(*at)->next;
     return at;
 }
@@ -121,8 +122,10 @@ static int finish_use(struct hf_stage *stage, const struct hf_write_use *use, st
                       const char *message, struct hf_error *error)
 {
     char text[HF_ERROR_MESSAGE_BYTES];
-    if (!use->file && !message)
+    if (!use->file && !message) {
+        assert(plain); /* work for a list keeps its plaintext */
         return take_list(stage, plain);
+    }
     if (!use->file) {
         stage->list_wanted = false;
         if (stage->current)

@@ -64,7 +64,7 @@ static char *normal_path(const char *path, struct hf_error *error)
 static const char *beneath(const char *root, const char *path)
 {
     size_t length = strlen(root);
-    if (strncmp(path, root, length) || (path[length] != '/' && path[length] != '\0'))
+    if (strncmp(path, root, length) != 0 || (path[length] != '/' && path[length] != '\0'))
         return NULL;
     return path[length] == '/' ? path + length + 1 : path + length;
 }
@@ -237,7 +237,7 @@ int targets_locate(struct hf_targets *targets, const struct hf_version *version,
         rest = strrchr(path, '/') + 1;
         length = (size_t)(rest - path) - 1;
     }
-    strcpy(out->path, rest);
+    memcpy(out->path, rest, strlen(rest) + 1); /* as long as path at most, which fits */
     return find_anchor(targets, path, length, &out->anchor, error);
 }
 
@@ -263,7 +263,7 @@ int targets_open_directory(const char *path, enum hf_targets_missing missing, in
     int links = 0, result;
     if (strlen(path) >= 4096)
         return hf_error_set(error, HF_ERR_INVALID, 0, "the path %.100s... is too long", path);
-    strcpy(rest, path);
+    memcpy(rest, path, strlen(path) + 1);
     int fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return hf_error_set(error, HF_ERR_IO, errno, "can't open /");
@@ -606,7 +606,8 @@ void targets_remove_staging(struct hf_targets *targets)
 void targets_remove_staging_at(const char *path, uint64_t job)
 {
     char name[64];
-    int dir_fd, staging_fd;
+    int dir_fd = -1;
+    int staging_fd = -1;
     snprintf(name, sizeof(name), HF_STAGING_PREFIX "%llu", (unsigned long long)job);
     if (targets_open_directory(path, HF_TARGETS_LEAVE, &dir_fd, NULL))
         return;

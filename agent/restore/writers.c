@@ -106,7 +106,7 @@ static void do_work(struct hf_write_work *work, struct hf_decompressor *decompre
     if (plain_of(work, decompressor, plain))
         return;
     hf_sha256(plain, work->plain_size, hash);
-    if (memcmp(hash, work->id, HF_HASH_BYTES))
+    if (memcmp(hash, work->id, HF_HASH_BYTES) != 0)
         return;
     work->mismatch = false;
     if (work->keep_plain && hf_buf_append(&work->plain, plain, work->plain_size))

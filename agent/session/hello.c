@@ -37,7 +37,7 @@ static void read_os(char out[HF_HELLO_TEXT_BYTES])
         !hf_buf_terminate(&text)) {
         char *rest = (char *)text.data;
         for (char *line; (line = strsep(&rest, "\n"));) {
-            if (strncmp(line, key, sizeof(key) - 1))
+            if (strncmp(line, key, sizeof(key) - 1) != 0)
                 continue;
             char *value = line + sizeof(key) - 1;
             value += *value == '"';

@@ -240,7 +240,7 @@ static void send_mark(struct hf_shipper *shipper, size_t source)
     bool changed = now.version_seq != stream->marked.version_seq ||
                    now.until_ns != stream->marked.until_ns || now.state != stream->marked.state ||
                    now.pending_files != stream->marked.pending_files ||
-                   strcmp(now.note, stream->marked.note);
+                   strcmp(now.note, stream->marked.note) != 0;
     if (stream->marked_at_ns && !changed && since_ns < MARK_HEARTBEAT_NS)
         return;
     struct hf_frame frame = {

@@ -88,11 +88,13 @@ static bool matches(struct api_call *call, const char *pattern, const char *path
             continue;
         }
         size_t length = strcspn(path, "/");
-        if (length == 0 || call->segment_count == API_SEGMENTS_MAX ||
-            !(call->segments[call->segment_count] = strndup(path, length))) {
+        char *segment =
+            length > 0 && call->segment_count < API_SEGMENTS_MAX ? strndup(path, length) : NULL;
+        if (!segment) {
             return false;
         }
-        call->segment_count++;
+        call->segments[call->segment_count++] = segment;
+        /* forget_segments frees it. NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
         path += length;
         pattern++;
     }

@@ -56,7 +56,8 @@ static int append_header(struct hf_buf *out, uint8_t header[TAR_BLOCK], char typ
 {
     unsigned sum = 0;
     header[tar_type.offset] = (uint8_t)type;
-    memcpy(header + tar_magic.offset, "ustar\00000", 8);
+    static const uint8_t magic[8] = {'u', 's', 't', 'a', 'r', '\0', '0', '0'};
+    memcpy(header + tar_magic.offset, magic, sizeof magic);
     memset(header + tar_checksum.offset, ' ', tar_checksum.size);
     for (size_t i = 0; i < TAR_BLOCK; i++) {
         sum += header[i];
@@ -131,9 +132,12 @@ static int append_member(const struct hf_version *version, struct hf_buf *out)
     struct hf_buf records = {0};
     uint8_t pax[TAR_BLOCK] = {0};
     uint8_t header[TAR_BLOCK] = {0};
-    char type = version->type == HF_FILE_DIRECTORY ? '5'
-                : version->type == HF_FILE_SYMLINK ? '2'
-                                                   : '0';
+    char type = '0';
+    if (version->type == HF_FILE_DIRECTORY) {
+        type = '5';
+    } else if (version->type == HF_FILE_SYMLINK) {
+        type = '2';
+    }
     int rc = pax_records(version, &records);
     put_bytes(pax, tar_name, event_text("holdfast.pax"));
     put_octal(pax, tar_mode, 0644);

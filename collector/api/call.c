@@ -173,11 +173,11 @@ bool call_path(struct api_call *call, size_t n, struct hf_bytes *out, bool *foun
             call_refuse(call, 400, "invalid", NULL, "A path has no zero byte");
             return false;
         }
-        while (size > 0 && p[0] == '/') {
+        while (p && size > 0 && p[0] == '/') {
             p++;
             size--;
         }
-        while (size > 0 && p[size - 1] == '/') {
+        while (p && size > 0 && p[size - 1] == '/') {
             size--;
         }
         if (size > 0 && hf_path_check_relative((const char *)p, size, &call->error) != HF_OK) {

@@ -97,7 +97,7 @@ void api_status(struct api_call *call)
                         (json_int_t)online_hosts(call), "revoked", (json_int_t)totals.hosts_revoked,
                         "sources", "total", (json_int_t)totals.sources, "late", (json_int_t)late,
                         "repository", repository, "jobs", "active",
-                        (json_int_t)(totals.jobs_waiting + totals.jobs_running)));
+                        (json_int_t)totals.jobs_waiting + (json_int_t)totals.jobs_running));
 }
 
 /* --- metrics: the Prometheus text format, version 0.0.4 --- */
@@ -181,6 +181,7 @@ static void resident_bytes(struct hf_buf *out)
     if (!file) {
         return;
     }
+    /* The kernel's own numbers. NOLINTNEXTLINE(cert-err34-c) */
     if (fscanf(file, "%*u %llu", &pages) == 1) {
         single(out, "holdfast_process_resident_bytes", "gauge", "Resident memory of the collector.",
                pages * (unsigned long long)sysconf(_SC_PAGESIZE));

@@ -22,7 +22,12 @@ static void mode_text(const json_t *file, char out[11])
     static const char letters[] = "rwxrwxrwx";
     const char *type = show_string(file, "type");
     unsigned long mode = strtoul(show_string(file, "mode"), NULL, 8);
-    out[0] = strcmp(type, "directory") == 0 ? 'd' : strcmp(type, "symlink") == 0 ? 'l' : '-';
+    out[0] = '-';
+    if (strcmp(type, "directory") == 0) {
+        out[0] = 'd';
+    } else if (strcmp(type, "symlink") == 0) {
+        out[0] = 'l';
+    }
     for (int i = 0; i < 9; i++) {
         out[i + 1] = '-';
         if (mode & (0400ul >> i)) {
@@ -159,15 +164,14 @@ static void print_change(void *context, const json_t *change)
     const char *kind = show_string(change, "change");
     const json_t *file = json_object_get(change, "after");
     file = file ? file : json_object_get(change, "before");
-    char letter = strcmp(kind, "added") == 0      ? 'A'
-                  : strcmp(kind, "removed") == 0  ? 'D'
-                  : strcmp(kind, "modified") == 0 ? 'M'
-                                                  : 'm';
+    const char *letter = strcmp(kind, "added") == 0      ? "A"
+                         : strcmp(kind, "removed") == 0  ? "D"
+                         : strcmp(kind, "modified") == 0 ? "M"
+                                                         : "m";
     static const char *const headings[] = {"", "", NULL};
     struct ctl_table *line = table_new(headings); /* for its escaping */
-    table_cell_format(line, "%c", letter);
+    table_cell(line, letter);
     table_cell_format(line, "/%s", show_string(file, "path"));
-    (void)line;
     table_print_free(line, stdout);
 }
 

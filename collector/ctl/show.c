@@ -79,7 +79,8 @@ int show_moment_option(const struct ctl_args *args, const char *name, char out[6
     return CTL_OK;
 }
 
-static void print_line(FILE *out, const char *before, const char *format, va_list arguments)
+__attribute__((format(printf, 3, 0))) static void print_line(FILE *out, const char *before,
+                                                             const char *format, va_list arguments)
 {
     char *text = NULL;
     if (vasprintf(&text, format, arguments) < 0) {

@@ -127,7 +127,7 @@ void table_print_free(struct ctl_table *table, FILE *out)
     for (size_t i = 0; i < table->columns; i++) {
         widths[i] = text_width(table->headings[i]);
     }
-    for (size_t i = 0; i < table->count; i++) {
+    for (size_t i = 0; table->columns > 0 && i < table->count; i++) {
         size_t width = text_width(table->cells[i]);
         size_t column = i % table->columns;
         widths[column] = width > widths[column] ? width : widths[column];

@@ -1,5 +1,6 @@
 /* `holdfast-collector init`: everything that a collector needs, made once. */
 #include <arpa/inet.h>
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
@@ -133,12 +134,13 @@ static int parse(int argc, char **argv, struct setup *setup, struct hf_error *er
 /* Nothing that is there is ever overwritten. */
 static int claim_directory(const char *path, struct hf_error *error)
 {
+    assert(path); /* parse insists on --data */
     int rc = hf_mkdirs(path, 0700, error);
     DIR *dir = rc == HF_OK ? opendir(path) : NULL;
     if (rc == HF_OK && !dir) {
         rc = hf_error_set(error, HF_ERR_IO, errno, "Can't look into %s", path);
     }
-    for (struct dirent *entry; rc == HF_OK && (entry = readdir(dir));) {
+    for (struct dirent *entry; dir && rc == HF_OK && (entry = readdir(dir));) {
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
             rc = hf_error_set(error, HF_ERR_EXISTS, 0,
                               "%s is not empty (it has '%s'). init never overwrites: name a new "
@@ -256,7 +258,8 @@ static int make_repository(struct setup *setup, struct hf_error *error)
     char text[2 * HF_STORE_KEY_BYTES + 2];
     hf_random(setup->repository_key, sizeof setup->repository_key);
     hf_hex_encode(setup->repository_key, sizeof setup->repository_key, text);
-    strcat(text, "\n");
+    text[sizeof text - 2] = '\n';
+    text[sizeof text - 1] = '\0';
     int rc = write_text(setup, "repository.key", text, strlen(text), 0600, error);
     hf_wipe(text, sizeof text);
     snprintf(path, sizeof path, "%s/repository", setup->data);

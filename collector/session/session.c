@@ -351,9 +351,9 @@ static int websocket_callback(struct lws *wsi, enum lws_callback_reasons reason,
         reading_stop(sessions);
         return 0;
     case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
-        return filter(sessions, wsi);
+        return sessions ? filter(sessions, wsi) : -1;
     case LWS_CALLBACK_ESTABLISHED:
-        return on_established(sessions, wsi, slot);
+        return sessions ? on_established(sessions, wsi, slot) : -1;
     case LWS_CALLBACK_RECEIVE:
         return slot->session ? on_receive(slot->session, wsi, in, length) : -1;
     case LWS_CALLBACK_SERVER_WRITEABLE:
@@ -433,6 +433,8 @@ void sessions_free(struct hf_sessions *sessions)
         while (sessions->all) {
             struct hf_session *session = sessions->all;
             __atomic_store_n(&session->pending_work, 0, __ATOMIC_SEQ_CST);
+            /* Nothing is before the first, so freeing it moves `all` on.
+             * NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
             session->gone = true;
             session_free_if_done(session);
         }

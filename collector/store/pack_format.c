@@ -8,7 +8,7 @@
 
 void pack_header_encode(const struct pack_header *header, uint8_t out[PACK_HEADER_BYTES])
 {
-    memcpy(out, PACK_MAGIC, 8);
+    memcpy(out, PACK_MAGIC, 8); /* no text: NOLINT(bugprone-not-null-terminated-result) */
     hf_put_le32(out + 8, PACK_VERSION);
     hf_put_le32(out + 12, 0);
     hf_put_le64(out + 16, header->number);

@@ -33,7 +33,7 @@ int pack_open_file(const struct hf_store *store, uint64_t number, int flags, int
 {
     char name[PACK_NAME_BYTES];
     uint8_t bytes[PACK_HEADER_BYTES];
-    struct pack_header header;
+    struct pack_header header = {0};
     pack_name(number, name);
     *fd = openat(store->directory_fd, name, flags | O_CLOEXEC | O_NOFOLLOW);
     if (*fd < 0) {

@@ -44,7 +44,7 @@ int pack_write_seal(int fd, struct pack_cipher *cipher, uint64_t size, const str
     }
     if (rc == HF_OK) {
         hf_hash_update(hash, tail.data, tail.size);
-        memcpy(trailer, PACK_TRAILER_MAGIC, 8);
+        memcpy(trailer, PACK_TRAILER_MAGIC, 8); /* NOLINT(bugprone-not-null-terminated-result) */
         hf_put_le64(trailer + 8, size);
         hf_hash_final(hash, trailer + 16);
         rc = hf_buf_append(&tail, trailer, sizeof trailer);
