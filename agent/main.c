@@ -10,7 +10,9 @@
 #include "agent/config/config.h"
 #include "agent/daemon.h"
 #include "agent/identity/enroll_command.h"
+#include "agent/man.h"
 #include "common/log.h"
+#include "common/roff.h"
 
 #define CONFIG_PATH "/etc/holdfast/agent.conf"
 
@@ -23,6 +25,7 @@ struct subcommand {
 
 static int run_daemon(int argc, char **argv);
 static int run_check(int argc, char **argv);
+static int run_man(int argc, char **argv);
 static int run_version(int argc, char **argv);
 static int run_help(int argc, char **argv);
 
@@ -32,6 +35,7 @@ static const struct subcommand subcommands[] = {
     {"enroll", enroll_command, "--token-file FILE [--identity DIR]",
      "join a collector with the token that `holdfast token create` printed"},
     {"check", run_check, "[--config FILE]", "say whether the configuration is good"},
+    {"man", run_man, "[conf]", "print this program's manual page, or its configuration's, in roff"},
     {"version", run_version, "", "print the version"},
     {"help", run_help, "", "print this"},
 };
@@ -106,6 +110,23 @@ static int run_check(int argc, char **argv)
     }
     config_describe(config, stdout);
     config_free(config);
+    return 0;
+}
+
+static int run_man(int argc, char **argv)
+{
+    struct hf_roff_command commands[SUBCOMMANDS + 1] = {0};
+    if (argc > 2 || (argc == 2 && strcmp(argv[1], "conf") != 0)) {
+        print_usage(stderr);
+        return 2;
+    }
+    for (size_t i = 0; i < SUBCOMMANDS; i++)
+        commands[i] = (struct hf_roff_command){subcommands[i].name, subcommands[i].arguments,
+                                               subcommands[i].summary};
+    if (argc == 2)
+        man_config(stdout);
+    else
+        man_daemon(stdout, commands);
     return 0;
 }
 

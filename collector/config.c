@@ -10,9 +10,26 @@
 #include "common/ini.h"
 #include "common/join_token.h"
 
-static const char *const known_keys[] = {"advertise",  "catalog", "agents",    "enrol",  "api",
-                                         "repository", "key",     "pack_size", "memory", "sessions",
-                                         "validity",   "level",   NULL};
+const struct hf_ini_key collector_config_keys[] = {
+    {"collector", "advertise", "NAME", "localhost",
+     "the name or address by which hosts reach this collector; written into enrolment tokens"},
+    {"collector", "catalog", "FILE", "catalog.db",
+     "the SQLite index over the repository; on a local disk. Relative paths here and below are "
+     "beneath the directory of the configuration"},
+    {"listen", "agents", "ADDRESS:PORT", "0.0.0.0:7443", "for agents: WebSockets, mutual TLS"},
+    {"listen", "enrol", "ADDRESS:PORT", "0.0.0.0:7444", "for hosts that enrol"},
+    {"listen", "api", "ADDRESS:PORT", "127.0.0.1:7445",
+     "for operators and Prometheus: keep it where only they can reach it"},
+    {"store", "repository", "DIR", "repository", "where the packs are"},
+    {"store", "key", "FILE", "repository.key", "the key that encrypts them"},
+    {"store", "pack_size", "SIZE", "64MiB", "size at which a pack is sealed"},
+    {"limits", "memory", "SIZE", "256MiB", "bulk data of all sessions that is under way at once"},
+    {"limits", "sessions", "N", "20000", "agents that may be connected at once"},
+    {"certificates", "validity", "DURATION", "7d",
+     "for how long a host's certificate is valid; it is renewed after half of that"},
+    {"log", "level", "LEVEL", "info", "error, warning, info or debug"},
+    {.key = NULL},
+};
 
 /* Relative paths are beneath the file's directory. */
 static int read_path(struct hf_ini *ini, const struct hf_collector_config *config,
@@ -103,7 +120,7 @@ int collector_config_load(const char *path, struct hf_collector_config *out, str
         snprintf(out->data, sizeof out->data, "%s", *resolved ? resolved : "/");
     }
     rc = rc == HF_OK ? read_values(ini, out, error) : rc;
-    rc = rc == HF_OK ? hf_ini_check_all_used(ini, known_keys, error) : rc;
+    rc = rc == HF_OK ? hf_ini_check_keys(ini, collector_config_keys, error) : rc;
     hf_ini_free(ini);
     return rc;
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "common/ini.h"
 #include "common/log.h"
 
 struct hf_collector_address {
@@ -22,6 +23,9 @@ struct hf_collector_config {
     int64_t validity_ns;
     enum hf_log_level log_level;
 };
+
+/* Every key that it may have, ends with a NULL key. */
+extern const struct hf_ini_key collector_config_keys[];
 
 /* Read and check; every complaint names file, line, section, key and what is expected. */
 int collector_config_load(const char *path, struct hf_collector_config *out,

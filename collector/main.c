@@ -8,13 +8,16 @@
 
 #include "collector/config.h"
 #include "collector/identity/identity.h"
+#include "collector/man.h"
 #include "collector/serve.h"
 #include "common/clock.h"
+#include "common/roff.h"
 
 #define CONFIG_PATH "/var/lib/holdfast/collector.conf"
 
 static int run(int argc, char **argv);
 static int check(int argc, char **argv);
+static int man(int argc, char **argv);
 static int version(int argc, char **argv);
 static int help(int argc, char **argv);
 
@@ -26,6 +29,7 @@ static const struct subcommand {
     {"run", run, "[--config FILE]", "serve until stopped (the service does this)"},
     {"init", init_command, "--data DIR --name NAME[,...]", "make a new collector's data directory"},
     {"check", check, "[--config FILE]", "say what the configuration means, or what is wrong in it"},
+    {"man", man, "[conf]", "print this program's manual page, or its configuration's, in roff"},
     {"version", version, "", "print the version"},
     {"help", help, "", "print this"},
 };
@@ -106,6 +110,26 @@ static int check(int argc, char **argv)
            (unsigned long long)config.sessions_max);
     hf_duration_text(config.validity_ns, text);
     printf("Certificates    of hosts are valid for %s\n", text);
+    return 0;
+}
+
+static int man(int argc, char **argv)
+{
+    enum { COUNT = sizeof subcommands / sizeof subcommands[0] };
+    struct hf_roff_command commands[COUNT + 1] = {0};
+    if (argc > 2 || (argc == 2 && strcmp(argv[1], "conf") != 0)) {
+        usage(stderr);
+        return 2;
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        commands[i] = (struct hf_roff_command){subcommands[i].name, subcommands[i].arguments,
+                                               subcommands[i].summary};
+    }
+    if (argc == 2) {
+        man_config(stdout);
+    } else {
+        man_daemon(stdout, commands);
+    }
     return 0;
 }
 

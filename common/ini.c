@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/fs.h"
 
+#define KEYS_MAX       64u
 #define FILE_BYTES_MAX ((size_t)1024 * 1024)
 /* libinih as distributed keeps lines of up to 199 bytes and names of up to 49, and cuts longer ones
  * without a word; so they are refused here before it sees them. */
@@ -417,4 +418,23 @@ int hf_ini_check_all_used(const struct hf_ini *ini, const char *const *known_key
         return hf_ini_complain(ini, entry, error, "this key is not known in this section");
     }
     return HF_OK;
+}
+
+int hf_ini_check_keys(const struct hf_ini *ini, const struct hf_ini_key *keys,
+                      struct hf_error *error)
+{
+    const char *names[KEYS_MAX + 1] = {NULL};
+    for (size_t i = 0; keys[i].key && i < KEYS_MAX; i++) {
+        names[i] = keys[i].key;
+    }
+    for (size_t i = 0; i < ini->count; i++) {
+        size_t n = 0;
+        while (names[n] && strcmp(names[n], ini->entries[i].key) != 0) {
+            n++;
+        }
+        if (!names[n] && ini->entries[i].used) {
+            return hf_ini_complain(ini, &ini->entries[i], error, "this key is not documented");
+        }
+    }
+    return hf_ini_check_all_used(ini, names, error);
 }

@@ -45,10 +45,23 @@ int hf_ini_get_duration(struct hf_ini *ini, const char *section, const char *key
                         int64_t fallback_ns, int64_t *out_ns, struct hf_error *error);
 int hf_ini_get_size(struct hf_ini *ini, const char *section, const char *key, uint64_t fallback,
                     uint64_t *out_bytes, struct hf_error *error);
+/* A key that a program knows: tables of them, ending with a NULL key, say which ones are refused
+ * and make the manual page. */
+struct hf_ini_key {
+    const char *section, *key;
+    const char *value;    /* what to call it: "DIR" */
+    const char *fallback; /* when it isn't given; NULL for nothing, or when it has to be */
+    const char *help;     /* no full stop at its end */
+};
+
 /* HF_ERR_INVALID for the first entry nobody asked for, with the nearest known key if
  * the caller's list (NULL-terminated) has one close by. */
 int hf_ini_check_all_used(const struct hf_ini *ini, const char *const *known_keys,
                           struct hf_error *error);
+/* The same with a table's keys as the list; also refuses a key that was asked for and is not in the
+ * table, so that none stays undocumented. */
+int hf_ini_check_keys(const struct hf_ini *ini, const struct hf_ini_key *keys,
+                      struct hf_error *error);
 /* Error text "FILE:LINE: [section] key: " + message, for checks of the caller's own. */
 int hf_ini_complain(const struct hf_ini *ini, const struct hf_ini_entry *entry,
                     struct hf_error *error, const char *format, ...)

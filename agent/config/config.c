@@ -11,13 +11,6 @@
 #define RECONNECT_MIN_NS     (100 * HF_NS_PER_MS)
 #define RECONNECT_MAX_NS     (3600 * HF_NS_PER_SECOND)
 
-static const char *const known_keys[] = {
-    "state",    "spool_max",     "mark_interval", "reconnect_max",  "directory",
-    "home",     "workflows_dir", "system",        "kind",           "class",
-    "path",     "include",       "exclude",       "debounce",       "rescan",
-    "validate", "restore_root",  "restore_from",  "before_restore", "after_restore",
-    NULL};
-
 static const char *const classes[] = {"workflows", "credentials", "logs",     "config",
                                       "metrics",   "checkpoints", "database", NULL};
 
@@ -392,7 +385,7 @@ int config_load(const char *path, struct hf_config **out, struct hf_error *error
         rc = config->state && config->identity_directory ? HF_OK : HF_ERR_NO_MEMORY;
     }
     rc = rc == HF_OK ? read_sections(config, ini, error) : rc;
-    rc = rc == HF_OK ? hf_ini_check_all_used(ini, known_keys, error) : rc;
+    rc = rc == HF_OK ? hf_ini_check_keys(ini, config_keys, error) : rc;
     hf_ini_free(ini);
     if (rc != HF_OK) {
         config_free(config);

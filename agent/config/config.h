@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "common/error.h"
+#include "common/ini.h"
 
 enum hf_validate { HF_VALIDATE_NONE, HF_VALIDATE_JSON };
 
@@ -38,6 +39,9 @@ struct hf_config {
     struct hf_config_source *sources;
     size_t source_count;
 };
+
+/* Every key that a configuration may have, ends with a NULL key (keys.c). */
+extern const struct hf_ini_key config_keys[];
 
 /* Every complaint names file, line, section, key and remedy. */
 int config_load(const char *path, struct hf_config **out, struct hf_error *error);

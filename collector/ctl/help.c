@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "collector/ctl/ctl.h"
+#include "common/roff.h"
 
 static void print_wrapped(FILE *out, const char *text, size_t indent)
 {
@@ -75,34 +76,19 @@ void help_command(const struct ctl_command *command, FILE *out)
 
 /* --- roff --- */
 
-static void roff_text(FILE *out, const char *text)
-{
-    for (const char *p = text; *p; p++) {
-        if (*p == '\\') {
-            fputs("\\e", out);
-        } else if (*p == '-') {
-            fputs("\\-", out);
-        } else if ((*p == '.' || *p == '\'') && (p == text || p[-1] == '\n')) {
-            fprintf(out, "\\&%c", *p);
-        } else {
-            fputc(*p, out);
-        }
-    }
-}
-
 static void roff_options(FILE *out, const struct ctl_option *options)
 {
     for (const struct ctl_option *option = options; option->name; option++) {
         fputs(".TP\n\\fB\\-\\-", out);
-        roff_text(out, option->name);
+        hf_roff_text(out, option->name);
         fputs("\\fR", out);
         if (option->value) {
             fputs(" \\fI", out);
-            roff_text(out, option->value);
+            hf_roff_text(out, option->value);
             fputs("\\fR", out);
         }
         fputc('\n', out);
-        roff_text(out, option->help);
+        hf_roff_text(out, option->help);
         fputc('\n', out);
     }
 }
@@ -112,7 +98,7 @@ static void roff_exits(FILE *out)
     fputs(".SH EXIT STATUS\n", out);
     for (const struct ctl_exit_text *row = ctl_exits; row->meaning; row++) {
         fprintf(out, ".TP\n.B %d\n", row->status);
-        roff_text(out, row->meaning);
+        hf_roff_text(out, row->meaning);
         fputc('\n', out);
     }
 }
@@ -126,7 +112,7 @@ static void roff_overview(FILE *out)
     for (const struct ctl_command *command = ctl_commands; command->name; command++) {
         fprintf(out, ".TP\n\\fB%s\\fR %s\n", command->name,
                 command->arguments ? command->arguments : "");
-        roff_text(out, command->summary);
+        hf_roff_text(out, command->summary);
         fputc('\n', out);
     }
     fputs(".SH OPTIONS OF EVERY COMMAND\n", out);
@@ -146,13 +132,13 @@ static void roff_command(const struct ctl_command *command, FILE *out)
             ".TH \"HOLDFAST %s\" 1 \"\" \"Holdfast " HF_VERSION "\" \"Holdfast\"\n.SH NAME\n"
             "holdfast %s \\- ",
             command->name, command->name);
-    roff_text(out, command->summary);
+    hf_roff_text(out, command->summary);
     fprintf(out, "\n.SH SYNOPSIS\n\\fBholdfast %s\\fR ", command->name);
-    roff_text(out, command->arguments ? command->arguments : "");
+    hf_roff_text(out, command->arguments ? command->arguments : "");
     fputs(" [\\fIOPTION\\fR...]\n", out);
     if (command->details) {
         fputs(".SH DESCRIPTION\n", out);
-        roff_text(out, command->details);
+        hf_roff_text(out, command->details);
         fputc('\n', out);
     }
     if (command->options[0].name) {

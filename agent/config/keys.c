@@ -1,0 +1,46 @@
+/* Every key of agent.conf: what is not in here is refused, and the manual page is made from it. */
+#include "agent/config/config.h"
+#include "common/ini.h"
+
+#define SOURCE "source NAME"
+#define PRESET "preset casare-robot"
+
+const struct hf_ini_key config_keys[] = {
+    {"agent", "state", "DIR", "/var/lib/holdfast-agent",
+     "where the agent keeps its state, its spool and the plans of restores"},
+    {"agent", "spool_max", "SIZE", "1GiB",
+     "room for versions that wait while the collector can't be reached"},
+    {"agent", "mark_interval", "DURATION", "5s",
+     "how often the collector is told up to when a source is protected"},
+    {"agent", "reconnect_max", "DURATION", "30s",
+     "the longest pause between two attempts to reach the collector"},
+    {"identity", "directory", "DIR", "/var/lib/holdfast-agent/identity",
+     "key and certificate, made by holdfast-agent enroll"},
+    {PRESET, "home", "DIR", NULL,
+     "home directory of the user that CasareRPA runs as; [preset casare-orchestrator] is for an "
+     "orchestrator. A preset expands to sources, which a [source NAME] of the same name refines"},
+    {PRESET, "workflows_dir", "DIR", "workflows beneath home", "where the workflows are"},
+    {PRESET, "system", "yes|no", "yes", "also protect /etc/casare-rpa and /var/log/casare-rpa"},
+    {SOURCE, "kind", "files", "files", "how it is captured"},
+    {SOURCE, "class", "CLASS", NULL,
+     "what sort of data it is: workflows, credentials, logs, config, metrics, checkpoints or "
+     "database"},
+    {SOURCE, "path", "PATH", NULL, "an absolute file or directory to protect; repeatable"},
+    {SOURCE, "include", "GLOB", "everything",
+     "only what matches, relative to the path; ** crosses directories; repeatable"},
+    {SOURCE, "exclude", "GLOB", NULL, "not what matches, even if included; repeatable"},
+    {SOURCE, "debounce", "DURATION", "200ms",
+     "how long a file has to be quiet, so that a burst of writes makes one version"},
+    {SOURCE, "rescan", "DURATION", "60s", "how often everything is compared without being told"},
+    {SOURCE, "validate", "json", NULL,
+     "read a file that does not parse again before it is recorded; after 30 s it is recorded and "
+     "flagged"},
+    {SOURCE, "restore_root", "DIR", "the paths themselves",
+     "a directory beneath which the collector may restore this source as well; repeatable"},
+    {SOURCE, "restore_from", "HOST", NULL,
+     "id of another host whose data may be restored here, or * for any; repeatable"},
+    {SOURCE, "before_restore", "COMMAND", NULL,
+     "run before a restore replaces files; words are split at blanks, there is no shell"},
+    {SOURCE, "after_restore", "COMMAND", NULL, "run after it, also when it failed"},
+    {.key = NULL},
+};
