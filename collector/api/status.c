@@ -213,7 +213,10 @@ static void refusal_metrics(struct api_call *call, struct hf_buf *out)
 {
     const struct hf_api_sessions *sessions = &call->api->options.sessions;
     struct hf_api_refusals refusals[HF_API_REASONS_MAX];
-    size_t count = sessions->refusals(sessions->context, refusals);
+    size_t count = sessions->refusals ? sessions->refusals(sessions->context, refusals) : 0;
+    if (count == 0) {
+        return;
+    }
     family(out, "holdfast_sessions_refused_total", "counter",
            "Agents' connections that were refused or ended for what the agent did.");
     for (size_t i = 0; i < count; i++) {
