@@ -21,7 +21,9 @@
 #define POLL_MAX_NS   HF_NS_PER_SECOND
 #define RETRY_NS      (5 * HF_NS_PER_SECOND)
 #define LOST_RETRY_NS HF_NS_PER_SECOND
-#define ADOPTS_MAX    1024u /* restored files that wait to be recorded: a restore has any number */
+/* As the acknowledged number: above any that a collector commits, so that it asks for a resync. */
+#define RESYNC_UNFINISHED (UINT64_C(1) << 62)
+#define ADOPTS_MAX        1024u /* restored files that wait to be recorded: a restore has any number */
 
 struct recent {
     uint64_t key;
@@ -83,6 +85,15 @@ static void lose(struct hf_capture *capture, size_t source)
     }
 }
 
+/* What they waited for was numbered anew or is captured again: they wait for that. */
+static void restart_flushes(struct hf_capture *capture)
+{
+    for (struct flush *flush = capture->flushes; flush; flush = flush->next) {
+        free(flush->seqs);
+        flush->seqs = NULL;
+    }
+}
+
 static void apply_row(struct hf_capture *capture, const struct hf_outbox_notice *notice)
 {
     const struct hf_version *version = &notice->row->versions[0];
@@ -112,6 +123,7 @@ static void apply_notice(struct hf_capture *capture, const struct hf_outbox_noti
         }
         break;
     case HF_NOTICE_FORGOTTEN:
+        restart_flushes(capture);
         give_up_from(capture, notice->source, notice->seq);
         work->last_seq = notice->seq - 1;
         work->scan_wanted = true;
@@ -119,6 +131,7 @@ static void apply_notice(struct hf_capture *capture, const struct hf_outbox_noti
             now + (outbox_is_online(capture->outbox, notice->source) ? 0 : RETRY_NS);
         break;
     case HF_NOTICE_RESYNC:
+        restart_flushes(capture);
         give_up_from(capture, notice->source, 1);
         work->last_seq = notice->seq;
         work->acked_seq = notice->seq;
@@ -126,7 +139,8 @@ static void apply_notice(struct hf_capture *capture, const struct hf_outbox_noti
         work->scanned = false;
         state_begin(capture->state);
         state_unconfirm(capture->state, notice->source);
-        state_set_acked(capture->state, notice->source, notice->seq);
+        /* Until it is over; an agent that is killed before that begins it anew. */
+        state_set_acked(capture->state, notice->source, RESYNC_UNFINISHED);
         state_set_last(capture->state, notice->source, notice->seq);
         break;
     case HF_NOTICE_ROW:
@@ -135,6 +149,7 @@ static void apply_notice(struct hf_capture *capture, const struct hf_outbox_noti
     case HF_NOTICE_RESYNCED:
         state_begin(capture->state);
         state_forget_unconfirmed(capture->state, notice->source);
+        state_set_acked(capture->state, notice->source, work->acked_seq);
         work->scan_wanted = true;
         work->scan_due_ns = now;
         break;
@@ -487,8 +502,23 @@ static bool all_acked(const struct hf_capture *capture, const uint64_t *seqs)
     return true;
 }
 
+/* An acknowledgement counts once the collector has said on this connection what it holds: one that
+ * lost history still offers restores, and nothing may be replaced on the word of what it forgot. */
+static bool all_settled(const struct hf_capture *capture)
+{
+    for (size_t i = 0; i < capture->config->source_count; i++) {
+        if (!outbox_is_settled(capture->outbox, i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void check_flushes(struct hf_capture *capture)
 {
+    if (capture->flushes && !all_settled(capture)) {
+        return;
+    }
     struct flush **at = &capture->flushes;
     while (*at) {
         struct flush *flush = *at;

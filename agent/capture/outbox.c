@@ -20,6 +20,7 @@ struct lane {                     /* of one source */
     bool chunks_left;  /* some did, and their version is the lane's first, or yet to be pushed */
     bool in_the_midst; /* the last unit that was pushed was such a one */
     bool torn;         /* ... when the connection broke: what is pushed next lacks its beginning */
+    bool unsure;       /* a resync was cut off: what the collector has is still not known */
     unsigned rank;
 };
 
@@ -242,7 +243,8 @@ enum hf_outbox_resume outbox_online(struct hf_outbox *outbox, size_t source, uin
     pthread_mutex_lock(&outbox->lock);
     struct lane *lane = &outbox->lanes[source];
     lane->online = true;
-    if (committed_seq < lane->acked || committed_seq > lane->pushed) {
+    if (committed_seq < lane->acked || committed_seq > lane->pushed || lane->unsure) {
+        lane->unsure = true;
         forget_from(outbox, source, 1);
         lane->acked = lane->loaded = lane->pushed = committed_seq;
         lane->resyncing = true;
@@ -284,6 +286,7 @@ void outbox_resync_done(struct hf_outbox *outbox, size_t source)
 {
     pthread_mutex_lock(&outbox->lock);
     outbox->lanes[source].resyncing = false;
+    outbox->lanes[source].unsure = false;
     add_notice(outbox, HF_NOTICE_RESYNCED, source, 0, NULL);
     unlock_and_notify(outbox);
 }
@@ -411,6 +414,15 @@ bool outbox_is_online(struct hf_outbox *outbox, size_t source)
     bool online = outbox->lanes[source].online && !outbox->lanes[source].resyncing;
     pthread_mutex_unlock(&outbox->lock);
     return online;
+}
+
+bool outbox_is_settled(struct hf_outbox *outbox, size_t source)
+{
+    pthread_mutex_lock(&outbox->lock);
+    const struct lane *lane = &outbox->lanes[source];
+    bool settled = lane->online && !lane->resyncing && !outbox->notices;
+    pthread_mutex_unlock(&outbox->lock);
+    return settled;
 }
 
 int outbox_push(struct hf_outbox *outbox, struct hf_unit *unit, struct hf_error *error)

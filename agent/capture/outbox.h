@@ -78,5 +78,8 @@ void outbox_set_numbers(struct hf_outbox *outbox, size_t source, uint64_t acked,
  * full; HF_ERR_RACED: the numbers changed: read the notices first. */
 int outbox_push(struct hf_outbox *outbox, struct hf_unit *unit, struct hf_error *error);
 bool outbox_is_online(struct hf_outbox *outbox, size_t source);
+/* Online, and no notice waits: what capture knows of numbers and acks is what the collector said.
+ */
+bool outbox_is_settled(struct hf_outbox *outbox, size_t source);
 
 #endif

@@ -187,11 +187,14 @@ static void on_error(struct hf_shipper *shipper, const struct hf_frame *frame)
     struct stream *stream = stream_of(shipper, refusal->stream);
     if (!stream)
         return;
-    if (refusal->code == HF_WIRE_MISSING_CHUNKS) {
+    if (refusal->code == HF_WIRE_MISSING_CHUNKS &&
+        (refusal->version_seq <= stream->acked_seq || refusal->version_seq > stream->sent_seq)) {
+        link_drop(shipper->options.link, shipper->connection,
+                  "the collector misses chunks of what it acknowledged or was never sent");
+    } else if (refusal->code == HF_WIRE_MISSING_CHUNKS) {
         /* Everything of the source from there on is dropped over there until it comes again. */
         flights_drop_source(&shipper->flights, refusal->stream - 1);
-        if (refusal->version_seq > stream->acked_seq && refusal->version_seq <= stream->sent_seq)
-            stream->sent_seq = refusal->version_seq - 1;
+        stream->sent_seq = refusal->version_seq - 1;
         outbox_missing(shipper->options.outbox, refusal->stream - 1, refusal->version_seq);
     } else if (refusal->code == HF_WIRE_GAP && refusal->version_seq <= stream->sent_seq) {
         link_drop(shipper->options.link, shipper->connection,

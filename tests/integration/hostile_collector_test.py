@@ -165,6 +165,8 @@ class Collector:
                 seq = frame["versions"][-1]["version_seq"]
                 self.committed[streams[frame["stream"]]] = seq
                 agent.send("ACK", acks=[{"stream": frame["stream"], "version_seq": seq, "received": time.time_ns()}])
+            elif name == "LIST":
+                agent.send("LISTING", stream=frame["stream"], versions=[], last=True)
             elif name.startswith("RESTORE_") or name == "CHUNK_GET":
                 if plan:
                     plan.answer(agent, frame)
@@ -391,6 +393,12 @@ MISDEEDS = {
     "an array of four billion": lambda agent: agent.send_raw(b"\xdd\xff\xff\xff\xff"),
     "an ack of what was not sent": lambda agent: agent.send(
         "ACK", acks=[{"stream": 1, "version_seq": 1 << 40, "received": 1}]),
+    "chunks missing of what was acknowledged": lambda agent: agent.send(
+        "ERROR", code=wire.MISSING_CHUNKS, about=1, stream=1, version_seq=1, message="x", ids=bytes(32)),
+    "chunks missing of version 0": lambda agent: agent.send(
+        "ERROR", code=wire.MISSING_CHUNKS, about=1, stream=1, version_seq=0, message="x", ids=b""),
+    "a gap that begins at 0": lambda agent: agent.send(
+        "ERROR", code=wire.GAP, about=1, stream=1, version_seq=0, message="x", ids=b""),
     "an ack of no stream": lambda agent: agent.send(
         "ACK", acks=[{"stream": 900, "version_seq": 1, "received": 1}]),
     "an answer to nothing": lambda agent: agent.send("NEED", request=77, bitmap=b"\xff"),
@@ -413,6 +421,16 @@ MISDEEDS = {
 def test_frames_that_may_not_be_harm_nothing(scene, name):
     scene.collector.misdeed = MISDEEDS[name]
     wait_until(lambda: scene.collector.misdeed is None, "the misdeed")
+    scene.check()
+
+
+def test_a_restore_that_is_offered_by_a_collector_that_forgot_everything_gets_through(scene):
+    """The agent first hands over again what the collector lacks: that is the way back."""
+    scene.collector.committed.clear()
+    scene.collector.misdeed = lambda agent: agent.send("GOAWAY", code=wire.SHUTDOWN, retry_after_ms=1, message="x")
+    plan = scene.run([wire.regular(1, scene.path("data/after-loss"), [CONTENT])], [wire.chunk(CONTENT)])
+    assert plan.done and plan.done["outcome"] == SUCCEEDED, (plan.refusal, plan.done)
+    assert scene.collector.committed["data"] > 0
     scene.check()
 
 
