@@ -20,6 +20,7 @@
 #define RECENT_SLOTS  1024u
 #define POLL_MAX_NS   HF_NS_PER_SECOND
 #define RETRY_NS      (5 * HF_NS_PER_SECOND)
+#define COMPLAIN_NS   (60 * HF_NS_PER_SECOND)
 #define LOST_RETRY_NS HF_NS_PER_SECOND
 /* As the acknowledged number: above any that a collector commits, so that it asks for a resync. */
 #define RESYNC_UNFINISHED (UINT64_C(1) << 62)
@@ -173,6 +174,19 @@ static void read_notices(struct hf_capture *capture)
     }
 }
 
+/* Says what is wrong with the disk, but not with every try. */
+static int commit_state(struct hf_capture *capture, struct hf_error *error)
+{
+    int rc = state_commit(capture->state, error);
+    int64_t now = hf_clock_monotonic_ns();
+    if (rc != HF_OK &&
+        (capture->complained_ns == 0 || now - capture->complained_ns > COMPLAIN_NS)) {
+        hf_log_error("%s", error->message);
+        capture->complained_ns = now;
+    }
+    return rc;
+}
+
 int flush_unit(struct hf_capture *capture, size_t source)
 {
     struct source_work *work = &capture->work[source];
@@ -186,7 +200,7 @@ int flush_unit(struct hf_capture *capture, size_t source)
     if (unit->version_count > 0) {
         state_set_last(capture->state, source, unit_last_seq(unit));
     }
-    int rc = state_commit(capture->state, &error);
+    int rc = commit_state(capture, &error);
     while (rc == HF_OK && work->unit == unit &&
            (rc = outbox_push(capture->outbox, unit, &error)) == HF_ERR_AGAIN) {
         if (stopping(capture)) {
@@ -611,9 +625,7 @@ static void *run(void *arg)
             update_mark(capture, i);
         }
         struct hf_error error = {0};
-        if (state_commit(capture->state, &error) != HF_OK) {
-            hf_log_error("%s", error.message);
-        }
+        commit_state(capture, &error);
         check_flushes(capture);
         if (!stopping(capture)) {
             wait_for_work(capture);

@@ -62,6 +62,7 @@ struct hf_capture {
     const struct hf_config *config;
     struct hf_outbox *outbox;
     struct hf_state *state;
+    int64_t complained_ns;    /* monotonic: when it was said that state.db can't be written */
     struct hf_finder *finder; /* the restorer's; NULL until it asks */
     struct hf_watch *watch;
     struct hf_queue *orders;

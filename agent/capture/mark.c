@@ -54,10 +54,10 @@ static void tell(struct hf_capture *capture, size_t source, uint64_t pending, bo
     mark->version_seq = work->acked_seq;
     mark->until_ns = work->marked_until_ns;
     mark->pending_files = pending;
-    mark->state = work->unreadable > 0 ? HF_SOURCE_FAILING
-                  : degraded           ? HF_SOURCE_DEGRADED
-                  : work->scan_wanted  ? HF_SOURCE_SCANNING
-                                       : HF_SOURCE_WATCHING;
+    mark->state = work->unreadable > 0 || (work->lost && work->note[0]) ? HF_SOURCE_FAILING
+                  : degraded                                            ? HF_SOURCE_DEGRADED
+                  : work->scan_wanted                                   ? HF_SOURCE_SCANNING
+                                                                        : HF_SOURCE_WATCHING;
     if (degraded && work->note[0] == '\0') {
         snprintf(mark->note, sizeof mark->note,
                  "fs.inotify.max_user_watches is reached; scans alone notice changes");

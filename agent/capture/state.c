@@ -60,6 +60,7 @@ struct hf_state {
     const struct hf_config *config;
     sqlite3 *db;
     sqlite3_stmt *statements[QUERY_COUNT];
+    struct hf_error failure; /* the first since the transaction began */
     bool open;
 };
 
@@ -138,9 +139,12 @@ static sqlite3_stmt *query(struct hf_state *state, enum query which, size_t sour
     return statement;
 }
 
-static int finish(sqlite3_stmt *statement)
+static int finish(struct hf_state *state, sqlite3_stmt *statement)
 {
     int code = sqlite3_step(statement);
+    if (code != SQLITE_DONE && code != SQLITE_ROW && state->failure.code == HF_OK) {
+        fail(state, &state->failure, "Writing");
+    }
     sqlite3_reset(statement);
     return code == SQLITE_DONE || code == SQLITE_ROW ? HF_OK : HF_ERR_IO;
 }
@@ -148,7 +152,7 @@ static int finish(sqlite3_stmt *statement)
 void state_begin(struct hf_state *state)
 {
     if (!state->open) {
-        state->open = finish(query(state, QUERY_BEGIN, 0)) == HF_OK;
+        state->open = finish(state, query(state, QUERY_BEGIN, 0)) == HF_OK;
     }
 }
 
@@ -157,9 +161,22 @@ int state_commit(struct hf_state *state, struct hf_error *error)
     if (!state->open) {
         return HF_OK;
     }
-    int rc = finish(query(state, QUERY_COMMIT, 0));
-    state->open = rc != HF_OK;
-    return rc == HF_OK ? rc : fail(state, error, "Writing");
+    /* A full disk may have rolled back by itself, whenever it was noticed. */
+    bool lost = sqlite3_get_autocommit(state->db) != 0;
+    int rc = lost ? HF_ERR_IO : finish(state, query(state, QUERY_COMMIT, 0));
+    if (rc != HF_OK) {
+        sqlite3_exec(state->db, "ROLLBACK", NULL, NULL, NULL);
+        if (state->failure.code == HF_OK) {
+            fail(state, &state->failure, "Writing");
+        }
+        if (error) {
+            *error = state->failure;
+        }
+        rc = state->failure.code;
+    }
+    state->failure = (struct hf_error){0};
+    state->open = false;
+    return rc;
 }
 
 void state_numbers(struct hf_state *state, size_t source, uint64_t *acked, uint64_t *last)
@@ -178,7 +195,7 @@ static void run_with_seq(struct hf_state *state, enum query which, size_t source
 {
     sqlite3_stmt *statement = query(state, which, source);
     sqlite3_bind_int64(statement, 2, (sqlite3_int64)seq);
-    if (finish(statement) != HF_OK) {
+    if (finish(state, statement) != HF_OK) {
         hf_log_warning("state.db: %s", sqlite3_errmsg(state->db));
     }
 }
@@ -201,12 +218,12 @@ void state_doubt_from(struct hf_state *state, size_t source, uint64_t seq)
 
 void state_unconfirm(struct hf_state *state, size_t source)
 {
-    finish(query(state, QUERY_UNCONFIRM, source));
+    finish(state, query(state, QUERY_UNCONFIRM, source));
 }
 
 void state_forget_unconfirmed(struct hf_state *state, size_t source)
 {
-    finish(query(state, QUERY_FORGET, source));
+    finish(state, query(state, QUERY_FORGET, source));
 }
 
 static void bind_bytes(sqlite3_stmt *statement, int index, const void *data, size_t size)
@@ -253,7 +270,7 @@ int state_put(struct hf_state *state, size_t source, const char *parent, const c
     } else {
         sqlite3_bind_null(statement, 18);
     }
-    return finish(statement);
+    return finish(state, statement);
 }
 
 int state_touch(struct hf_state *state, size_t source, const char *parent, const char *name,
@@ -274,7 +291,7 @@ int state_touch(struct hf_state *state, size_t source, const char *parent, const
     for (int i = 0; i < 8; i++) {
         sqlite3_bind_int64(statement, 4 + i, numbers[i]);
     }
-    return finish(statement);
+    return finish(state, statement);
 }
 
 static int read_row(sqlite3_stmt *statement, struct state_row *row)
@@ -400,5 +417,5 @@ int state_confirm(struct hf_state *state, size_t source, const char *parent, con
     sqlite3_stmt *statement = query(state, QUERY_CONFIRM, source);
     bind_place(statement, parent, name);
     sqlite3_bind_int64(statement, 4, (sqlite3_int64)seq);
-    return finish(statement);
+    return finish(state, statement);
 }

@@ -42,6 +42,7 @@ int state_open(const struct hf_config *config, struct hf_state **out, struct hf_
 void state_close(struct hf_state *state);
 
 void state_begin(struct hf_state *state); /* nests not; no-op when open */
+/* HF_ERR_NO_SPACE, HF_ERR_IO: all since state_begin is lost. error may be NULL. */
 int state_commit(struct hf_state *state, struct hf_error *error);
 
 void state_numbers(struct hf_state *state, size_t source, uint64_t *acked, uint64_t *last);
