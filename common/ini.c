@@ -281,9 +281,7 @@ int hf_ini_complain(const struct hf_ini *ini, const struct hf_ini_entry *entry,
                         entry->section, entry->key, text);
 }
 
-/* The last value wins where a key takes one; all of them count as used. */
-static const struct hf_ini_entry *last_value(struct hf_ini *ini, const char *section,
-                                             const char *key)
+const struct hf_ini_entry *hf_ini_last(struct hf_ini *ini, const char *section, const char *key)
 {
     const struct hf_ini_entry *found = NULL;
     const struct hf_ini_entry *entry;
@@ -296,7 +294,7 @@ static const struct hf_ini_entry *last_value(struct hf_ini *ini, const char *sec
 int hf_ini_get_string(struct hf_ini *ini, const char *section, const char *key,
                       const char *fallback, const char **out, struct hf_error *error)
 {
-    const struct hf_ini_entry *entry = last_value(ini, section, key);
+    const struct hf_ini_entry *entry = hf_ini_last(ini, section, key);
     *out = entry ? entry->value : fallback;
     if (entry && !*entry->value) {
         return hf_ini_complain(ini, entry, error, "the value is missing");
@@ -309,7 +307,7 @@ int hf_ini_get_bool(struct hf_ini *ini, const char *section, const char *key, bo
 {
     static const char *const yes[] = {"yes", "true", "on", "1"};
     static const char *const no[] = {"no", "false", "off", "0"};
-    const struct hf_ini_entry *entry = last_value(ini, section, key);
+    const struct hf_ini_entry *entry = hf_ini_last(ini, section, key);
     *out = fallback;
     if (!entry) {
         return HF_OK;
@@ -326,7 +324,7 @@ int hf_ini_get_bool(struct hf_ini *ini, const char *section, const char *key, bo
 int hf_ini_get_u64(struct hf_ini *ini, const char *section, const char *key, uint64_t fallback,
                    uint64_t min, uint64_t max, uint64_t *out, struct hf_error *error)
 {
-    const struct hf_ini_entry *entry = last_value(ini, section, key);
+    const struct hf_ini_entry *entry = hf_ini_last(ini, section, key);
     *out = fallback;
     if (!entry) {
         return HF_OK;
@@ -346,7 +344,7 @@ int hf_ini_get_u64(struct hf_ini *ini, const char *section, const char *key, uin
 int hf_ini_get_duration(struct hf_ini *ini, const char *section, const char *key,
                         int64_t fallback_ns, int64_t *out_ns, struct hf_error *error)
 {
-    const struct hf_ini_entry *entry = last_value(ini, section, key);
+    const struct hf_ini_entry *entry = hf_ini_last(ini, section, key);
     struct hf_error reason = {0};
     *out_ns = fallback_ns;
     if (entry && hf_duration_parse(entry->value, out_ns, &reason) != HF_OK) {
@@ -358,7 +356,7 @@ int hf_ini_get_duration(struct hf_ini *ini, const char *section, const char *key
 int hf_ini_get_size(struct hf_ini *ini, const char *section, const char *key, uint64_t fallback,
                     uint64_t *out_bytes, struct hf_error *error)
 {
-    const struct hf_ini_entry *entry = last_value(ini, section, key);
+    const struct hf_ini_entry *entry = hf_ini_last(ini, section, key);
     struct hf_error reason = {0};
     *out_bytes = fallback;
     if (entry && hf_size_parse(entry->value, out_bytes, &reason) != HF_OK) {

@@ -34,6 +34,8 @@ bool hf_ini_has_section(const struct hf_ini *ini, const char *section);
 /* n-th value of a key, NULL past the end; marks it used. */
 const struct hf_ini_entry *hf_ini_get(struct hf_ini *ini, const char *section, const char *key,
                                       size_t n);
+/* The last value of a key, which wins where a key takes one, NULL for none; all count as used. */
+const struct hf_ini_entry *hf_ini_last(struct hf_ini *ini, const char *section, const char *key);
 /* Typed, with defaults; a bad value names file:line, section, key, value and what is expected. */
 int hf_ini_get_string(struct hf_ini *ini, const char *section, const char *key,
                       const char *fallback, const char **out, struct hf_error *error);

@@ -21,6 +21,7 @@
 #define POLL_MAX_NS   HF_NS_PER_SECOND
 #define RETRY_NS      (5 * HF_NS_PER_SECOND)
 #define COMPLAIN_NS   (60 * HF_NS_PER_SECOND)
+#define URGENT_RANK   1u /* config, credentials, checkpoints: config_class_rank */
 #define LOST_RETRY_NS HF_NS_PER_SECOND
 /* As the acknowledged number: above any that a collector commits, so that it asks for a resync. */
 #define RESYNC_UNFINISHED (UINT64_C(1) << 62)
@@ -65,6 +66,7 @@ static void give_up_from(struct hf_capture *capture, size_t source, uint64_t seq
     }
     unit_free(work->unit);
     work->unit = NULL;
+    work->give_ups++;
     state_begin(capture->state);
     state_doubt_from(capture->state, source, seq);
     if (work->last_seq >= seq) {
@@ -174,6 +176,16 @@ static void read_notices(struct hf_capture *capture)
     }
 }
 
+static void wait_for_room(struct hf_capture *capture, size_t source)
+{
+    size_t busy = capture->busy;
+    capture->busy = busy == NOT_BUSY ? source : busy;
+    usleep(FULL_WAIT_US);
+    read_notices(capture);
+    service(capture);
+    capture->busy = busy;
+}
+
 /* Says what is wrong with the disk, but not with every try. */
 static int commit_state(struct hf_capture *capture, struct hf_error *error)
 {
@@ -206,8 +218,7 @@ int flush_unit(struct hf_capture *capture, size_t source)
         if (stopping(capture)) {
             break;
         }
-        usleep(FULL_WAIT_US);
-        read_notices(capture);
+        wait_for_room(capture, source);
         rc = work->unit == unit ? HF_OK : HF_ERR_RACED;
     }
     if (rc == HF_OK) {
@@ -321,8 +332,17 @@ static void examine_due(struct hf_capture *capture)
         free(entry);
     }
     for (size_t i = 0; i < capture->config->source_count; i++) {
-        flush_unit(capture, i);
+        if (may_look_at(capture, i)) {
+            flush_unit(capture, i);
+        }
     }
+}
+
+bool may_look_at(const struct hf_capture *capture, size_t source)
+{
+    return capture->busy == NOT_BUSY ||
+           (source != capture->busy &&
+            config_class_rank(capture->config->sources[source].class_name) <= URGENT_RANK);
 }
 
 void service(struct hf_capture *capture)
@@ -332,6 +352,8 @@ void service(struct hf_capture *capture)
         return;
     }
     int64_t since_ns = capture->since_ns;
+    uint8_t *buffer = capture->buffer;
+    capture->buffer = capture->spare;
     capture->in_service = true;
     capture->serviced_ns = now;
     read_notices(capture);
@@ -341,6 +363,7 @@ void service(struct hf_capture *capture)
     }
     capture->in_service = false;
     capture->since_ns = since_ns;
+    capture->buffer = buffer;
 }
 
 /* --- orders from other threads --- */
@@ -670,12 +693,14 @@ int capture_start(const struct hf_config *config, struct hf_outbox *outbox, stru
     capture->marks = calloc(config->source_count, sizeof *capture->marks);
     capture->mark_known = calloc(config->source_count, sizeof *capture->mark_known);
     capture->recent = calloc(RECENT_SLOTS, sizeof *capture->recent);
+    capture->busy = NOT_BUSY;
     capture->buffer = malloc(2 * HF_CHUNK_MAX_BYTES);
+    capture->spare = malloc(2 * HF_CHUNK_MAX_BYTES);
     pthread_mutex_init(&capture->mark_lock, NULL);
     sem_init(&capture->adopt_room, 0, ADOPTS_MAX);
     int rc = HF_OK;
     if (capture->wake_fd < 0 || !capture->orders || !capture->work || !capture->marks ||
-        !capture->mark_known || !capture->recent || !capture->buffer ||
+        !capture->mark_known || !capture->recent || !capture->buffer || !capture->spare ||
         watch_new(&capture->watch) != HF_OK) {
         rc = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for capture");
     }
@@ -751,5 +776,6 @@ void capture_free(struct hf_capture *capture)
     free(capture->mark_known);
     free(capture->recent);
     free(capture->buffer);
+    free(capture->spare);
     free(capture);
 }

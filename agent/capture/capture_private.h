@@ -34,7 +34,8 @@ struct source_work {
     int64_t marked_until_ns;   /* as above, and acknowledged */
     int64_t refreshed_ns;      /* monotonic: when marked_until_ns last moved while idle */
     uint64_t unreadable;
-    bool lost; /* something was given up: scan when the collector is back */
+    uint64_t give_ups; /* how often units were thrown away: what is half read then is half lost */
+    bool lost;         /* something was given up: scan when the collector is back */
     char note[HF_MARK_NOTE_BYTES];
 };
 
@@ -57,6 +58,8 @@ struct flush {
 };
 
 struct hf_watch;
+
+#define NOT_BUSY SIZE_MAX
 
 struct hf_capture {
     const struct hf_config *config;
@@ -87,7 +90,9 @@ struct hf_capture {
     int64_t serviced_ns;
     bool in_service;
     struct recent *recent; /* when paths were last looked at for an event, by hash */
-    uint8_t *buffer;       /* for reading */
+    size_t busy;     /* the source of the file that is being read or waits for room, or NOT_BUSY */
+    uint8_t *buffer; /* for reading */
+    uint8_t *spare;  /* for what is read meanwhile */
 };
 
 /* read.c: one file's content into the unit. HF_ERR_RACED when it changed meanwhile. */
@@ -127,7 +132,7 @@ void scan_source(struct hf_capture *capture, size_t source);
 /* To be looked at in delay_ns; since capture->since_ns. */
 void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int64_t delay_ns,
                 int64_t unparsable_ns);
-/* The first that is due, to be freed; NULL for none. */
+/* The first that is due and may be looked at now, to be freed; NULL for none. */
 struct dirty *dirty_take_due(struct hf_capture *capture, int64_t now_ns);
 /* How many of a source; *since_ns becomes the earliest of theirs if that is earlier. */
 size_t dirty_of(const struct hf_capture *capture, size_t source, int64_t *since_ns);
@@ -145,8 +150,10 @@ void update_mark(struct hf_capture *capture, size_t source);
 /* Hand over the unit of a source; afterwards there is none. */
 int flush_unit(struct hf_capture *capture, size_t source);
 struct hf_unit *unit_of(struct hf_capture *capture, size_t source);
-/* In the middle of long work: see to what is more urgent. */
+/* In the middle of long work: see to what is more urgent. While a file of `busy` is read that is
+ * what is small and precious, of other sources: a checkpoint does not wait for a disk image. */
 void service(struct hf_capture *capture);
+bool may_look_at(const struct hf_capture *capture, size_t source);
 bool stopping(struct hf_capture *capture);
 
 /* watch.c */

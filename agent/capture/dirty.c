@@ -72,8 +72,12 @@ void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int
 
 struct dirty *dirty_take_due(struct hf_capture *capture, int64_t now_ns)
 {
-    bool due = capture->dirty && capture->dirty->due_ns <= now_ns;
-    return due ? remove_at(capture, &capture->dirty) : NULL;
+    for (struct dirty **at = &capture->dirty; *at && (*at)->due_ns <= now_ns; at = &(*at)->next) {
+        if (may_look_at(capture, (*at)->source)) {
+            return remove_at(capture, at);
+        }
+    }
+    return NULL;
 }
 
 size_t dirty_of(const struct hf_capture *capture, size_t source, int64_t *since_ns)

@@ -67,6 +67,13 @@ static void tell(struct hf_capture *capture, size_t source, uint64_t pending, bo
     pthread_mutex_unlock(&capture->mark_lock);
 }
 
+static void settle(struct source_work *work)
+{
+    if (work->acked_seq >= work->complete_seq && work->complete_until_ns > work->marked_until_ns) {
+        work->marked_until_ns = work->complete_until_ns;
+    }
+}
+
 void update_mark(struct hf_capture *capture, size_t source)
 {
     struct source_work *work = &capture->work[source];
@@ -76,12 +83,11 @@ void update_mark(struct hf_capture *capture, size_t source)
     if (!work->scanned) {
         return;
     }
+    settle(work); /* before there is another claim */
     if (!degraded && !work->scan_wanted) {
         claim_watched(capture, work, until_ns);
     }
-    if (work->acked_seq >= work->complete_seq && work->complete_until_ns > work->marked_until_ns) {
-        work->marked_until_ns = work->complete_until_ns;
-    }
+    settle(work);
     tell(capture, source, pending, degraded);
 }
 

@@ -77,14 +77,17 @@ static int cut(struct hf_capture *capture, size_t source, int fd, uint64_t *tota
                struct file_content *out, struct hf_error *error)
 {
     size_t window = 2 * HF_CHUNK_MAX_BYTES;
+    size_t busy = capture->busy;
     size_t have = 0;
     bool last = false;
     int rc = HF_OK;
+    capture->busy = busy == NOT_BUSY ? source : busy;
     while (rc == HF_OK && (!last || have > 0)) {
         if (!last) {
             ssize_t got = fill(fd, capture->buffer + have, window - have);
             if (got < 0) {
-                return hf_error_set(error, HF_ERR_IO, errno, "Reading failed");
+                rc = hf_error_set(error, HF_ERR_IO, errno, "Reading failed");
+                break;
             }
             last = (size_t)got < window - have;
             have += (size_t)got;
@@ -99,7 +102,9 @@ static int cut(struct hf_capture *capture, size_t source, int fd, uint64_t *tota
         }
         memmove(capture->buffer, capture->buffer + used, have - used);
         have -= used;
+        service(capture);
     }
+    capture->busy = busy;
     return rc;
 }
 
@@ -130,6 +135,7 @@ int read_content(struct hf_capture *capture, size_t source, int fd, const struct
 {
     const struct hf_config_source *config = &capture->config->sources[source];
     uint64_t total = 0;
+    uint64_t give_ups = capture->work[source].give_ups;
     struct stat after;
     int rc = HF_OK;
     *out = (struct file_content){0};
@@ -157,10 +163,10 @@ int read_content(struct hf_capture *capture, size_t source, int fd, const struct
         }
     }
     /* Whoever wrote meanwhile left a trace: what was read is thrown away then. */
-    if (rc == HF_OK &&
-        (fstat(fd, &after) != 0 || after.st_size != before->st_size ||
-         total != (uint64_t)before->st_size || ns_of(after.st_mtim) != ns_of(before->st_mtim) ||
-         ns_of(after.st_ctim) != ns_of(before->st_ctim))) {
+    if (rc == HF_OK && (capture->work[source].give_ups != give_ups || fstat(fd, &after) != 0 ||
+                        after.st_size != before->st_size || total != (uint64_t)before->st_size ||
+                        ns_of(after.st_mtim) != ns_of(before->st_mtim) ||
+                        ns_of(after.st_ctim) != ns_of(before->st_ctim))) {
         rc = HF_ERR_RACED;
     }
     return rc;

@@ -221,11 +221,11 @@ static int read_choices(struct hf_ini *ini, const char *section, struct hf_confi
              ? hf_ini_get_string(ini, section, "class", source->class_name, &class_name, error)
              : rc;
     if (rc == HF_OK && strcmp(kind, "files") != 0) {
-        return hf_ini_complain(ini, hf_ini_get(ini, section, "kind", 0), error,
+        return hf_ini_complain(ini, hf_ini_last(ini, section, "kind"), error,
                                "'%s' is not a kind of source; there is: files", kind);
     }
     if (rc == HF_OK && *validate && strcmp(validate, "json") != 0) {
-        return hf_ini_complain(ini, hf_ini_get(ini, section, "validate", 0), error,
+        return hf_ini_complain(ini, hf_ini_last(ini, section, "validate"), error,
                                "'%s' is not a format to check; there is: json", validate);
     }
     bool known = false;
@@ -233,7 +233,7 @@ static int read_choices(struct hf_ini *ini, const char *section, struct hf_confi
         known = known || strcmp(classes[i], class_name) == 0;
     }
     if (rc == HF_OK && !known) {
-        const struct hf_ini_entry *entry = hf_ini_get(ini, section, "class", 0);
+        const struct hf_ini_entry *entry = hf_ini_last(ini, section, "class");
         static const char list[] =
             "workflows, credentials, logs, config, metrics, checkpoints, database";
         return entry
@@ -328,12 +328,6 @@ static int read_sections(struct hf_config *config, struct hf_ini *ini, struct hf
             }
         }
     }
-    if (rc == HF_OK && config->source_count == 0) {
-        rc =
-            hf_error_set(error, HF_ERR_INVALID, 0,
-                         "%s protects nothing: it needs a [preset casare-robot] or a [source NAME]",
-                         config->file);
-    }
     if (rc == HF_OK && config->source_count > SOURCES_MAX) {
         rc = hf_error_set(error, HF_ERR_LIMIT, 0, "%s has more than %d sources", config->file,
                           SOURCES_MAX);
@@ -371,12 +365,12 @@ int config_load(const char *path, struct hf_config **out, struct hf_error *error
                                            &config->reconnect_max_ns, error)
                      : rc;
     if (rc == HF_OK && config->mark_interval_ns < MARK_INTERVAL_MIN_NS) {
-        rc = hf_ini_complain(ini, hf_ini_get(ini, "agent", "mark_interval", 0), error,
+        rc = hf_ini_complain(ini, hf_ini_last(ini, "agent", "mark_interval"), error,
                              "is shorter than 10ms; 5s is usual");
     }
     if (rc == HF_OK && (config->reconnect_max_ns < RECONNECT_MIN_NS ||
                         config->reconnect_max_ns > RECONNECT_MAX_NS)) {
-        rc = hf_ini_complain(ini, hf_ini_get(ini, "agent", "reconnect_max", 0), error,
+        rc = hf_ini_complain(ini, hf_ini_last(ini, "agent", "reconnect_max"), error,
                              "has to be from 100ms to 1h; 30s is usual");
     }
     if (rc == HF_OK) {
@@ -386,6 +380,13 @@ int config_load(const char *path, struct hf_config **out, struct hf_error *error
     }
     rc = rc == HF_OK ? read_sections(config, ini, error) : rc;
     rc = rc == HF_OK ? hf_ini_check_keys(ini, config_keys, error) : rc;
+    /* After that: a section with a typo protects nothing either, and is what should be named. */
+    if (rc == HF_OK && config->source_count == 0) {
+        rc =
+            hf_error_set(error, HF_ERR_INVALID, 0,
+                         "%s protects nothing: it needs a [preset casare-robot] or a [source NAME]",
+                         config->file);
+    }
     hf_ini_free(ini);
     if (rc != HF_OK) {
         config_free(config);

@@ -27,6 +27,7 @@ class Proxy:
         self.target = target
         self.dice = dice
         self.harm = True
+        self.pace = None  # bytes a second, of each direction
         self.cuts = 0
         self.ended = threading.Event()
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -66,6 +67,8 @@ class Proxy:
                 for end in readable:
                     try:
                         data = end.recv(65536)
+                        if self.pace:
+                            time.sleep(len(data) / self.pace)
                         if not data:
                             open_ends.remove(end)
                             other[end].shutdown(socket.SHUT_WR)
@@ -179,4 +182,27 @@ def test_a_restore_over_a_line_that_keeps_breaking_gets_through(fleet, proxy):
     assert tree_digest(host.path("data")) == before
     leftovers = [name for _, names, _ in os.walk(host.root) for name in names if name.startswith(".holdfast")]
     assert leftovers == []
+    host.stop()
+
+
+def test_a_checkpoint_does_not_wait_for_a_large_file_on_a_slow_line(fleet, proxy):
+    proxy.harm = False
+    host = behind(fleet, proxy, "robot-slow")
+    host.path("bulk").mkdir()
+    host.configure(host.source("bulk", class_="workflows") + host.source("points", class_="checkpoints"))
+    host.write("points/checkpoint.json", "{}")
+    host.start()
+    fleet.wait()
+    proxy.pace = 4_000_000
+    host.write("bulk/image", random.Random(SEED).randbytes(64_000_000))
+    for step in range(3):
+        time.sleep(0.5)
+        host.write("points/checkpoint.json", f'{{"step": {step}}}')
+        wait_until(lambda: len(fleet.versions(host, "points", "points/checkpoint.json")) >= step + 2,
+                   "the checkpoint to be durable")
+        status = fleet.cli("versions", host.target("bulk", "bulk/image"), check=False)
+        assert status.returncode != 0, "the large file came first"
+    proxy.pace = None
+    fleet.wait(120)
+    assert len(fleet.versions(host, "bulk", "bulk/image")) == 1
     host.stop()

@@ -1,0 +1,221 @@
+/* What a configuration means, and what is said about one that means nothing. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka needs the four above first */
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/config/config.h"
+#include "common/clock.h"
+
+static int load(const char *text, struct hf_config **out, struct hf_error *error)
+{
+    char path[] = "/tmp/holdfast-config-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    *error = (struct hf_error){0};
+    *out = NULL;
+    int rc = config_load(path, out, error);
+    unlink(path);
+    return rc;
+}
+
+static struct hf_config *good(const char *text)
+{
+    struct hf_config *config;
+    struct hf_error error;
+    if (load(text, &config, &error) != HF_OK) {
+        fail_msg("%s", error.message);
+    }
+    return config;
+}
+
+static const struct hf_config_source *source_of(const struct hf_config *config, const char *name)
+{
+    for (size_t i = 0; i < config->source_count; i++) {
+        if (strcmp(config->sources[i].name, name) == 0) {
+            return &config->sources[i];
+        }
+    }
+    fail_msg("there is no source %s", name);
+    return NULL;
+}
+
+static bool has(char *const *list, size_t count, const char *text)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(list[i], text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+#define SOURCE "[source data]\nkind = files\nclass = config\npath = /srv/data\n"
+
+static void every_key_says_what_it_should(void **state)
+{
+    (void)state;
+    struct hf_config *config = good(
+        "[agent]\nstate = /var/x\nspool_max = 3MiB\nmark_interval = 200ms\nreconnect_max = 1m\n"
+        "[identity]\ndirectory = /var/y\n"
+        "[source scripts]\nkind = files\nclass = workflows\npath = /opt/a/\npath = /opt/b\n"
+        "include = **/*.py\ninclude = *.sh\nexclude = **/tmp/**\ndebounce = 150ms\nrescan = 2m\n"
+        "validate = json\nrestore_root = /srv/back\nrestore_from = h-1\nrestore_from = *\n"
+        "before_restore = /bin/stop  it now\nafter_restore = /bin/start\n");
+    const struct hf_config_source *source = source_of(config, "scripts");
+    assert_string_equal(config->state, "/var/x");
+    assert_string_equal(config->identity_directory, "/var/y");
+    assert_int_equal(config->spool_max_bytes, 3 << 20);
+    assert_int_equal(config->mark_interval_ns, 200 * HF_NS_PER_MS);
+    assert_int_equal(config->reconnect_max_ns, 60 * HF_NS_PER_SECOND);
+    assert_int_equal(source->path_count, 2);
+    assert_string_equal(source->paths[0], "/opt/a"); /* no trailing slash */
+    assert_int_equal(source->include_count, 2);
+    assert_string_equal(source->excludes[0], "**/tmp/**");
+    assert_int_equal(source->debounce_ns, 150 * HF_NS_PER_MS);
+    assert_int_equal(source->rescan_ns, 120 * HF_NS_PER_SECOND);
+    assert_int_equal(source->validate, HF_VALIDATE_JSON);
+    assert_true(has(source->restore_roots, source->restore_root_count, "/srv/back"));
+    assert_true(has(source->restore_roots, source->restore_root_count, "/opt/b"));
+    assert_true(has(source->restore_from, source->restore_from_count, "*"));
+    assert_string_equal(source->before_restore[1], "it"); /* words, no shell */
+    assert_string_equal(source->before_restore[2], "now");
+    assert_null(source->before_restore[3]);
+    assert_string_equal(source->after_restore[0], "/bin/start");
+    config_free(config);
+}
+
+static void files_go_back_where_they_were_unless_more_is_allowed(void **state)
+{
+    (void)state;
+    struct hf_config *config = good(SOURCE);
+    const struct hf_config_source *source = source_of(config, "data");
+    assert_int_equal(source->restore_root_count, 1);
+    assert_string_equal(source->restore_roots[0], "/srv/data");
+    assert_int_equal(source->restore_from_count, 0);
+    assert_null(source->before_restore);
+    config_free(config);
+}
+
+static void a_mistake_is_named_with_its_line_and_a_remedy(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *says[3];
+    } mistakes[] = {
+        {"[source data]\nkind = files\nclass = config\npath = data\n", {":4:", "path", "absolute"}},
+        {"[source data]\nkind = files\nclass = config\npath = ~/x\n",
+         {":4:", "without ~", "'~/x'"}},
+        {"[source data]\nkind = files\nclass = config\npath = /a/../b\n", {":4:", "'..'", "path"}},
+        {"[source data]\nkind = files\nclass = config\n",
+         {"[source data]", "path = /", "at least one"}},
+        {"[source data]\nkind = files\npath = /a\n", {"source data", "no class", "checkpoints"}},
+        {SOURCE "class = logz\n", {":5:", "class", "logz"}},
+        {SOURCE "kind = tape\n", {":5:", "'tape'", "files"}},
+        {SOURCE "validate = xml\n", {":5:", "'xml'", "json"}},
+        {SOURCE "exlude = *.tmp\n", {":5:", "exlude", "exclude"}},
+        {SOURCE "exclude = [a\n", {":5:", "exclude", "["}},
+        {SOURCE "debounce = soon\n", {":5:", "debounce", "'soon'"}},
+        {SOURCE "restore_root = back\n", {":5:", "restore_root", "absolute"}},
+        {SOURCE "restore_from = robot-01\n", {":5:", "restore_from", "holdfast hosts"}},
+        {SOURCE "before_restore = systemctl stop x\n", {":5:", "before_restore", "absolute path"}},
+        {"[agent]\nspool_max = much\n" SOURCE, {":2:", "spool_max", "'much'"}},
+        {"[agent]\nmark_interval = 1ms\n" SOURCE, {":2:", "mark_interval", "10ms"}},
+        {"[agent]\nreconnect_max = 3h\n" SOURCE, {":2:", "reconnect_max", "1h"}},
+        {"[source Data]\nkind = files\nclass = config\npath = /a\n",
+         {"[source Data]", "lower-case", "64"}},
+        {"[preset casare-robt]\nhome = /home/x\n",
+         {"casare-robt", "casare-robot", "there is no preset"}},
+        {"[preset casare-robot]\n", {"casare-robot", "home = /", "needs"}},
+        {"[sourcce data]\npath = /a\n", {":", "path", "sourcce"}},
+    };
+    for (size_t i = 0; i < sizeof mistakes / sizeof mistakes[0]; i++) {
+        struct hf_config *config;
+        struct hf_error error;
+        int rc = load(mistakes[i].text, &config, &error);
+        if (rc == HF_OK) {
+            fail_msg("this was taken:\n%s", mistakes[i].text);
+        }
+        for (size_t j = 0; j < 3; j++) {
+            if (!strstr(error.message, mistakes[i].says[j])) {
+                fail_msg("'%s' is not in: %s", mistakes[i].says[j], error.message);
+            }
+        }
+    }
+}
+
+static void the_presets_name_both_spellings_of_the_products_paths(void **state)
+{
+    (void)state;
+    static const char *const presets[] = {"casare-robot", "casare-orchestrator"};
+    for (size_t i = 0; i < 2; i++) {
+        char text[128];
+        snprintf(text, sizeof text, "[preset %s]\nhome = /home/robot\n", presets[i]);
+        struct hf_config *config = good(text);
+        const struct hf_config_source *logs = source_of(config, "logs");
+        assert_true(has(logs->paths, logs->path_count, "/home/robot/.casare_rpa/logs"));
+        assert_true(has(logs->paths, logs->path_count, "/home/robot/.casare-rpa/logs"));
+        assert_string_equal(source_of(config, "credentials")->class_name, "credentials");
+        assert_string_equal(source_of(config, "workflows")->paths[0], "/home/robot/workflows");
+        config_free(config);
+    }
+    struct hf_config *config = good("[preset casare-robot]\nhome = /home/robot\n");
+    const struct hf_config_source *points = source_of(config, "checkpoints");
+    assert_string_equal(points->class_name, "checkpoints");
+    assert_int_equal(points->validate, HF_VALIDATE_JSON);
+    assert_true(has(points->paths, points->path_count, "/home/robot/.casare_rpa/checkpoints"));
+    assert_true(has(points->paths, points->path_count, "/home/robot/.casare-rpa/checkpoints"));
+    config_free(config);
+}
+
+static void a_source_of_the_same_name_refines_a_presets(void **state)
+{
+    (void)state;
+    struct hf_config *config = good("[preset casare-robot]\nhome = /home/robot\n"
+                                    "[source checkpoints]\npath = /srv/more\ndebounce = 50ms\n");
+    const struct hf_config_source *points = source_of(config, "checkpoints");
+    assert_true(has(points->paths, points->path_count, "/srv/more"));
+    assert_true(has(points->paths, points->path_count, "/home/robot/.casare_rpa/checkpoints"));
+    assert_int_equal(points->debounce_ns, 50 * HF_NS_PER_MS);
+    assert_string_equal(points->class_name, "checkpoints");
+    config_free(config);
+}
+
+static void the_description_names_sources_and_what_is_not_there(void **state)
+{
+    (void)state;
+    struct hf_config *config = good("[source data]\nkind = files\nclass = config\npath = /tmp\n"
+                                    "path = /nowhere/at/all\nexclude = *.tmp\n");
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    config_describe(config, stream);
+    fclose(stream);
+    assert_non_null(strstr(text, "data"));
+    assert_non_null(strstr(text, "/nowhere/at/all"));
+    assert_non_null(strstr(text, "*.tmp"));
+    free(text);
+    config_free(config);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_key_says_what_it_should),
+        cmocka_unit_test(files_go_back_where_they_were_unless_more_is_allowed),
+        cmocka_unit_test(a_mistake_is_named_with_its_line_and_a_remedy),
+        cmocka_unit_test(the_presets_name_both_spellings_of_the_products_paths),
+        cmocka_unit_test(a_source_of_the_same_name_refines_a_presets),
+        cmocka_unit_test(the_description_names_sources_and_what_is_not_there),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
