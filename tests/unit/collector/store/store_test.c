@@ -1,0 +1,464 @@
+/* The repository keeps what was synced, serves nothing else, and says what is wrong with it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka needs the four above first */
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "collector/store/store.h"
+
+#define RECORDS_MAX 64
+
+static const uint8_t key[HF_STORE_KEY_BYTES] = {1, 2, 3};
+
+struct record {
+    uint8_t id[HF_HASH_BYTES];
+    uint8_t data[600];
+    size_t size;
+    bool journal;
+    struct hf_location location;
+};
+
+struct repository {
+    char directory[64];
+    struct hf_store *store;
+    struct record records[RECORDS_MAX];
+    size_t count;
+};
+
+static int remove_entry(const char *path, const struct stat *status, int flag, struct FTW *ftw)
+{
+    (void)status;
+    (void)flag;
+    (void)ftw;
+    return remove(path);
+}
+
+static int try_open(struct repository *repository, uint64_t target_bytes, struct hf_error *error)
+{
+    struct hf_store_options options = {
+        .directory = repository->directory, .key = key, .pack_target_bytes = target_bytes};
+    *error = (struct hf_error){0};
+    return store_open(&options, &repository->store, error);
+}
+
+static void open_again(struct repository *repository)
+{
+    struct hf_error error;
+    if (try_open(repository, 0, &error) != HF_OK) {
+        fail_msg("%s", error.message);
+    }
+}
+
+static void repository_new(struct repository *repository)
+{
+    struct hf_error error = {0};
+    *repository = (struct repository){0};
+    strcpy(repository->directory, "/tmp/holdfast-store-XXXXXX");
+    assert_non_null(mkdtemp(repository->directory));
+    assert_int_equal(rmdir(repository->directory), 0);
+    assert_int_equal(store_create(repository->directory, key, &error), HF_OK);
+}
+
+static void repository_free(struct repository *repository)
+{
+    store_close(repository->store);
+    assert_int_equal(nftw(repository->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+static int append(struct repository *repository, size_t size, bool journal)
+{
+    struct record *record = &repository->records[repository->count];
+    struct hf_error error = {0};
+    assert_in_range(repository->count, 0, RECORDS_MAX - 1);
+    *record = (struct record){.size = size, .journal = journal};
+    memset(record->data, (int)repository->count + 1, size);
+    hf_sha256(record->data, size, record->id);
+    int rc =
+        journal
+            ? store_append_journal(repository->store, record->data, size, &record->location, &error)
+            : store_append_chunk(repository->store, record->id, 7, HF_CODEC_RAW, (uint32_t)size,
+                                 record->data, size, &record->location, &error);
+    repository->count += rc == HF_OK;
+    return rc;
+}
+
+static void sync_all(struct repository *repository)
+{
+    struct hf_error error = {0};
+    if (store_sync(repository->store, &error) != HF_OK) {
+        fail_msg("%s", error.message);
+    }
+}
+
+static int read_record(struct repository *repository, const struct record *record)
+{
+    struct hf_store_reader *reader = NULL;
+    struct hf_buf plain = {0};
+    struct hf_error error = {0};
+    assert_int_equal(store_reader_new(repository->store, &reader, &error), HF_OK);
+    int rc = store_read_chunk(reader, &record->location, record->id, &plain, &error);
+    if (rc == HF_OK) {
+        assert_int_equal(plain.size, record->size);
+        assert_memory_equal(plain.data, record->data, record->size);
+    } else {
+        assert_true(error.message[0] != '\0');
+    }
+    hf_buf_free(&plain);
+    store_reader_free(reader);
+    return rc;
+}
+
+/* What a replay finds, in order, has to be the records from the first on. */
+struct walk {
+    struct repository *repository;
+    size_t at;
+};
+
+static int walk_chunk(void *context, const uint8_t id[HF_HASH_BYTES],
+                      const struct hf_location *location, enum hf_codec codec, uint32_t plain_size,
+                      uint64_t owner)
+{
+    struct walk *walk = context;
+    const struct record *record = &walk->repository->records[walk->at++];
+    assert_false(record->journal);
+    assert_memory_equal(id, record->id, HF_HASH_BYTES);
+    assert_int_equal(location->offset, record->location.offset);
+    assert_int_equal(codec, HF_CODEC_RAW);
+    assert_int_equal(plain_size, record->size);
+    assert_int_equal(owner, 7);
+    return 0;
+}
+
+static int walk_journal(void *context, const struct hf_location *location, const uint8_t *data,
+                        size_t size)
+{
+    struct walk *walk = context;
+    const struct record *record = &walk->repository->records[walk->at++];
+    (void)location;
+    assert_true(record->journal);
+    assert_int_equal(size, record->size);
+    assert_memory_equal(data, record->data, size);
+    return 0;
+}
+
+static int replay(struct repository *repository, size_t *found)
+{
+    struct walk walk = {.repository = repository};
+    struct hf_store_replay replay = {
+        .context = &walk, .chunk = walk_chunk, .journal = walk_journal};
+    struct hf_error error = {0};
+    int rc = store_replay(repository->store, 1, 0, &replay, &error);
+    *found = walk.at;
+    return rc;
+}
+
+static char *pack_path(const struct repository *repository, unsigned number)
+{
+    static char path[160];
+    snprintf(path, sizeof path, "%s/packs/%016x.pack", repository->directory, number);
+    return path;
+}
+
+static struct hf_buf slurp(const char *path)
+{
+    struct hf_buf buf = {0};
+    struct stat status;
+    uint8_t *data = NULL;
+    int fd = open(path, O_RDONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &status), 0);
+    assert_int_equal(hf_buf_extend(&buf, (size_t)status.st_size, &data), HF_OK);
+    assert_int_equal(read(fd, buf.data, buf.size), status.st_size);
+    close(fd);
+    return buf;
+}
+
+static void spill(const char *path, const uint8_t *data, size_t size)
+{
+    chmod(path, 0600); /* sealed packs are read-only */
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, data, size), (ssize_t)size);
+    close(fd);
+}
+
+static void what_was_synced_is_there_again_in_its_order(void **state)
+{
+    struct repository repository;
+    size_t found;
+    (void)state;
+    repository_new(&repository);
+    open_again(&repository);
+    for (size_t i = 0; i < 20; i++) {
+        assert_int_equal(append(&repository, 20 + 25 * i, i % 3 == 0), HF_OK);
+        if (i % 4 == 3) {
+            sync_all(&repository);
+        }
+    }
+    for (size_t round = 0; round < 2; round++) {
+        store_close(repository.store);
+        open_again(&repository);
+        assert_int_equal(replay(&repository, &found), HF_OK);
+        assert_int_equal(found, 20);
+        for (size_t i = 0; i < 20; i++) {
+            if (!repository.records[i].journal) {
+                assert_int_equal(read_record(&repository, &repository.records[i]), HF_OK);
+            }
+        }
+    }
+    repository_free(&repository);
+}
+
+static void what_was_not_synced_is_gone(void **state)
+{
+    struct repository repository;
+    size_t found;
+    (void)state;
+    repository_new(&repository);
+    open_again(&repository);
+    assert_int_equal(append(&repository, 100, false), HF_OK);
+    sync_all(&repository);
+    assert_int_equal(append(&repository, 100, false), HF_OK);
+    store_discard(repository.store);
+    store_close(repository.store);
+    open_again(&repository);
+    assert_int_equal(replay(&repository, &found), HF_OK);
+    assert_int_equal(found, 1);
+    repository_free(&repository);
+}
+
+/* A crash leaves any beginning of what was written after the last sync, or something else in its
+ * place. */
+static void a_torn_tail_costs_nothing_that_was_synced(void **state)
+{
+    struct repository repository;
+    size_t found;
+    (void)state;
+    repository_new(&repository);
+    open_again(&repository);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(append(&repository, 50, i == 1), HF_OK);
+    }
+    sync_all(&repository);
+    struct hf_buf synced = slurp(pack_path(&repository, 1));
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(append(&repository, 70, i == 1), HF_OK);
+    }
+    sync_all(&repository);
+    struct hf_buf all = slurp(pack_path(&repository, 1));
+    store_close(repository.store);
+    size_t second = (size_t)repository.records[5].location.offset;
+    for (size_t cut = synced.size; cut <= all.size; cut++) {
+        for (int garbage = 0; garbage < 2; garbage++) {
+            struct hf_buf torn = {0};
+            assert_int_equal(hf_buf_append(&torn, all.data, cut), HF_OK);
+            for (size_t i = 0; garbage && i < 90; i++) {
+                assert_int_equal(hf_buf_append_byte(&torn, (uint8_t)(i * 37)), HF_OK);
+            }
+            spill(pack_path(&repository, 1), torn.data, torn.size);
+            hf_buf_free(&torn);
+            open_again(&repository);
+            assert_int_equal(replay(&repository, &found), HF_OK);
+            assert_int_equal(found, cut == all.size ? 6 : cut >= second ? 5 : 4);
+            store_close(repository.store);
+            repository.store = NULL;
+        }
+    }
+    hf_buf_free(&synced);
+    hf_buf_free(&all);
+    repository_free(&repository);
+}
+
+static void no_flipped_bit_is_ever_served_and_every_one_is_found(void **state)
+{
+    struct repository repository;
+    struct hf_error error = {0};
+    (void)state;
+    repository_new(&repository);
+    open_again(&repository);
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(append(&repository, 40, i == 2), HF_OK);
+    }
+    sync_all(&repository);
+    store_close(repository.store);
+    open_again(&repository);
+    assert_int_equal(store_verify_pack(repository.store, 1, &error), HF_OK);
+    struct hf_buf pack = slurp(pack_path(&repository, 1));
+    for (size_t i = 0; i < pack.size; i++) {
+        pack.data[i] ^= (uint8_t)(1u << i % 8);
+        spill(pack_path(&repository, 1), pack.data, pack.size);
+        pack.data[i] ^= (uint8_t)(1u << i % 8);
+        error = (struct hf_error){0};
+        assert_int_not_equal(store_verify_pack(repository.store, 1, &error), HF_OK);
+        assert_true(error.message[0] != '\0');
+        for (size_t j = 0; j < 5; j++) {
+            if (!repository.records[j].journal) {
+                read_record(&repository, &repository.records[j]); /* the truth, or a refusal */
+            }
+        }
+    }
+    hf_buf_free(&pack);
+    repository_free(&repository);
+}
+
+static void a_chunk_is_not_served_under_anothers_name(void **state)
+{
+    struct repository repository;
+    (void)state;
+    repository_new(&repository);
+    open_again(&repository);
+    assert_int_equal(append(&repository, 100, false), HF_OK);
+    assert_int_equal(append(&repository, 100, false), HF_OK);
+    sync_all(&repository);
+    struct record mixed = repository.records[0];
+    mixed.location = repository.records[1].location;
+    assert_int_equal(read_record(&repository, &mixed), HF_ERR_CORRUPT);
+    mixed.location.pack = 99;
+    assert_int_not_equal(read_record(&repository, &mixed), HF_OK);
+    mixed.location = repository.records[0].location;
+    mixed.location.offset++;
+    assert_int_not_equal(read_record(&repository, &mixed), HF_OK);
+    repository_free(&repository);
+}
+
+static void a_full_pack_is_sealed_and_another_one_begun(void **state)
+{
+    struct repository repository;
+    struct hf_store_stats stats;
+    struct hf_error error;
+    size_t found;
+    (void)state;
+    repository_new(&repository);
+    assert_int_equal(try_open(&repository, 2000, &error), HF_OK);
+    for (size_t i = 0; i < 30; i++) {
+        assert_int_equal(append(&repository, 400, i % 5 == 0), HF_OK);
+        sync_all(&repository);
+    }
+    store_stats(repository.store, &stats);
+    assert_true(stats.packs >= 4);
+    for (uint64_t pack = 1; pack + 1 < stats.packs; pack++) {
+        assert_int_equal(store_verify_pack(repository.store, pack, &error), HF_OK);
+    }
+    for (size_t i = 0; i < 30; i++) {
+        if (!repository.records[i].journal) {
+            assert_int_equal(read_record(&repository, &repository.records[i]), HF_OK);
+        }
+    }
+    store_close(repository.store);
+    open_again(&repository);
+    assert_int_equal(replay(&repository, &found), HF_OK);
+    assert_int_equal(found, 30);
+    repository_free(&repository);
+}
+
+static void another_key_a_second_process_and_a_later_format_are_told_apart(void **state)
+{
+    struct repository repository;
+    struct hf_error error = {0};
+    char path[128];
+    uint8_t other[HF_STORE_KEY_BYTES] = {9};
+    struct hf_store *second = NULL;
+    (void)state;
+    repository_new(&repository);
+    open_again(&repository);
+    struct hf_store_options options = {.directory = repository.directory, .key = key};
+    assert_int_equal(store_open(&options, &second, &error), HF_ERR_AGAIN);
+    assert_true(error.message[0] != '\0');
+    store_close(repository.store);
+    repository.store = NULL;
+    options.key = other;
+    assert_int_equal(store_open(&options, &second, &error), HF_ERR_DENIED);
+    assert_non_null(strstr(error.message, "key"));
+    snprintf(path, sizeof path, "%s/config", repository.directory);
+    struct hf_buf config = slurp(path);
+    assert_int_equal(hf_buf_terminate(&config), HF_OK);
+    char *format = strstr((char *)config.data, "format = 1");
+    assert_non_null(format);
+    memcpy(format, "format = 2", 10);
+    spill(path, config.data, config.size);
+    hf_buf_free(&config);
+    options.key = key;
+    assert_int_equal(store_open(&options, &second, &error), HF_ERR_UNSUPPORTED);
+    repository_free(&repository);
+}
+
+static void a_directory_that_holds_a_repository_is_not_made_one_again(void **state)
+{
+    struct repository repository;
+    struct hf_error error = {0};
+    (void)state;
+    repository_new(&repository);
+    assert_int_not_equal(store_create(repository.directory, key, &error), HF_OK);
+    open_again(&repository);
+    repository_free(&repository);
+}
+
+static void limit_files_to(rlim_t bytes)
+{
+    struct rlimit limit = {.rlim_cur = bytes, .rlim_max = RLIM_INFINITY};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* A write that fails in the middle, as on a full disk. */
+static void a_group_that_does_not_fit_is_gone_and_all_before_it_stands(void **state)
+{
+    struct repository repository;
+    struct hf_error error = {0};
+    size_t found;
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    repository_new(&repository);
+    open_again(&repository);
+    assert_int_equal(append(&repository, 300, false), HF_OK);
+    assert_int_equal(append(&repository, 300, true), HF_OK);
+    sync_all(&repository);
+    size_t whole = repository.count;
+    limit_files_to(1200);
+    int rc = HF_OK;
+    for (size_t i = 0; i < 5 && rc == HF_OK; i++) {
+        rc = append(&repository, 500, false);
+    }
+    rc = rc == HF_OK ? store_sync(repository.store, &error) : rc;
+    assert_int_not_equal(rc, HF_OK);
+    assert_true(error.message[0] != '\0');
+    repository.count = whole; /* the group is gone */
+    assert_int_equal(read_record(&repository, &repository.records[0]), HF_OK);
+    limit_files_to(RLIM_INFINITY);
+    assert_int_equal(append(&repository, 500, false), HF_OK);
+    sync_all(&repository);
+    store_close(repository.store);
+    open_again(&repository);
+    assert_int_equal(replay(&repository, &found), HF_OK);
+    assert_int_equal(found, whole + 1);
+    assert_int_equal(read_record(&repository, &repository.records[whole]), HF_OK);
+    repository_free(&repository);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_synced_is_there_again_in_its_order),
+        cmocka_unit_test(what_was_not_synced_is_gone),
+        cmocka_unit_test(a_torn_tail_costs_nothing_that_was_synced),
+        cmocka_unit_test(no_flipped_bit_is_ever_served_and_every_one_is_found),
+        cmocka_unit_test(a_chunk_is_not_served_under_anothers_name),
+        cmocka_unit_test(a_full_pack_is_sealed_and_another_one_begun),
+        cmocka_unit_test(another_key_a_second_process_and_a_later_format_are_told_apart),
+        cmocka_unit_test(a_directory_that_holds_a_repository_is_not_made_one_again),
+        cmocka_unit_test(a_group_that_does_not_fit_is_gone_and_all_before_it_stands),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
