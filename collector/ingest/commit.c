@@ -39,10 +39,17 @@ int commit_event(struct hf_ingest *ingest, struct hf_event *event, struct hf_err
     return rc;
 }
 
+/* On a full disk something small still fits now and then: that is no room. */
+#define ROOM_BYTES (16u * 1024u * 1024u)
+
 static void set_storage(struct hf_ingest *ingest, const struct hf_error *error)
 {
     pthread_mutex_lock(&ingest->state_lock);
     bool was_ok = ingest->storage_ok;
+    if (!error && !was_ok && store_free_bytes(ingest->store) < ROOM_BYTES) {
+        pthread_mutex_unlock(&ingest->state_lock);
+        return;
+    }
     ingest->storage_ok = error == NULL;
     ingest->message[0] = '\0';
     if (error) {

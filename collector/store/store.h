@@ -67,6 +67,9 @@ struct hf_store_stats {
     uint64_t packs;
     uint64_t bytes; /* of all packs */
 };
+/* Room on the repository's disk that this process may use; UINT64_MAX when it can't be told. Any
+ * thread. */
+uint64_t store_free_bytes(const struct hf_store *store);
 /* Any thread. */
 void store_stats(struct hf_store *store, struct hf_store_stats *out);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "collector/store/store_private.h"
@@ -244,4 +245,15 @@ void store_stats(struct hf_store *store, struct hf_store_stats *out)
 {
     out->packs = atomic_load(&store->stat_packs);
     out->bytes = atomic_load(&store->stat_bytes);
+}
+
+uint64_t store_free_bytes(const struct hf_store *store)
+{
+    struct statvfs status;
+    uint64_t bytes = 0;
+    if (fstatvfs(store->directory_fd, &status) != 0 ||
+        __builtin_mul_overflow((uint64_t)status.f_bavail, (uint64_t)status.f_frsize, &bytes)) {
+        return UINT64_MAX;
+    }
+    return bytes;
 }
