@@ -1,0 +1,316 @@
+"""What an agent notices, reads and records, and what it leaves alone. Periodic scans are an hour away,
+unless a test is about them: what is seen is seen by inotify."""
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from fleet import AGENT, Fleet, run, tree_digest, wait_until
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    with Fleet() as fleet:
+        yield fleet
+
+
+def watched(fleet, name, **keys):
+    host = fleet.add_host(name, start=False)
+    host.configure(host.source("data", **dict({"rescan": "1h"}, **keys)))
+    host.start()
+    fleet.wait()
+    return host
+
+
+def held(fleet, host):
+    """Paths beneath data/ that are alive on the collector."""
+    entries = fleet.json("ls", host.target("data"), "--recursive")["entries"]
+    prefix = str(host.path("data")).lstrip("/") + "/"
+    return {entry["path"][len(prefix):]: entry for entry in entries if entry["path"].startswith(prefix)}
+
+
+def settle(fleet, host, relative):
+    """Until what was done to that path is on record: mark it, and wait for the mark's file."""
+    host.write("data/zz-mark", str(time.time_ns()))
+    fleet.wait()
+    return fleet.versions(host, "data", relative)
+
+
+def test_a_burst_of_writes_is_few_versions_and_the_last_is_what_is_there(fleet):
+    host = watched(fleet, "robot-burst", debounce="500ms")
+    for i in range(200):
+        host.write("data/checkpoint.json", json.dumps({"step": i}))
+    time.sleep(0.6)
+    versions = settle(fleet, host, "data/checkpoint.json")
+    assert 1 <= len(versions) <= 4
+    assert json.loads(fleet.cli("cat", host.target("data", "data/checkpoint.json"))) == {"step": 199}
+
+
+def test_no_version_is_torn_however_a_writer_writes(fleet):
+    """A file that is rewritten in place all the time: each state of it is one letter throughout."""
+    host = watched(fleet, "robot-torn", debounce="10ms")
+    path = host.write("data/state", b"a" * 2_000_000)
+    ended = threading.Event()
+
+    def writer():
+        dice = random.Random(3)
+        with open(path, "r+b", buffering=0) as handle:
+            while not ended.is_set():
+                letter = bytes([dice.randrange(97, 123)])
+                handle.seek(0)
+                for _ in range(20):
+                    handle.write(letter * 100_000)
+                handle.flush()
+                if dice.random() < 0.5:  # a pause, in which it can be read
+                    time.sleep(0.2)
+
+    thread = threading.Thread(target=writer)
+    thread.start()
+    time.sleep(4)
+    ended.set()
+    thread.join()
+    versions = settle(fleet, host, "data/state")
+    assert len(versions) >= 2
+    for version in versions:
+        content = fleet.cli("cat", host.target("data", "data/state"), "--version", str(version["version"]), text=False)
+        assert len(content) == 2_000_000 and len(set(content)) == 1
+    assert fleet.cli("cat", host.target("data", "data/state"), text=False) == path.read_bytes()
+
+
+def read_bytes(pid):
+    with open(f"/proc/{pid}/io") as counters:
+        return int(next(line for line in counters if line.startswith("rchar")).split()[1])
+
+
+def test_what_did_not_change_is_not_read_again(fleet):
+    host = fleet.add_host("robot-unread", start=False)
+    host.configure(host.source("data", rescan="200ms"))
+    for i in range(40):
+        host.write(f"data/{i}", os.urandom(1_000_000))
+    host.start()
+    fleet.wait()
+    before = read_bytes(host.pid)
+    time.sleep(2)  # ten scans
+    host.write("data/one", "more")
+    fleet.wait()
+    assert read_bytes(host.pid) - before < 2_000_000
+    host.stop()
+    host.start()  # and a restart remembers
+    fleet.wait()
+    assert read_bytes(host.pid) < 4_000_000
+    host.stop()
+
+
+def test_everything_that_can_happen_to_a_name_is_recorded(fleet):
+    host = watched(fleet, "robot-names")
+    data = host.path("data")
+    for name in ("old", "gone", "over", "kind"):
+        host.write(f"data/{name}", name)
+    (data / "folder").mkdir()
+    host.write("data/folder/inside", "x")
+    fleet.wait()
+    (data / "old").rename(data / "new")
+    (data / "gone").unlink()
+    host.write("data/.new-over", "another")
+    (data / ".new-over").rename(data / "over")
+    (data / "kind").unlink()
+    (data / "kind").mkdir()
+    shutil.move(data / "folder", host.root / "elsewhere")
+    os.symlink("new", data / "link")
+    os.mkfifo(data / "pipe")
+    with open(os.fsencode(data) + b"/caf\xe9", "wb") as handle:
+        handle.write(b"latin")
+    host.write("data/empty", b"")
+    (data / "secret").touch(mode=0o600)
+    os.chmod(data / "secret", 0o640)
+    os.utime(data / "secret", ns=(1, 1_600_000_000_987_654_321))
+    settle(fleet, host, "data/new")
+    names = held(fleet, host)
+    assert {"new", "over", "kind", "link", "empty", "secret"} <= set(names)
+    assert not {"old", "gone", "folder", "folder/inside", "pipe"} & set(names)
+    assert names["kind"]["type"] == "directory"
+    assert names["link"]["target"] == "new"
+    assert names["secret"]["mtime"].startswith("2020-09-13T12:26:40.987654321")
+    assert len(names) == len(list(data.iterdir())) - 1  # but for the pipe
+    assert fleet.cli("cat", host.target("data", "data/over")) == "another"
+    assert len(fleet.versions(host, "data", "data/gone")) == 2  # a deletion is a version
+
+
+def test_files_in_folders_that_are_being_made_are_not_missed(fleet):
+    host = watched(fleet, "robot-race")
+    for i in range(60):
+        folder = host.path(f"data/{i}/a/b/c")
+        folder.mkdir(parents=True)
+        (folder / "deep").write_text(str(i))
+        (folder.parent / "mid").write_text(str(i))
+    settle(fleet, host, "data/0/a/b/c/deep")
+    assert sum(1 for path in held(fleet, host) if path.endswith(("deep", "mid"))) == 120
+
+
+def test_more_events_than_inotify_can_hold_are_made_up_by_a_scan(fleet):
+    host = watched(fleet, "robot-overflow")
+    os.kill(host.pid, signal.SIGSTOP)
+    try:
+        for i in range(20):
+            host.path(f"data/{i}").mkdir()
+        for i in range(12000):
+            host.path(f"data/x{i}").touch()  # several events each
+            if i % 3:
+                host.path(f"data/x{i}").unlink()
+    finally:
+        os.kill(host.pid, signal.SIGCONT)
+    wait_until(lambda: len(held(fleet, host)) >= 4020, "all files to be found")
+    assert "More changed at once" in host.output()
+
+
+def test_without_enough_watches_scans_protect_and_it_is_said():
+    script = "echo 15 > /proc/sys/user/max_inotify_watches && exec \"$@\""
+    probe = subprocess.run(["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh", "true"], capture_output=True)
+    if probe.returncode != 0:
+        pytest.skip("user namespaces are not allowed here")
+    with Fleet() as fleet:
+        host = fleet.add_host("robot-watches", start=False)
+        host.configure(host.source("data", rescan="300ms"))
+        for i in range(40):
+            host.write(f"data/{i}/file", "x")
+        host.command = ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh", *host.command]
+        host.start()
+        fleet.wait()
+        for i in range(40):
+            host.write(f"data/{i}/file", "changed")
+        fleet.wait()
+        for i in range(0, 40, 13):
+            assert fleet.cli("cat", host.target("data", f"data/{i}/file")) == "changed"
+        source = fleet.json("sources")["sources"][0]
+        assert source["state"] == "degraded" and "max_user_watches" in source["note"]
+
+
+def test_a_root_that_comes_later_goes_and_comes_again(fleet):
+    host = fleet.add_host("robot-root", start=False)
+    late = host.root / "later/on"
+    host.configure(host.source("data", path=late, rescan="1h"))
+    host.start()
+    fleet.wait()
+    for round_number in range(2):
+        late.mkdir(parents=True)
+        (late / "file").write_text(str(round_number))
+        target = f"robot-root:data{late}/file"
+        wait_until(lambda: fleet.cli("cat", target, check=False).stdout == str(round_number), "the file")
+        shutil.rmtree(late.parent)
+        wait_until(lambda: fleet.cli("cat", target, check=False).returncode != 0, "its end")
+
+
+def test_globs_choose_and_exclude_wins(fleet):
+    host = watched(fleet, "robot-globs", include="**/*.json", exclude="**/tmp/**")
+    for name in ("a.json", "b.txt", "deep/er/c.json", "tmp/d.json", "deep/tmp/e.json"):
+        host.write(f"data/{name}", "{}")
+    settle(fleet, host, "data/a.json")
+    assert {name for name, entry in held(fleet, host).items() if entry["type"] == "file"} == {"a.json", "deep/er/c.json"}
+
+
+def test_a_file_that_does_not_parse_is_waited_for_and_flagged_if_it_stays_so(fleet):
+    host = watched(fleet, "robot-json", validate="json")
+    host.write("data/soon.json", '{"half": ')
+    host.write("data/never.json", '{"broken": ')
+    time.sleep(1.5)
+    assert set(held(fleet, host)) == set(), "neither is on record while it may still be written"
+    host.write("data/soon.json", '{"half": "whole"}')
+    wait_until(lambda: "soon.json" in held(fleet, host), "the whole file", 20)
+    assert [v.get("unparsable", False) for v in fleet.versions(host, "data", "data/soon.json")] == [False]
+    wait_until(lambda: "never.json" in held(fleet, host), "the broken file to be taken as it is", 90)
+    assert fleet.versions(host, "data", "data/never.json")[0]["unparsable"] is True
+    assert fleet.cli("cat", host.target("data", "data/never.json")) == '{"broken": '
+
+
+def test_memory_does_not_grow_with_a_file(fleet):
+    host = watched(fleet, "robot-large")
+    with open(f"/proc/{host.pid}/maps") as maps:
+        if "asan" in maps.read():
+            pytest.skip("a sanitizer's own memory hides the agent's")
+    dice = random.Random(1)
+    with open(host.path("data/large"), "wb") as handle:
+        for _ in range(300):
+            handle.write(dice.randbytes(1_000_000))
+    fleet.wait(120)
+    with open(f"/proc/{host.pid}/status") as status:
+        peak = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+    assert peak < 150_000_000
+    assert held(fleet, host)["large"]["size"] == 300_000_000
+    host.stop()
+
+
+def test_sighup_takes_a_good_configuration_and_keeps_the_old_for_a_bad_one(fleet):
+    host = watched(fleet, "robot-hup")
+    (host.root / "more").mkdir()
+    host.configure(host.source("data") + host.source("more"))
+    os.kill(host.pid, signal.SIGHUP)
+    wait_until(lambda: "going on with the changed configuration" in host.output(), "the new configuration")
+    host.write("more/file", "x")
+    wait_until(lambda: fleet.cli("cat", host.target("more", "more/file"), check=False).stdout == "x", "the new source")
+    host.config_path.write_text("[source data]\npath = nowhere\n")
+    os.kill(host.pid, signal.SIGHUP)
+    wait_until(lambda: "the present one stays" in host.output(), "the complaint")
+    host.write("more/file", "y")
+    wait_until(lambda: fleet.cli("cat", host.target("more", "more/file"), check=False).stdout == "y", "the old one to go on")
+
+
+def test_systemd_hears_of_start_life_and_stop(fleet, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(30)
+        host = fleet.add_host("robot-systemd", start=False)
+        host.env = dict(os.environ, NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="400000")
+        host.start()
+        heard = set()
+        while not {"READY=1", "WATCHDOG=1"} <= heard:
+            heard |= set(listener.recv(4096).decode().split("\n"))
+        host.stop()
+        while "STOPPING=1" not in heard:
+            heard |= set(listener.recv(4096).decode().split("\n"))
+
+
+def test_check_says_what_is_wrong_where_and_what_to_do(fleet, tmp_path):
+    config = tmp_path / "agent.conf"
+    config.write_text("[source data]\nkind = files\nclass = config\npaht = /etc\n")
+    config.chmod(0o600)
+    result = run(AGENT, "check", "--config", config, check=False)
+    assert result.returncode != 0
+    assert "path = /" in result.stderr, result.stderr
+    config.write_text("[source data]\nkind = files\nclass = config\npath = /etc\ndebonce = 1s\n")
+    result = run(AGENT, "check", "--config", config, check=False)
+    assert f"{config}:5" in result.stderr and "debounce" in result.stderr, result.stderr
+
+
+def test_equal_trees_after_a_storm_of_random_changes(fleet):
+    """Whatever happened, in the end the collector has what is on the disk."""
+    host = watched(fleet, "robot-storm", debounce="20ms")
+    dice = random.Random(11)
+    names = [f"data/{a}/{b}" for a in range(6) for b in range(12)]
+    for _ in range(1500):
+        path = host.path(dice.choice(names))
+        what = dice.randrange(6)
+        try:
+            if what <= 2:
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(dice.randbytes(dice.randrange(2000)))
+            elif what == 3:
+                path.unlink()
+            elif what == 4:
+                path.rename(host.path(dice.choice(names)))
+            elif dice.random() < 0.1:
+                shutil.rmtree(path.parent)
+        except OSError:
+            pass
+    settle(fleet, host, "data/zz-mark")
+    copy = fleet.directory / "storm"
+    copy.mkdir()
+    fleet.cli("download", "robot-storm:data", "--output", fleet.directory / "storm.tar")
+    subprocess.run(["tar", "-xpf", fleet.directory / "storm.tar", "-C", copy], check=True)
+    assert tree_digest(str(copy) + str(host.path("data"))) == tree_digest(host.path("data"))
