@@ -156,3 +156,31 @@ def test_a_damaged_pack_is_noticed_and_named():
         result = fleet.cli("cat", host.target("data", "data/f"), check=False, text=False)
         assert result.returncode != 0
         assert "damaged" in fleet.collector.output()
+
+
+def test_a_restore_outlives_both_its_ends():
+    """Agent and collector are killed again and again while a tree is restored."""
+    with Fleet() as fleet:
+        dice = random.Random(5)
+        host = fleet.add_host("robot-restore", start=False)
+        for i in range(4000):
+            host.write(f"data/{i % 40}/{i}", dice.randbytes(dice.randrange(4000)))
+        for i in range(8):
+            host.write(f"data/large-{i}", dice.randbytes(4_000_000))
+        host.start()
+        fleet.wait()
+        before = tree_digest(host.path("data"))
+        moment = now()
+        shutil.rmtree(host.path("data"))
+        fleet.wait()
+        job = str(fleet.json("restore", "robot-restore:data", "--at", moment, "--no-wait")["id"])
+        for number in range(6):
+            time.sleep(dice.uniform(0.05, 0.5))
+            process = [host, fleet.collector][number % 2]
+            process.kill()
+            process.start()
+        wait_until(lambda: fleet.json("job", "show", job)["state"] not in ("waiting", "running"), "the job to end", 120)
+        shown = fleet.json("job", "show", job)
+        assert shown["state"] == "succeeded", shown
+        assert tree_digest(host.path("data")) == before
+        assert not [n for _, names, _ in os.walk(host.root) for n in names if n.startswith(".holdfast")]

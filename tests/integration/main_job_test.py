@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import threading
 import time
 
 import pytest
@@ -218,3 +219,48 @@ def test_own_restore_is_recorded_as_such_and_not_as_a_foreign_change(fleet):
     assert versions[0]["content"] == versions[2]["content"]
     time.sleep(0.5)
     assert len(fleet.versions(host, "data", "data/f")) == 3
+
+
+def test_a_link_that_somebody_keeps_planting_leads_nowhere(fleet):
+    """The user of the robot swaps a directory for a link and back, as fast as can be, during restores."""
+    host = fleet.add_host("robot-swap")
+    outside = host.directory / "outside"
+    outside.mkdir()
+    for i in range(1500):
+        host.write(f"data/sub/{i}", f"content {i}")
+    fleet.wait()
+    before = tree_digest(host.path("data"))
+    moment = now()
+    sub, aside = host.path("data/sub"), host.path("data/aside")
+    ended = threading.Event()
+
+    def swap():
+        while not ended.is_set():
+            try:
+                if sub.is_symlink():
+                    sub.unlink()
+                    aside.rename(sub)
+                else:
+                    sub.rename(aside)
+                    sub.symlink_to(outside)
+            except OSError:
+                pass
+
+    for _ in range(3):
+        for path in list(sub.iterdir()):
+            path.unlink()
+        swapper = threading.Thread(target=swap)
+        ended.clear()
+        swapper.start()
+        fleet.restore("robot-swap:data", "--at", moment, check=False)
+        ended.set()
+        swapper.join()
+        assert list(outside.iterdir()) == [], "a restore wrote through a link"
+        if sub.is_symlink():
+            sub.unlink()
+        if aside.exists():
+            shutil.rmtree(sub, ignore_errors=True)
+            aside.rename(sub)
+    fleet.restore("robot-swap:data", "--at", moment)
+    shutil.rmtree(aside, ignore_errors=True)
+    assert tree_digest(host.path("data")) == before
