@@ -49,7 +49,8 @@ static const char *const queries[QUERY_COUNT] = {
         " ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     [QUERY_TOUCH] =
         "UPDATE files SET dev = ?4, ino = ?5, size = ?6, mtime = ?7, ctime = ?8,"
-        " mode = ?9, uid = ?10, gid = ?11 WHERE source = ?1 AND parent = ?2 AND name = ?3",
+        " mode = ?9, uid = ?10, gid = ?11 WHERE source = ?1 AND parent = ?2 AND name = ?3"
+        " AND dev <> 0",
     [QUERY_GET] =
         "SELECT " ROW_COLUMNS " FROM files WHERE source = ?1 AND parent = ?2 AND name = ?3",
     [QUERY_CHILDREN] =

@@ -61,6 +61,8 @@ void state_forget_unconfirmed(struct hf_state *state, size_t source);
 /* parent and name are parts of the absolute path without leading '/'; parent "" for the top. */
 int state_put(struct hf_state *state, size_t source, const char *parent, const char *name,
               const struct state_print *print, const struct hf_version *version);
+/* It looks otherwise but is what was captured. Leaves alone what fell into doubt meanwhile: the
+ * caller's row may be older than that. */
 int state_touch(struct hf_state *state, size_t source, const char *parent, const char *name,
                 const struct state_print *print);
 bool state_get(struct hf_state *state, size_t source, const char *parent, const char *name,
