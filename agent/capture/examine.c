@@ -353,27 +353,65 @@ void examine_gone(struct hf_capture *capture, size_t source, const char *parent,
     record_version(capture, source, parent, row->name, &(struct state_print){0}, &version);
 }
 
+/* The root of a source that path lies beneath, without its leading '/', and where path goes on;
+ * NULL for a root itself and for what is above. */
+static const char *root_of(const struct hf_config_source *source, const char *path,
+                           const char **rest)
+{
+    const char *found = NULL;
+    for (size_t i = 0; i < source->path_count; i++) {
+        const char *root = source->paths[i] + 1;
+        size_t length = strlen(root);
+        bool beneath =
+            strncmp(path, root, length) == 0 && (length == 0 || path[length] == '/') && *path;
+        if (beneath && (!found || length > strlen(found))) {
+            found = root;
+            *rest = path + length + (length > 0);
+        }
+    }
+    return found;
+}
+
+/* The directory that holds path. Beneath a root no link is followed: whoever may write there could
+ * make the agent, which may read everything, read something else in its place. */
+static int open_parent(const struct hf_config_source *source, const char *path, const char *parent)
+{
+    char absolute[HF_PATH_MAX_BYTES + 300];
+    const char *rest = NULL;
+    const char *name = NULL;
+    const char *root = root_of(source, path, &rest);
+    int fd = -1;
+    snprintf(absolute, sizeof absolute, "/%s", root ? root : parent);
+    int top_fd = open(absolute, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (root ? O_NOFOLLOW : 0));
+    if (!root || top_fd < 0) {
+        return top_fd;
+    }
+    if (hf_open_parent_beneath(top_fd, rest, &fd, &name, NULL) != HF_OK) {
+        fd = -1;
+    }
+    close(top_fd);
+    return fd;
+}
+
 void examine_path(struct hf_capture *capture, size_t source, const char *path,
                   enum examine_depth depth, int64_t unparsable_ns)
 {
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
     char parent[HF_PATH_MAX_BYTES + 300] = "";
-    char absolute[HF_PATH_MAX_BYTES + 300];
     struct state_row row = {0};
     struct stat status;
     if (slash) {
         memcpy(parent, path, (size_t)(slash - path));
         parent[slash - path] = '\0';
     }
-    snprintf(absolute, sizeof absolute, "/%s", parent);
     bool known = state_get(capture->state, source, parent, name, &row);
     if (known && row.type == HF_FILE_ABSENT) {
         state_row_free(&row);
         row = (struct state_row){0};
         known = false;
     }
-    int parent_fd = open(absolute, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int parent_fd = open_parent(&capture->config->sources[source], path, parent);
     bool there = parent_fd >= 0 && fstatat(parent_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
                  selected(&capture->config->sources[source], path, S_ISDIR(status.st_mode));
     if (there) {

@@ -207,6 +207,37 @@ def test_a_root_that_comes_later_goes_and_comes_again(fleet):
         wait_until(lambda: fleet.cli("cat", target, check=False).returncode != 0, "its end")
 
 
+def test_a_link_in_the_place_of_a_directory_shows_nothing_of_where_it_leads(fleet):
+    """Whoever writes in a source can't have the agent read for him what only the agent may read."""
+    host = watched(fleet, "robot-link", debounce="10ms")
+    outside = host.directory / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("secret")
+    sub, aside = host.path("data/sub"), host.path("data/aside")
+    host.write("data/sub/file", "own")
+    fleet.wait()
+    end = time.monotonic() + 3
+    step = 0
+    while time.monotonic() < end:
+        step += 1
+        (sub / "file").write_text(f"own {step}")
+        sub.rename(aside)
+        sub.symlink_to(outside)
+        os.utime(outside / "file")
+        time.sleep(0.005 * (step % 5))
+        sub.unlink()
+        aside.rename(sub)
+    sub.rename(aside)
+    sub.symlink_to(outside)
+    settle(fleet, host, "data/aside/file")
+    assert held(fleet, host)["sub"]["type"] == "symlink"
+    assert "sub/file" not in held(fleet, host)
+    for version in fleet.versions(host, "data", "data/sub/file"):
+        if version["type"] != "absent":
+            content = fleet.cli("cat", host.target("data", "data/sub/file"), "--version", str(version["version"]))
+            assert content.startswith("own") or content == "", content
+
+
 def test_globs_choose_and_exclude_wins(fleet):
     host = watched(fleet, "robot-globs", include="**/*.json", exclude="**/tmp/**")
     for name in ("a.json", "b.txt", "deep/er/c.json", "tmp/d.json", "deep/tmp/e.json"):
