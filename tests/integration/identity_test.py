@@ -401,7 +401,8 @@ def test_certificates_renew_under_traffic_without_losing_or_doubling_anything():
         number = 0
         while time.monotonic() < begin + 30:
             host.write("data/counter", str(number))
-            host.write(f"data/file-{number}", os.urandom(2000))
+            # Renamed into place: whoever looks while it is written would rightly keep that state too.
+            host.write("new", os.urandom(2000)).rename(host.path(f"data/file-{number}"))
             number += 1
             time.sleep(0.05)
             serial = serial_of(identity_of(host))
