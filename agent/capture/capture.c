@@ -25,7 +25,6 @@
 #define LOST_RETRY_NS HF_NS_PER_SECOND
 /* As the acknowledged number: above any that a collector commits, so that it asks for a resync. */
 #define RESYNC_UNFINISHED (UINT64_C(1) << 62)
-#define ADOPTS_MAX        1024u /* restored files that wait to be recorded: a restore has any number */
 
 struct recent {
     uint64_t key;
@@ -37,7 +36,7 @@ bool stopping(struct hf_capture *capture)
     return __atomic_load_n(&capture->stopping, __ATOMIC_ACQUIRE);
 }
 
-static void wake(void *context)
+void capture_wake(void *context)
 {
     struct hf_capture *capture = context;
     uint64_t one = 1;
@@ -88,15 +87,6 @@ static void lose(struct hf_capture *capture, size_t source)
     }
 }
 
-/* What they waited for was numbered anew or is captured again: they wait for that. */
-static void restart_flushes(struct hf_capture *capture)
-{
-    for (struct flush *flush = capture->flushes; flush; flush = flush->next) {
-        free(flush->seqs);
-        flush->seqs = NULL;
-    }
-}
-
 static void apply_row(struct hf_capture *capture, const struct hf_outbox_notice *notice)
 {
     const struct hf_version *version = &notice->row->versions[0];
@@ -126,7 +116,7 @@ static void apply_notice(struct hf_capture *capture, const struct hf_outbox_noti
         }
         break;
     case HF_NOTICE_FORGOTTEN:
-        restart_flushes(capture);
+        flushes_restart(capture);
         give_up_from(capture, notice->source, notice->seq);
         work->last_seq = notice->seq - 1;
         work->scan_wanted = true;
@@ -134,7 +124,7 @@ static void apply_notice(struct hf_capture *capture, const struct hf_outbox_noti
             now + (outbox_is_online(capture->outbox, notice->source) ? 0 : RETRY_NS);
         break;
     case HF_NOTICE_RESYNC:
-        restart_flushes(capture);
+        flushes_restart(capture);
         give_up_from(capture, notice->source, 1);
         work->last_seq = notice->seq;
         work->acked_seq = notice->seq;
@@ -242,12 +232,8 @@ int flush_unit(struct hf_capture *capture, size_t source)
 static struct recent *recent_of(struct hf_capture *capture, size_t source, const char *path,
                                 uint64_t *key)
 {
-    uint64_t hash = 1469598103934665603u ^ source; /* FNV-1a */
-    for (const char *p = path; *p; p++) {
-        hash = (hash ^ (uint8_t)*p) * 1099511628211u;
-    }
-    *key = hash;
-    return &capture->recent[hash % RECENT_SLOTS];
+    *key = path_key(source, path);
+    return &capture->recent[*key % RECENT_SLOTS];
 }
 
 static void mark_parent(struct hf_capture *capture, size_t source, const char *path,
@@ -313,6 +299,7 @@ static void read_events(struct hf_capture *capture)
     struct watch_event event;
     int64_t began_ns = hf_clock_now_ns();
     capture->since_ns = capture->drained_ns;
+    watch_gather(capture->watch);
     while (watch_next(capture->watch, &event)) {
         on_event(capture, &event);
     }
@@ -340,9 +327,10 @@ static void examine_due(struct hf_capture *capture)
 
 bool may_look_at(const struct hf_capture *capture, size_t source)
 {
-    return capture->busy == NOT_BUSY ||
-           (source != capture->busy &&
-            config_class_rank(capture->config->sources[source].class_name) <= URGENT_RANK);
+    return !capture->work[source].held &&
+           (capture->busy == NOT_BUSY ||
+            (source != capture->busy &&
+             config_class_rank(capture->config->sources[source].class_name) <= URGENT_RANK));
 }
 
 void service(struct hf_capture *capture)
@@ -358,225 +346,13 @@ void service(struct hf_capture *capture)
     capture->serviced_ns = now;
     read_notices(capture);
     read_events(capture);
-    if (capture->holds == 0 && capture->dirty && capture->dirty->due_ns <= now) {
+    if (capture->dirty && capture->dirty->due_ns <= now) {
         examine_due(capture);
     }
     capture->in_service = false;
     capture->since_ns = since_ns;
     capture->buffer = buffer;
 }
-
-/* --- orders from other threads --- */
-
-static void order_free(struct hf_capture *capture, struct order *order)
-{
-    if (order->kind == ORDER_ADOPT) {
-        sem_post(&capture->adopt_room);
-    }
-    unit_free(order->row);
-    free(order);
-}
-
-static void give_order(struct hf_capture *capture, struct order *order)
-{
-    if (!order) {
-        abort();
-    }
-    if (hf_queue_push(capture->orders, &order->link)) {
-        wake(capture);
-        return;
-    }
-    if (order->done) {
-        order->done(order->context); /* capture has stopped: nothing will be found any more */
-    }
-    order_free(capture, order);
-}
-
-void capture_flush(struct hf_capture *capture, void (*done)(void *context), void *context)
-{
-    struct order *order = calloc(1, sizeof *order);
-    if (order) {
-        *order = (struct order){.kind = ORDER_FLUSH, .done = done, .context = context};
-    }
-    give_order(capture, order);
-}
-
-void capture_adopt(struct hf_capture *capture, size_t source, const char *path,
-                   const struct hf_version *version, uint64_t job)
-{
-    struct order *order = calloc(1, sizeof *order);
-    struct hf_version copy = *version;
-    copy.path = (struct hf_bytes){(const uint8_t *)path, strlen(path)};
-    copy.flags = (version->flags & ~(uint32_t)HF_VERSION_UNPARSABLE) | HF_VERSION_RESTORED;
-    copy.job = job;
-    if (order) {
-        order->kind = ORDER_ADOPT;
-        order->source = source;
-        order->row = unit_new(source);
-    }
-    if (!order || !order->row || unit_add_version(order->row, &copy) != HF_OK) {
-        if (order) {
-            unit_free(order->row);
-        }
-        free(order); /* the scan after the restore records it, then as a change like any other */
-        return;
-    }
-    give_order(capture, order);
-}
-
-void capture_hold(struct hf_capture *capture, const char *const *roots, size_t count)
-{
-    struct order *order = calloc(1, sizeof *order);
-    (void)roots;
-    (void)count;
-    if (order) {
-        order->kind = ORDER_HOLD;
-    }
-    give_order(capture, order);
-}
-
-void capture_release(struct hf_capture *capture)
-{
-    struct order *order = calloc(1, sizeof *order);
-    if (order) {
-        order->kind = ORDER_RELEASE;
-    }
-    give_order(capture, order);
-}
-
-static void adopt(struct hf_capture *capture, const struct order *order)
-{
-    struct hf_version version = order->row->versions[0];
-    char path[4200];
-    char absolute[4300];
-    struct stat status;
-    size_t size = version.path.size < sizeof path - 1 ? version.path.size : sizeof path - 1;
-    memcpy(path, version.path.data, size);
-    path[size] = '\0';
-    char *start = path + strspn(path, "/");
-    snprintf(absolute, sizeof absolute, "/%s", start);
-    if (lstat(absolute, &status) != 0) {
-        return;
-    }
-    struct state_print print = state_print_of(&status);
-    version.mode = print.mode;
-    version.uid = print.uid;
-    version.gid = print.gid;
-    version.mtime_ns = print.mtime_ns;
-    char *slash = strrchr(start, '/');
-    if (slash) {
-        *slash = '\0';
-    }
-    record_version(capture, order->source, slash ? start : "", slash ? slash + 1 : start, &print,
-                   &version);
-}
-
-static void scan_all_soon(struct hf_capture *capture)
-{
-    for (size_t i = 0; i < capture->config->source_count; i++) {
-        capture->work[i].scan_wanted = true;
-        capture->work[i].scan_due_ns = hf_clock_monotonic_ns();
-    }
-}
-
-static void carry_out(struct hf_capture *capture, struct order *order)
-{
-    struct flush *flush = NULL;
-    switch (order->kind) {
-    case ORDER_FLUSH:
-        flush = calloc(1, sizeof *flush);
-        if (!flush) {
-            abort();
-        }
-        *flush = (struct flush){
-            .next = capture->flushes, .done = order->done, .context = order->context};
-        capture->flushes = flush;
-        scan_all_soon(capture);
-        break;
-    case ORDER_ADOPT:
-        adopt(capture, order);
-        break;
-    case ORDER_HOLD:
-        capture->holds++;
-        break;
-    case ORDER_RELEASE:
-        capture->holds -= capture->holds > 0;
-        scan_all_soon(capture);
-        break;
-    }
-    order_free(capture, order);
-}
-
-static void read_orders(struct hf_capture *capture)
-{
-    struct hf_queue_item *item = hf_queue_pop_all(capture->orders, 0);
-    while (item) {
-        struct order *order = (struct order *)item;
-        item = item->next;
-        carry_out(capture, order);
-    }
-}
-
-/* --- flushes --- */
-
-static bool scans_wanted(const struct hf_capture *capture)
-{
-    for (size_t i = 0; i < capture->config->source_count; i++) {
-        if (capture->work[i].scan_wanted) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool all_acked(const struct hf_capture *capture, const uint64_t *seqs)
-{
-    for (size_t i = 0; i < capture->config->source_count; i++) {
-        if (capture->work[i].acked_seq < seqs[i]) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* An acknowledgement counts once the collector has said on this connection what it holds: one that
- * lost history still offers restores, and nothing may be replaced on the word of what it forgot. */
-static bool all_settled(const struct hf_capture *capture)
-{
-    for (size_t i = 0; i < capture->config->source_count; i++) {
-        if (!outbox_is_settled(capture->outbox, i)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void check_flushes(struct hf_capture *capture)
-{
-    if (capture->flushes && !all_settled(capture)) {
-        return;
-    }
-    struct flush **at = &capture->flushes;
-    while (*at) {
-        struct flush *flush = *at;
-        if (!flush->seqs && !scans_wanted(capture)) {
-            flush->seqs = calloc(capture->config->source_count + 1, sizeof *flush->seqs);
-            for (size_t i = 0; flush->seqs && i < capture->config->source_count; i++) {
-                flush->seqs[i] = capture->work[i].last_seq;
-            }
-        }
-        if (flush->seqs && all_acked(capture, flush->seqs)) {
-            *at = flush->next;
-            flush->done(flush->context);
-            free(flush->seqs);
-            free(flush);
-        } else {
-            at = &flush->next;
-        }
-    }
-}
-
-/* --- the rest of the interface --- */
 
 int capture_find_content(struct hf_capture *capture, const struct hf_version *version,
                          struct hf_buf *path)
@@ -596,11 +372,11 @@ static int next_timeout_ms(const struct hf_capture *capture)
     if (capture->config->mark_interval_ns < POLL_MAX_NS) {
         due_ns = now + capture->config->mark_interval_ns;
     }
-    if (capture->holds == 0 && capture->dirty && capture->dirty->due_ns < due_ns) {
-        due_ns = capture->dirty->due_ns;
+    if (dirty_due_ns(capture) < due_ns) {
+        due_ns = dirty_due_ns(capture);
     }
-    for (size_t i = 0; capture->holds == 0 && i < capture->config->source_count; i++) {
-        if (capture->work[i].scan_due_ns < due_ns) {
+    for (size_t i = 0; i < capture->config->source_count; i++) {
+        if (may_look_at(capture, i) && capture->work[i].scan_due_ns < due_ns) {
             due_ns = capture->work[i].scan_due_ns;
         }
     }
@@ -624,6 +400,7 @@ static void scan_due(struct hf_capture *capture)
     for (unsigned rank = 0; rank <= 3; rank++) {
         for (size_t i = 0; i < capture->config->source_count && !stopping(capture); i++) {
             if (config_class_rank(capture->config->sources[i].class_name) == rank &&
+                may_look_at(capture, i) &&
                 capture->work[i].scan_due_ns <= hf_clock_monotonic_ns()) {
                 scan_source(capture, i);
                 update_mark(capture, i);
@@ -639,17 +416,15 @@ static void *run(void *arg)
         read_orders(capture);
         read_notices(capture);
         read_events(capture);
-        if (capture->holds == 0) {
-            examine_due(capture);
-            scan_due(capture);
-        }
+        examine_due(capture);
+        scan_due(capture);
         for (size_t i = 0; i < capture->config->source_count; i++) {
             flush_unit(capture, i);
             update_mark(capture, i);
         }
         struct hf_error error = {0};
         commit_state(capture, &error);
-        check_flushes(capture);
+        flushes_check(capture);
         if (!stopping(capture)) {
             wait_for_work(capture);
         }
@@ -688,7 +463,6 @@ int capture_start(const struct hf_config *config, struct hf_outbox *outbox, stru
     capture->config = config;
     capture->outbox = outbox;
     capture->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    capture->orders = hf_queue_new();
     capture->work = calloc(config->source_count, sizeof *capture->work);
     capture->marks = calloc(config->source_count, sizeof *capture->marks);
     capture->mark_known = calloc(config->source_count, sizeof *capture->mark_known);
@@ -697,17 +471,16 @@ int capture_start(const struct hf_config *config, struct hf_outbox *outbox, stru
     capture->buffer = malloc(2 * HF_CHUNK_MAX_BYTES);
     capture->spare = malloc(2 * HF_CHUNK_MAX_BYTES);
     pthread_mutex_init(&capture->mark_lock, NULL);
-    sem_init(&capture->adopt_room, 0, ADOPTS_MAX);
     int rc = HF_OK;
-    if (capture->wake_fd < 0 || !capture->orders || !capture->work || !capture->marks ||
-        !capture->mark_known || !capture->recent || !capture->buffer || !capture->spare ||
-        watch_new(&capture->watch) != HF_OK) {
+    if (capture->wake_fd < 0 || orders_init(capture) != HF_OK || !capture->work ||
+        !capture->marks || !capture->mark_known || !capture->recent || !capture->buffer ||
+        !capture->spare || watch_new(&capture->watch) != HF_OK) {
         rc = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for capture");
     }
     rc = rc == HF_OK ? state_open(config, &capture->state, error) : rc;
     if (rc == HF_OK) {
         load_numbers(capture);
-        outbox_set_notify(outbox, wake, capture);
+        outbox_set_notify(outbox, capture_wake, capture);
         int failed = pthread_create(&capture->thread, NULL, run, capture);
         capture->running = !failed;
         rc = failed ? hf_error_set(error, HF_ERR_NO_MEMORY, failed, "Can't start capture") : rc;
@@ -726,17 +499,10 @@ void capture_stop(struct hf_capture *capture)
         return;
     }
     __atomic_store_n(&capture->stopping, true, __ATOMIC_RELEASE);
-    wake(capture);
+    capture_wake(capture);
     pthread_join(capture->thread, NULL);
     capture->running = false;
-    hf_queue_close(capture->orders);
-    for (struct hf_queue_item *item; (item = hf_queue_pop(capture->orders, 0));) {
-        struct order *order = (struct order *)item;
-        if (order->done) {
-            order->done(order->context);
-        }
-        order_free(capture, order);
-    }
+    orders_close(capture);
 }
 
 void capture_free(struct hf_capture *capture)
@@ -758,19 +524,12 @@ void capture_free(struct hf_capture *capture)
         unit_free(capture->work[i].unit);
     }
     dirty_clear(capture);
-    while (capture->flushes) {
-        struct flush *flush = capture->flushes;
-        capture->flushes = flush->next;
-        flush->done(flush->context);
-        free(flush->seqs);
-        free(flush);
-    }
-    hf_queue_free(capture->orders, NULL);
+    flushes_end(capture);
     if (capture->wake_fd >= 0) {
         close(capture->wake_fd);
     }
     pthread_mutex_destroy(&capture->mark_lock);
-    sem_destroy(&capture->adopt_room);
+    orders_free(capture);
     free(capture->work);
     free(capture->marks);
     free(capture->mark_known);

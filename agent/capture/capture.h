@@ -46,9 +46,10 @@ void capture_flush(struct hf_capture *capture, void (*done)(void *context), void
  * are to be recorded already. */
 void capture_adopt(struct hf_capture *capture, size_t source, const char *path,
                    const struct hf_version *version, uint64_t job);
-/* Between these, changes beneath the roots are not looked at; afterwards they are scanned. */
+/* Between these, the sources that share a path with a root are not looked at; afterwards they are
+ * scanned. */
 void capture_hold(struct hf_capture *capture, const char *const *roots, size_t count);
-void capture_release(struct hf_capture *capture);
+void capture_release(struct hf_capture *capture, const char *const *roots, size_t count);
 /* The path (absolute, NUL-terminated) of a local file that had the same content when it was
  * captured. HF_ERR_NOT_FOUND. The caller verifies. */
 int capture_find_content(struct hf_capture *capture, const struct hf_version *version,

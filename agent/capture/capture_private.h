@@ -13,10 +13,13 @@
 
 #define UNIT_BYTES_MAX    (1024u * 1024u)
 #define UNIT_VERSIONS_MAX 500u
+#define DIRTY_BUCKETS     1024u
 
 /* A path that has to be looked at, soon. */
 struct dirty {
-    struct dirty *next;
+    struct dirty *previous, *next; /* by due_ns */
+    struct dirty *in_bucket;
+    uint64_t key; /* path_key */
     size_t source;
     int64_t due_ns;        /* monotonic */
     int64_t since_ns;      /* wall clock: it did not change before, or that was captured */
@@ -35,29 +38,13 @@ struct source_work {
     int64_t refreshed_ns;      /* monotonic: when marked_until_ns last moved while idle */
     uint64_t unreadable;
     uint64_t give_ups; /* how often units were thrown away: what is half read then is half lost */
+    unsigned held;     /* restores that write into it now: it isn't looked at */
     bool lost;         /* something was given up: scan when the collector is back */
     char note[HF_MARK_NOTE_BYTES];
 };
 
-enum order_kind { ORDER_FLUSH, ORDER_ADOPT, ORDER_HOLD, ORDER_RELEASE };
-
-struct order {
-    struct hf_queue_item link;
-    enum order_kind kind;
-    void (*done)(void *context);
-    void *context;
-    size_t source;
-    struct hf_unit *row; /* one version */
-};
-
-struct flush {
-    struct flush *next;
-    void (*done)(void *context);
-    void *context;
-    uint64_t *seqs; /* a source: what has to be acknowledged; NULL until the scans are done */
-};
-
 struct hf_watch;
+struct flush;
 
 #define NOT_BUSY SIZE_MAX
 
@@ -79,13 +66,13 @@ struct hf_capture {
     bool *mark_known;
     bool stopping; /* atomic */
 
-    struct source_work *work; /* one a source */
-    struct dirty *dirty;      /* by due time */
+    struct source_work *work;                 /* one a source */
+    struct dirty *dirty, *dirty_last;         /* by due time */
+    struct dirty *dirty_index[DIRTY_BUCKETS]; /* by path_key */
     size_t dirty_count;
     int64_t drained_ns; /* wall clock: all that inotify told of before was read */
     int64_t since_ns;   /* of what is being looked at, as in struct dirty */
     struct flush *flushes;
-    unsigned holds;
     bool scanning;
     int64_t serviced_ns;
     bool in_service;
@@ -119,6 +106,9 @@ void examine_path(struct hf_capture *capture, size_t source, const char *path,
 /* The path, and everything beneath it, is gone. */
 void examine_gone(struct hf_capture *capture, size_t source, const char *parent,
                   const struct state_row *row);
+/* The directory that holds path, open, or -1. Beneath a root no link is followed: whoever may write
+ * there could make the agent, which may read everything, read something else in its place. */
+int open_parent(const struct hf_config_source *source, const char *path, const char *parent);
 bool selected(const struct hf_config_source *source, const char *path, bool directory);
 void record_version(struct hf_capture *capture, size_t source, const char *parent, const char *name,
                     const struct state_print *print, struct hf_version *version);
@@ -129,14 +119,33 @@ void scan_directory(struct hf_capture *capture, size_t source, int fd, const cha
 void scan_source(struct hf_capture *capture, size_t source);
 
 /* dirty.c */
+/* A hash of both. */
+uint64_t path_key(size_t source, const char *path);
 /* To be looked at in delay_ns; since capture->since_ns. */
 void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int64_t delay_ns,
                 int64_t unparsable_ns);
+/* When the first that may be looked at now is due (monotonic); INT64_MAX for none. */
+int64_t dirty_due_ns(const struct hf_capture *capture);
 /* The first that is due and may be looked at now, to be freed; NULL for none. */
 struct dirty *dirty_take_due(struct hf_capture *capture, int64_t now_ns);
 /* How many of a source; *since_ns becomes the earliest of theirs if that is earlier. */
 size_t dirty_of(const struct hf_capture *capture, size_t source, int64_t *since_ns);
 void dirty_clear(struct hf_capture *capture);
+
+/* order.c */
+int orders_init(struct hf_capture *capture);
+void orders_close(struct hf_capture *capture); /* no more are taken; flushes among them end */
+void orders_free(struct hf_capture *capture);
+void read_orders(struct hf_capture *capture);
+
+/* flush.c */
+/* done is called once all that was numbered by the end of the scans that are wanted now is
+ * acknowledged, or with flushes_end. */
+void flush_begin(struct hf_capture *capture, void (*done)(void *context), void *context);
+/* What they waited for was numbered anew or is captured again: they wait for that. */
+void flushes_restart(struct hf_capture *capture);
+void flushes_check(struct hf_capture *capture);
+void flushes_end(struct hf_capture *capture);
 
 /* mark.c */
 /* A scan that began then saw everything. */
@@ -155,6 +164,7 @@ struct hf_unit *unit_of(struct hf_capture *capture, size_t source);
 void service(struct hf_capture *capture);
 bool may_look_at(const struct hf_capture *capture, size_t source);
 bool stopping(struct hf_capture *capture);
+void capture_wake(void *context); /* from any thread */
 
 /* watch.c */
 int watch_new(struct hf_watch **out);
@@ -169,7 +179,10 @@ struct watch_event {
     bool now;      /* the file was closed or moved here */
     char path[4200];
 };
-/* Next event; false when there is none now. */
+/* What was told by now is what watch_next gives: who changes files faster than they can be looked
+ * at does not keep the thread from everything else. */
+void watch_gather(struct hf_watch *watch);
+/* Next event; false when there is none any more of what was gathered. */
 bool watch_next(struct hf_watch *watch, struct watch_event *out);
 
 #endif

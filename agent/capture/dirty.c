@@ -7,22 +7,59 @@
 
 #define DIRTY_MAX 4096u /* beyond that a scan is cheaper than a list */
 
-static void insert(struct hf_capture *capture, struct dirty *entry)
+uint64_t path_key(size_t source, const char *path)
 {
-    struct dirty **at = &capture->dirty;
-    while (*at && (*at)->due_ns <= entry->due_ns) {
-        at = &(*at)->next;
+    uint64_t hash = 1469598103934665603u ^ source; /* FNV-1a */
+    for (const char *p = path; *p; p++) {
+        hash = (hash ^ (uint8_t)*p) * 1099511628211u;
     }
-    entry->next = *at;
-    *at = entry;
-    capture->dirty_count++;
+    return hash;
 }
 
-static struct dirty *remove_at(struct hf_capture *capture, struct dirty **at)
+static struct dirty **bucket_of(struct hf_capture *capture, uint64_t key)
 {
-    struct dirty *entry = *at;
-    *at = entry->next;
+    return &capture->dirty_index[key % DIRTY_BUCKETS];
+}
+
+/* Most are due after all that are there already. */
+static void insert(struct hf_capture *capture, struct dirty *entry)
+{
+    struct dirty *before = capture->dirty_last;
+    while (before && before->due_ns > entry->due_ns) {
+        before = before->previous;
+    }
+    struct dirty *after = before ? before->next : capture->dirty;
+    entry->previous = before;
+    entry->next = after;
+    *(before ? &before->next : &capture->dirty) = entry;
+    *(after ? &after->previous : &capture->dirty_last) = entry;
+}
+
+static void take_out(struct hf_capture *capture, struct dirty *entry)
+{
+    *(entry->previous ? &entry->previous->next : &capture->dirty) = entry->next;
+    *(entry->next ? &entry->next->previous : &capture->dirty_last) = entry->previous;
+}
+
+static struct dirty *remove_entry(struct hf_capture *capture, struct dirty *entry)
+{
+    struct dirty **at = bucket_of(capture, entry->key);
+    while (*at != entry) {
+        at = &(*at)->in_bucket;
+    }
+    *at = entry->in_bucket;
+    take_out(capture, entry);
     capture->dirty_count--;
+    return entry;
+}
+
+static struct dirty *find(struct hf_capture *capture, size_t source, const char *path, uint64_t key)
+{
+    struct dirty *entry = *bucket_of(capture, key);
+    while (entry &&
+           (entry->key != key || entry->source != source || strcmp(entry->path, path) != 0)) {
+        entry = entry->in_bucket;
+    }
     return entry;
 }
 
@@ -38,43 +75,54 @@ void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int
                 int64_t unparsable_ns)
 {
     int64_t due_ns = hf_clock_monotonic_ns() + delay_ns;
-    if (capture->dirty_count >= DIRTY_MAX) {
-        scan_instead(capture, source, due_ns);
+    uint64_t key = path_key(source, path);
+    struct dirty *known = find(capture, source, path, key);
+    if (known) {
+        if (capture->since_ns < known->since_ns) {
+            known->since_ns = capture->since_ns;
+        }
+        if (due_ns < known->due_ns) {
+            take_out(capture, known);
+            known->due_ns = due_ns;
+            insert(capture, known);
+        }
         return;
     }
-    for (struct dirty **at = &capture->dirty; *at; at = &(*at)->next) {
-        struct dirty *entry = *at;
-        if (entry->source == source && strcmp(entry->path, path) == 0) {
-            if (capture->since_ns < entry->since_ns) {
-                entry->since_ns = capture->since_ns;
-            }
-            if (due_ns < entry->due_ns) {
-                remove_at(capture, at);
-                entry->due_ns = due_ns;
-                insert(capture, entry);
-            }
-            return;
-        }
-    }
     size_t length = strlen(path);
-    struct dirty *entry = malloc(sizeof *entry + length + 1);
+    struct dirty *entry =
+        capture->dirty_count < DIRTY_MAX ? malloc(sizeof *entry + length + 1) : NULL;
     if (!entry) {
         scan_instead(capture, source, due_ns);
         return;
     }
-    *entry = (struct dirty){.source = source,
+    *entry = (struct dirty){.in_bucket = *bucket_of(capture, key),
+                            .key = key,
+                            .source = source,
                             .due_ns = due_ns,
                             .since_ns = capture->since_ns,
                             .unparsable_ns = unparsable_ns};
     memcpy(entry->path, path, length + 1);
+    *bucket_of(capture, key) = entry;
     insert(capture, entry);
+    capture->dirty_count++;
+}
+
+int64_t dirty_due_ns(const struct hf_capture *capture)
+{
+    for (const struct dirty *entry = capture->dirty; entry; entry = entry->next) {
+        if (may_look_at(capture, entry->source)) {
+            return entry->due_ns;
+        }
+    }
+    return INT64_MAX;
 }
 
 struct dirty *dirty_take_due(struct hf_capture *capture, int64_t now_ns)
 {
-    for (struct dirty **at = &capture->dirty; *at && (*at)->due_ns <= now_ns; at = &(*at)->next) {
-        if (may_look_at(capture, (*at)->source)) {
-            return remove_at(capture, at);
+    for (struct dirty *entry = capture->dirty; entry && entry->due_ns <= now_ns;
+         entry = entry->next) {
+        if (may_look_at(capture, entry->source)) {
+            return remove_entry(capture, entry);
         }
     }
     return NULL;
@@ -95,6 +143,6 @@ size_t dirty_of(const struct hf_capture *capture, size_t source, int64_t *since_
 void dirty_clear(struct hf_capture *capture)
 {
     while (capture->dirty) {
-        free(remove_at(capture, &capture->dirty));
+        free(remove_entry(capture, capture->dirty));
     }
 }

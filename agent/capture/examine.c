@@ -372,9 +372,7 @@ static const char *root_of(const struct hf_config_source *source, const char *pa
     return found;
 }
 
-/* The directory that holds path. Beneath a root no link is followed: whoever may write there could
- * make the agent, which may read everything, read something else in its place. */
-static int open_parent(const struct hf_config_source *source, const char *path, const char *parent)
+int open_parent(const struct hf_config_source *source, const char *path, const char *parent)
 {
     char absolute[HF_PATH_MAX_BYTES + 300];
     const char *rest = NULL;

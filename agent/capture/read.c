@@ -5,15 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <jansson.h>
-
 #include "agent/capture/capture_private.h"
+#include "agent/capture/json_check.h"
 #include "common/bytes.h"
 #include "common/chunker.h"
 #include "common/clock.h"
 
-#define JSON_BYTES_MAX (16u * 1024u * 1024u) /* larger ones are taken as they are */
-#define LIST_REFS_MAX  (HF_CHUNK_MAX_BYTES / HF_CHUNK_REF_BYTES)
+#define LIST_REFS_MAX (HF_CHUNK_MAX_BYTES / HF_CHUNK_REF_BYTES)
 
 /* Read until the window is full or the file ends. */
 static ssize_t fill(int fd, uint8_t *out, size_t size)
@@ -73,8 +71,8 @@ static int make_lists(struct hf_capture *capture, size_t source, struct file_con
     return rc;
 }
 
-static int cut(struct hf_capture *capture, size_t source, int fd, uint64_t *total,
-               struct file_content *out, struct hf_error *error)
+static int cut(struct hf_capture *capture, size_t source, int fd, struct hf_json_check *json,
+               uint64_t *total, struct file_content *out, struct hf_error *error)
 {
     size_t window = 2 * HF_CHUNK_MAX_BYTES;
     size_t busy = capture->busy;
@@ -90,6 +88,9 @@ static int cut(struct hf_capture *capture, size_t source, int fd, uint64_t *tota
                 break;
             }
             last = (size_t)got < window - have;
+            if (json) {
+                json_check_feed(json, capture->buffer + have, (size_t)got);
+            }
             have += (size_t)got;
             *total += (uint64_t)got;
         }
@@ -108,60 +109,55 @@ static int cut(struct hf_capture *capture, size_t source, int fd, uint64_t *tota
     return rc;
 }
 
-static bool parses(const uint8_t *data, size_t size)
-{
-    json_error_t reason;
-    json_t *json = json_loadb((const char *)data, size, JSON_DECODE_ANY | JSON_ALLOW_NUL, &reason);
-    json_decref(json);
-    return json != NULL;
-}
-
-static bool file_parses(int fd, uint64_t size)
-{
-    uint8_t *all = malloc(size ? size : 1);
-    bool good = all && lseek(fd, 0, SEEK_SET) == 0 && fill(fd, all, size) == (ssize_t)size &&
-                parses(all, size);
-    free(all);
-    return good || lseek(fd, 0, SEEK_SET) != 0;
-}
-
 static int64_t ns_of(struct timespec time)
 {
     return time.tv_sec * HF_NS_PER_SECOND + time.tv_nsec;
 }
 
+/* Content of one chunk at most: read at one go. */
+static int read_small(struct hf_capture *capture, size_t source, int fd, struct hf_json_check *json,
+                      uint64_t *total, struct file_content *out, struct hf_error *error)
+{
+    ssize_t got = fill(fd, capture->buffer, HF_CHUNK_SINGLE_MAX_BYTES + 1);
+    if (got < 0) {
+        return hf_error_set(error, HF_ERR_IO, errno, "Reading failed");
+    }
+    *total = (uint64_t)got;
+    if (json) {
+        json_check_feed(json, capture->buffer, (size_t)got);
+    }
+    return got > 0 && got <= (ssize_t)HF_CHUNK_SINGLE_MAX_BYTES
+               ? add_chunk(capture, source, capture->buffer, (size_t)got, &out->refs)
+               : HF_OK;
+}
+
+static int read_large(struct hf_capture *capture, size_t source, int fd, struct hf_json_check *json,
+                      uint64_t *total, struct file_content *out, struct hf_error *error)
+{
+    int rc = cut(capture, source, fd, json, total, out, error);
+    return rc == HF_OK && out->refs.size > (size_t)HF_CHUNK_REFS_MAX * HF_CHUNK_REF_BYTES
+               ? make_lists(capture, source, out)
+               : rc;
+}
+
 int read_content(struct hf_capture *capture, size_t source, int fd, const struct stat *before,
                  struct file_content *out, struct hf_error *error)
 {
-    const struct hf_config_source *config = &capture->config->sources[source];
+    bool small = before->st_size <= (off_t)HF_CHUNK_SINGLE_MAX_BYTES;
     uint64_t total = 0;
     uint64_t give_ups = capture->work[source].give_ups;
+    struct hf_json_check *json = NULL;
     struct stat after;
-    int rc = HF_OK;
     *out = (struct file_content){0};
-    bool json = config->validate == HF_VALIDATE_JSON && before->st_size <= JSON_BYTES_MAX;
-    if (before->st_size <= (off_t)HF_CHUNK_SINGLE_MAX_BYTES) {
-        ssize_t got = fill(fd, capture->buffer, HF_CHUNK_SINGLE_MAX_BYTES + 1);
-        if (got < 0) {
-            return hf_error_set(error, HF_ERR_IO, errno, "Reading failed");
-        }
-        total = (uint64_t)got;
-        if (got > 0 && got <= (ssize_t)HF_CHUNK_SINGLE_MAX_BYTES) {
-            out->unparsable = json && !parses(capture->buffer, (size_t)got);
-            rc = add_chunk(capture, source, capture->buffer, (size_t)got, &out->refs);
-        } else {
-            out->unparsable = json && got == 0;
-        }
-    } else {
-        if (json) {
-            out->unparsable = !file_parses(fd, (uint64_t)before->st_size);
-            lseek(fd, 0, SEEK_SET);
-        }
-        rc = cut(capture, source, fd, &total, out, error);
-        if (rc == HF_OK && out->refs.size > (size_t)HF_CHUNK_REFS_MAX * HF_CHUNK_REF_BYTES) {
-            rc = make_lists(capture, source, out);
+    if (capture->config->sources[source].validate == HF_VALIDATE_JSON) {
+        json = json_check_new();
+        if (!json) {
+            return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory to check JSON");
         }
     }
+    int rc = (small ? read_small : read_large)(capture, source, fd, json, &total, out, error);
+    out->unparsable = json && rc == HF_OK && !json_check_end(json);
+    json_check_free(json);
     /* Whoever wrote meanwhile left a trace: what was read is thrown away then. */
     if (rc == HF_OK && (capture->work[source].give_ups != give_ups || fstat(fd, &after) != 0 ||
                         after.st_size != before->st_size || total != (uint64_t)before->st_size ||

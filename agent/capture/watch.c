@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "agent/capture/capture_private.h"
@@ -27,6 +28,8 @@ struct hf_watch {
     size_t capacity;
     char buffer[BUFFER_BYTES] __attribute__((aligned(__alignof__(struct inotify_event))));
     size_t size, at;
+    size_t
+        gathered; /* bytes of events that the kernel still has for us, told before watch_gather */
     const struct watched
         *next_of_event; /* an event goes to each source that watches the directory */
     const struct inotify_event *event;
@@ -134,10 +137,20 @@ static bool read_more(struct hf_watch *watch)
     if (watch->at < watch->size) {
         return true;
     }
-    ssize_t got = watch->fd >= 0 ? read(watch->fd, watch->buffer, sizeof watch->buffer) : -1;
+    size_t most = watch->gathered < sizeof watch->buffer ? watch->gathered : sizeof watch->buffer;
+    ssize_t got = most > 0 ? read(watch->fd, watch->buffer, most) : 0;
     watch->at = 0;
     watch->size = got > 0 ? (size_t)got : 0;
+    watch->gathered -= watch->size;
     return got > 0;
+}
+
+void watch_gather(struct hf_watch *watch)
+{
+    int waiting = 0;
+    if (watch->fd >= 0 && ioctl(watch->fd, FIONREAD, &waiting) == 0 && waiting > 0) {
+        watch->gathered = (size_t)waiting;
+    }
 }
 
 static void fill_event(const struct hf_watch *watch, struct watch_event *out)

@@ -167,7 +167,7 @@ static int run_apply(struct hf_run *run, struct hf_error *error)
                                        .context = run};
     capture_hold(capture, run->terms.roots, run->terms.root_count);
     result = apply_job(&options, error);
-    capture_release(capture);
+    capture_release(capture, run->terms.roots, run->terms.root_count);
     struct hf_error after;
     int failed = source ? run_hook(run, source->after_restore, &after) : 0;
     if (failed && !result) {

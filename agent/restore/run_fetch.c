@@ -17,6 +17,7 @@ struct fetch {
     bool asked;        /* a page is on its way */
     bool last_seen;
     struct hf_buf cursor;
+    size_t listed; /* versions on all pages so far */
 };
 
 static int request_chunks(void *context, struct hf_bytes ids, struct hf_error *error)
@@ -58,6 +59,19 @@ static int ask_page(struct fetch *fetch, struct hf_error *error)
     return 0;
 }
 
+/* A list without an end fills the disk of a host that believes it. */
+static const char *complaint_about(const struct fetch *fetch, const struct hf_restore_page *page)
+{
+    const struct hf_bytes next = page->next_cursor;
+    bool same = next.size == fetch->cursor.size &&
+                (next.size == 0 || memcmp(next.data, fetch->cursor.data, fetch->cursor.size) == 0);
+    if (!page->last && (next.size == 0 || same))
+        return "the collector's list of files does not go on";
+    if (page->count > HF_FILES_MAX - fetch->listed)
+        return "the collector's list of files has no end";
+    return NULL;
+}
+
 /* Takes over event. */
 static int take_page(struct fetch *fetch, struct hf_link_event *event, struct hf_error *error)
 {
@@ -66,16 +80,17 @@ static int take_page(struct fetch *fetch, struct hf_link_event *event, struct hf
         link_event_free(event);
         return 0;
     }
+    const char *complaint = complaint_about(fetch, page);
     fetch->asked = false;
     fetch->last_seen = page->last;
     hf_buf_clear(&fetch->cursor);
-    bool stuck = !page->last && page->next_cursor.size == 0;
-    if (stuck || hf_buf_append(&fetch->cursor, page->next_cursor.data, page->next_cursor.size)) {
+    if (complaint ||
+        hf_buf_append(&fetch->cursor, page->next_cursor.data, page->next_cursor.size)) {
         link_event_free(event);
-        return hf_error_set(error, stuck ? HF_ERR_PROTOCOL : HF_ERR_NO_MEMORY, 0,
-                            stuck ? "the collector's list of files does not go on"
-                                  : "no memory for a restore");
+        return hf_error_set(error, complaint ? HF_ERR_PROTOCOL : HF_ERR_NO_MEMORY, 0, "%s",
+                            complaint ? complaint : "no memory for a restore");
     }
+    fetch->listed += page->count;
     fetch->pages[fetch->page_count++] = event;
     return ask_page(fetch, error);
 }

@@ -23,6 +23,8 @@
 struct stream {
     bool open; /* SOURCE_STATE came and agreed, or was made to */
     bool listing;
+    size_t listed;           /* versions in all LISTINGs so far */
+    struct hf_buf listed_to; /* the last of their paths */
     uint64_t sent_seq, acked_seq;
     struct hf_mark_state marked; /* the last MARK sent */
     int64_t marked_at_ns;
@@ -86,12 +88,20 @@ static void open_source(struct hf_shipper *shipper, size_t index)
     send_frame(shipper, &frame);
 }
 
+static void forget_streams(struct hf_shipper *shipper)
+{
+    for (size_t i = 0; i < shipper->stream_count; i++) {
+        hf_buf_free(&shipper->streams[i].listed_to);
+        shipper->streams[i] = (struct stream){0};
+    }
+}
+
 static void on_opened(struct hf_shipper *shipper, uint64_t connection)
 {
     shipper->connection = connection;
     shipper->refused = false;
     shipper->renewing = false;
-    memset(shipper->streams, 0, shipper->stream_count * sizeof(*shipper->streams));
+    forget_streams(shipper);
     for (size_t i = 0; i < shipper->stream_count; i++)
         open_source(shipper, i);
 }
@@ -130,10 +140,24 @@ static void on_source_state(struct hf_shipper *shipper, const struct hf_frame *f
         hf_log_info("source %s: this host's records and the collector's differ; comparing them",
                     shipper->options.config->sources[source].name);
         stream->listing = true;
+        stream->listed = 0;
+        hf_buf_clear(&stream->listed_to);
         ask_listing(shipper, committed->stream, (struct hf_bytes){0});
     } else {
         stream->open = true;
     }
+}
+
+/* A list that goes on and on, or round in circles, would fill state.db. */
+static bool goes_on(const struct stream *stream, const struct hf_versions *rows)
+{
+    if (rows->count == 0)
+        return rows->last;
+    struct hf_bytes first = rows->versions[0].path;
+    size_t common = first.size < stream->listed_to.size ? first.size : stream->listed_to.size;
+    int order = common > 0 ? memcmp(first.data, stream->listed_to.data, common) : 0;
+    return rows->count <= HF_FILES_MAX - stream->listed &&
+           (order > 0 || (order == 0 && first.size > stream->listed_to.size));
 }
 
 static void on_listing(struct hf_shipper *shipper, const struct hf_frame *frame)
@@ -142,13 +166,25 @@ static void on_listing(struct hf_shipper *shipper, const struct hf_frame *frame)
     struct stream *stream = stream_of(shipper, rows->stream);
     if (!stream || !stream->listing)
         return;
+    if (!goes_on(stream, rows)) {
+        link_drop(shipper->options.link, shipper->connection,
+                  "the collector's list of what it has does not go on, or has no end (LISTING)");
+        return;
+    }
     for (size_t i = 0; i < rows->count; i++)
         outbox_resync_add(shipper->options.outbox, rows->stream - 1, &rows->versions[i]);
-    if (!rows->last && rows->count > 0) {
-        ask_listing(shipper, rows->stream, rows->versions[rows->count - 1].path);
+    stream->listed += rows->count;
+    if (!rows->last) {
+        struct hf_bytes path = rows->versions[rows->count - 1].path;
+        hf_buf_clear(&stream->listed_to);
+        if (hf_buf_append(&stream->listed_to, path.data, path.size))
+            link_drop(shipper->options.link, shipper->connection, "out of memory");
+        else
+            ask_listing(shipper, rows->stream, path);
         return;
     }
     outbox_resync_done(shipper->options.outbox, rows->stream - 1);
+    hf_buf_free(&stream->listed_to);
     stream->listing = false;
     stream->open = true;
 }
@@ -433,6 +469,8 @@ static void shipper_free(struct hf_shipper *shipper)
 {
     packer_free(shipper->packer);
     flights_clear(&shipper->flights);
+    if (shipper->streams)
+        forget_streams(shipper);
     free(shipper->streams);
     free(shipper);
 }

@@ -96,6 +96,10 @@ class Connection:
         self.send_raw(wire.pack([kind, self.sent_seq, *values]))
 
 
+def no_listing(_after):
+    return {"versions": [], "last": True}
+
+
 class Collector:
     """Honest where `misdeed` is None: takes everything, and offers `offer` with `versions`."""
 
@@ -112,6 +116,7 @@ class Collector:
         self.job = 0
         self.plan = None
         self.misdeed = None
+        self.listing = no_listing  # what it says it has after a path
         self.sessions = 0
         self.thread = threading.Thread(target=self.serve)
         self.thread.start()
@@ -166,7 +171,7 @@ class Collector:
                 self.committed[streams[frame["stream"]]] = seq
                 agent.send("ACK", acks=[{"stream": frame["stream"], "version_seq": seq, "received": time.time_ns()}])
             elif name == "LIST":
-                agent.send("LISTING", stream=frame["stream"], versions=[], last=True)
+                agent.send("LISTING", stream=frame["stream"], **self.listing(frame["after"]))
             elif name.startswith("RESTORE_") or name == "CHUNK_GET":
                 if plan:
                     plan.answer(agent, frame)
@@ -181,6 +186,7 @@ class Plan:
                            "files": len(versions), "bytes": 100, "expires": time.time_ns() + 10**12}, **offer)
         self.versions = versions
         self.content = {chunk["id"]: chunk for chunk in content}
+        self.page = lambda cursor: {"versions": self.versions, "next_cursor": b"", "last": True}
         self.refusal = None
         self.results = []
         self.done = None
@@ -190,7 +196,7 @@ class Plan:
         if name == "RESTORE_ANSWER" and not frame["accepted"]:
             self.refusal = frame["message"]
         elif name == "RESTORE_NEXT":
-            agent.send("RESTORE_PAGE", job=job, versions=self.versions, next_cursor=b"", last=True)
+            agent.send("RESTORE_PAGE", job=job, **self.page(frame["cursor"]))
         elif name == "CHUNK_GET":
             ids = [frame["ids"][at:at + 32] for at in range(0, len(frame["ids"]), 32)]
             agent.send("CHUNKS", job=job, chunks=[self.content[one] for one in ids])
@@ -421,6 +427,57 @@ MISDEEDS = {
 def test_frames_that_may_not_be_harm_nothing(scene, name):
     scene.collector.misdeed = MISDEEDS[name]
     wait_until(lambda: scene.collector.misdeed is None, "the misdeed")
+    scene.check()
+
+
+def as_listed(scene, *names):
+    return [wire.regular(0, scene.path("data/" + name), [CONTENT]) for name in names]
+
+
+LISTINGS = {
+    "nothing, and not the last": lambda s, after: [],
+    "the same again": lambda s, after: as_listed(s, "a"),
+    "backwards": lambda s, after: as_listed(s, "m") if not after else as_listed(s, "c"),
+    "a path and what it begins with": lambda s, after: as_listed(s, "ab") if not after else as_listed(s, "a"),
+}
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_a_list_that_does_not_go_on_is_not_believed(scene, name):
+    asked = []
+
+    def listing(after):
+        asked.append(after)
+        if len(asked) < 4:
+            return {"versions": LISTINGS[name](scene, after), "last": False}
+        return {"versions": [], "last": True}
+
+    before = len(scene.host.output())
+    scene.collector.listing = listing
+    scene.collector.committed.clear()
+    scene.collector.misdeed = lambda agent: agent.send("GOAWAY", code=wire.SHUTDOWN, retry_after_ms=1, message="x")
+    wait_until(lambda: "does not go on, or has no end (LISTING)" in scene.host.output()[before:],
+               "the agent to hang up")
+    scene.collector.listing = no_listing
+    scene.check()
+    assert scene.collector.committed["data"] > 0
+
+
+PAGES = {
+    "no cursor": lambda cursor: b"",
+    "the same cursor for ever": lambda cursor: b"again",
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_that_do_not_go_on_end_the_restore(scene, name):
+    scene.collector.job += 1
+    plan = Plan(scene.collector.job, [])
+    plan.page = lambda cursor: {"versions": [], "next_cursor": PAGES[name](cursor), "last": False}
+    scene.collector.plan = plan
+    wait_until(plan.over, "the restore to end")
+    scene.collector.plan = None
+    assert plan.done["outcome"] == FAILED and "does not go on" in plan.done["message"]
     scene.check()
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from fleet import Fleet, now, run, tree_digest
+from fleet import Fleet, now, run, tree_digest, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +190,6 @@ def test_an_offline_host_gets_its_restore_when_it_returns(fleet):
     host.path("data/f").unlink()
     fleet.cli("restore", "robot-offline:data", "--at", moment, "--no-wait")
     host.start()
-    from fleet import wait_until
     wait_until(lambda: host.path("data/f").exists(), "the restore")
     assert host.path("data/f").read_text() == "precious"
 
@@ -219,6 +218,34 @@ def test_own_restore_is_recorded_as_such_and_not_as_a_foreign_change(fleet):
     assert versions[0]["content"] == versions[2]["content"]
     time.sleep(0.5)
     assert len(fleet.versions(host, "data", "data/f")) == 3
+
+
+def test_what_is_written_right_after_a_restore_put_the_file_there_is_captured(fleet):
+    """Capture is busy with a large file when the restored one is changed: it must not take it for what was restored."""
+    host = fleet.add_host("robot-eager", start=False)
+    hook = host.directory / "hook"
+    hook.write_text(f"#!/bin/sh\nhead -c 200000000 /dev/urandom > {host.path('large/image')}\n")
+    hook.chmod(0o700)
+    host.path("large").mkdir()
+    host.configure(host.source("data", before_restore=hook) + host.source("large", class_="workflows"))
+    host.write("data/f", "one")
+    host.start()
+    fleet.wait()
+    moment = now()
+    host.write("data/f", "two")
+    fleet.wait()
+
+    def write_at_once():
+        wait_until(lambda: host.path("data/f").read_text() == "one", "the restored file", pause=0.0001)
+        host.write("data/f", "new")
+
+    writer = threading.Thread(target=write_at_once)
+    writer.start()
+    fleet.restore("robot-eager:data", "--at", moment)
+    writer.join()
+    fleet.wait()
+    assert fleet.cli("cat", host.target("data", "data/f")) == "new"
+    host.stop()
 
 
 def test_a_link_that_somebody_keeps_planting_leads_nowhere(fleet):
