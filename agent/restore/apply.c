@@ -3,20 +3,54 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/restore/decide.h"
 #include "agent/restore/metadata.h"
 #include "agent/restore/stage.h"
 #include "common/log.h"
 
-/* A staged file that is no longer in the staging directory has been put into place by a run that
- * was interrupted after it. */
-static bool was_placed(int failure, int staging_fd, const char *staged)
+/* A directory of the plan between its making and its finishing, when its files are in place. */
+struct directory {
+    uint64_t index;
+    dev_t dev;
+    ino_t ino;
+    bool ours_to_give; /* nobody could have put another one there that isn't his */
+};
+
+struct apply {
+    const struct hf_apply_options *options;
+    struct directory *directories; /* in the plan's order */
+    size_t count, capacity;
+    size_t at; /* of the next to be finished */
+};
+
+/* Whether a run that was interrupted after it has put this file into place: what was staged is gone
+ * then, and what shall be there is there. The first alone proves nothing, for who may write to the
+ * root can move the staging directory away. */
+static bool was_placed(const struct hf_apply_options *options, const struct hf_version *version,
+                       const struct hf_target *target)
 {
+    struct hf_metadata metadata;
+    struct hf_local *local = NULL;
     struct stat status;
-    return failure == ENOENT && fstatat(staging_fd, staged, &status, AT_SYMLINK_NOFOLLOW) &&
-           errno == ENOENT;
+    enum hf_action action;
+    const char *name;
+    int parent_fd;
+    if (!options->job->applied_before)
+        return false;
+    metadata_of(options->owners, version, &metadata);
+    if (version->type == HF_FILE_REGULAR && version->depth > 0) /* decide_action can't tell */
+        return !targets_open_parent(options->targets, target, HF_TARGETS_LEAVE, &parent_fd, &name,
+                                    NULL) &&
+               !fstatat(parent_fd, name, &status, AT_SYMLINK_NOFOLLOW) && S_ISREG(status.st_mode) &&
+               (uint64_t)status.st_size == version->size && metadata_matches(&metadata, &status);
+    int result = decide_action(options->targets, version, target, &metadata, HF_CONFLICT_REPLACE,
+                               &action, &local, NULL);
+    local_free(local);
+    return !result && action == HF_ACTION_IDENTICAL;
 }
 
 static int explain_rename(int failure, struct hf_error *error)
@@ -33,13 +67,17 @@ static int explain_rename(int failure, struct hf_error *error)
         return hf_error_set(error, HF_ERR_UNSUPPORTED, 0,
                             "another file system is mounted within the restore root; name the "
                             "mount point in restore_root too");
+    case ENOENT:
+        return hf_error_set(error, HF_ERR_CONFLICT, 0,
+                            "what was staged for it is gone, and it isn't in place; somebody "
+                            "else moved it, or changed the file since: restore again");
     default:
         return hf_error_set(error, HF_ERR_IO, failure, "can't put the file into place");
     }
 }
 
-static int place_file(const struct hf_apply_options *options, const struct hf_target *target,
-                      uint64_t index, struct hf_error *error)
+static int place_file(const struct hf_apply_options *options, const struct hf_version *version,
+                      const struct hf_target *target, uint64_t index, struct hf_error *error)
 {
     char staged[HF_STAGED_NAME_BYTES];
     const char *name;
@@ -62,7 +100,7 @@ static int place_file(const struct hf_apply_options *options, const struct hf_ta
             return 0;
         failure = errno;
     }
-    if (was_placed(failure, staging_fd, staged))
+    if (failure == ENOENT && was_placed(options, version, target))
         return 0;
     if (failure == EEXIST && flags) {
         options->job->actions[index] = HF_ACTION_SKIPPED;
@@ -71,42 +109,104 @@ static int place_file(const struct hf_apply_options *options, const struct hf_ta
     return explain_rename(failure, error);
 }
 
-static int set_metadata(const struct hf_apply_options *options, const struct hf_version *version,
-                        const struct hf_target *target, int open_flags, struct hf_error *error)
+static int remember(struct apply *apply, const struct directory *directory, struct hf_error *error)
+{
+    if (apply->count == apply->capacity) {
+        size_t capacity = apply->capacity > 0 ? 2 * apply->capacity : 64;
+        struct directory *grown = realloc(apply->directories, capacity * sizeof(*grown));
+        if (!grown)
+            return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
+        apply->directories = grown;
+        apply->capacity = capacity;
+    }
+    apply->directories[apply->count++] = *directory;
+    return 0;
+}
+
+/* Only the agent's own, empty directories are given away here: who writes to the one above may have
+ * put something else there meanwhile. Mode 0700 until its files are in. */
+static int take_directory(struct apply *apply, const struct hf_version *version, int parent_fd,
+                          const char *name, uint64_t index, struct hf_error *error)
 {
     struct hf_metadata metadata;
     struct stat status;
-    const char *name;
-    int parent_fd;
-    int result =
-        targets_open_parent(options->targets, target, HF_TARGETS_LEAVE, &parent_fd, &name, error);
-    if (result)
+    int result = 0;
+    int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &status)) {
+        result = hf_error_set(error, HF_ERR_IO, errno, "can't open the directory");
+        if (fd >= 0)
+            close(fd);
         return result;
-    int fd = openat(parent_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | open_flags);
-    if (fd < 0)
-        return hf_error_set(error, HF_ERR_IO, errno, "can't open it to set its mode and times");
-    metadata_of(options->owners, version, &metadata);
-    if (fstat(fd, &status))
-        result = hf_error_set(error, HF_ERR_IO, errno, "can't look at it");
-    else if (!open_flags && !S_ISREG(status.st_mode))
-        result = hf_error_set(error, HF_ERR_CONFLICT, 0, "it is no file any more");
-    else
-        result = metadata_set(fd, &metadata, &status, error);
+    }
+    metadata_of(apply->options->owners, version, &metadata);
+    bool fresh = targets_is_fresh(fd);
+    bool is_root = !strcmp(name, "."); /* which the administrator named */
+    if (fresh && geteuid() == 0 && fchown(fd, metadata.uid, metadata.gid))
+        result = hf_error_set(error, HF_ERR_IO, errno, "can't set the owner");
     close(fd);
-    return result;
+    struct directory directory = {.index = index,
+                                  .dev = status.st_dev,
+                                  .ino = status.st_ino,
+                                  .ours_to_give =
+                                      fresh || is_root || targets_is_guarded(parent_fd)};
+    return result ? result : remember(apply, &directory, error);
 }
 
-static int make_directory(const struct hf_apply_options *options, const struct hf_target *target,
-                          struct hf_error *error)
+static int make_directory(struct apply *apply, const struct hf_version *version,
+                          const struct hf_target *target, uint64_t index, struct hf_error *error)
 {
     const char *name;
     int parent_fd;
+    bool kept = apply->options->job->actions[index] == HF_ACTION_DIRECTORY_KEPT;
     int result =
-        targets_open_parent(options->targets, target, HF_TARGETS_CREATE, &parent_fd, &name, error);
-    /* 0700 until its files are in: its own mode comes with its times, at the end. */
-    if (!result && mkdirat(parent_fd, name, 0700) && errno != EEXIST)
+        targets_open_parent(apply->options->targets, target,
+                            kept ? HF_TARGETS_LEAVE : HF_TARGETS_CREATE, &parent_fd, &name, error);
+    if (!result && !kept && mkdirat(parent_fd, name, 0700) && errno != EEXIST)
         result = hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
                               "can't make the directory");
+    return result ? result : take_directory(apply, version, parent_fd, name, index, error);
+}
+
+static int give_metadata(const struct apply *apply, const struct directory *directory,
+                         const struct hf_version *version, int fd, struct hf_error *error)
+{
+    struct hf_metadata metadata;
+    struct stat status;
+    metadata_of(apply->options->owners, version, &metadata);
+    if (fstat(fd, &status))
+        return hf_error_set(error, HF_ERR_IO, errno, "can't look at it");
+    if (status.st_dev != directory->dev || status.st_ino != directory->ino)
+        return hf_error_set(error, HF_ERR_CONFLICT, 0,
+                            "it was exchanged for another directory during the restore; restore "
+                            "again");
+    if (!directory->ours_to_give && !metadata_owner_matches(&metadata, &status))
+        return hf_error_set(error, HF_ERR_DENIED, 0,
+                            "it belongs to user %u and shall belong to user %u; it isn't given "
+                            "away because who can write to the directory that holds it may have "
+                            "put it there. Change its owner or remove it, and restore again",
+                            (unsigned)status.st_uid, (unsigned)metadata.uid);
+    return metadata_set(fd, &metadata, &status, error);
+}
+
+static int complete_directory(struct apply *apply, const struct hf_version *version,
+                              const struct hf_target *target, uint64_t index,
+                              struct hf_error *error)
+{
+    const char *name;
+    int parent_fd;
+    while (apply->at < apply->count && apply->directories[apply->at].index < index)
+        apply->at++;
+    if (apply->at == apply->count || apply->directories[apply->at].index != index)
+        return hf_error_set(error, HF_ERR_IO, 0, "it could not be made");
+    int result = targets_open_parent(apply->options->targets, target, HF_TARGETS_LEAVE, &parent_fd,
+                                     &name, error);
+    if (result)
+        return result;
+    int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return hf_error_set(error, HF_ERR_IO, errno, "can't open it to set its mode and times");
+    result = give_metadata(apply, &apply->directories[apply->at], version, fd, error);
+    close(fd);
     return result;
 }
 
@@ -132,43 +232,48 @@ static bool rename_beside(struct hf_target *target, uint64_t job)
     return true;
 }
 
-static void apply_one(const struct hf_apply_options *options, const struct hf_version *version,
-                      uint64_t index)
+static void tell_placed(const struct hf_apply_options *options, const struct hf_target *target,
+                        const struct hf_version *version)
 {
+    char path[2 * 4096 + 2];
+    if (options->placed) {
+        target_path(options, target, path);
+        options->placed(options->context, path, version);
+    }
+}
+
+static void apply_one(struct apply *apply, const struct hf_version *version, uint64_t index)
+{
+    const struct hf_apply_options *options = apply->options;
     struct hf_job *job = options->job;
     enum hf_action action = (enum hf_action)job->actions[index];
+    bool directory = action == HF_ACTION_DIRECTORY || action == HF_ACTION_DIRECTORY_KEPT;
     struct hf_error error = {0};
     struct hf_target target;
-    if (action != HF_ACTION_FILE && action != HF_ACTION_BESIDE && action != HF_ACTION_METADATA &&
-        action != HF_ACTION_DIRECTORY)
+    if (action != HF_ACTION_FILE && action != HF_ACTION_BESIDE && !directory)
         return;
     int result = targets_locate(options->targets, version, &target, &error);
     if (!result && action == HF_ACTION_BESIDE && !rename_beside(&target, job->id))
         result = hf_error_set(&error, HF_ERR_LIMIT, 0,
                               "the name is too long to put a restored file beside it");
-    if (!result && action == HF_ACTION_DIRECTORY) {
+    if (!result && directory) {
         /* Its metadata is set, and its outcome known, when all that is in it is in place. */
-        result = make_directory(options, &target, &error);
+        result = make_directory(apply, version, &target, index, &error);
     } else if (!result) {
-        result = action == HF_ACTION_METADATA ? set_metadata(options, version, &target, 0, &error)
-                                              : place_file(options, &target, index, &error);
+        result = place_file(options, version, &target, index, &error);
         if (!result && job->actions[index] == (uint8_t)action) {
             job->actions[index] =
                 action == HF_ACTION_BESIDE ? HF_ACTION_RENAMED : HF_ACTION_RESTORED;
-            if (options->placed) {
-                char path[2 * 4096 + 2];
-                target_path(options, &target, path);
-                options->placed(options->context, path, version);
-            }
+            tell_placed(options, &target, version);
         }
     }
     if (result)
         job_fail(job, index, error.message);
 }
 
-static void finish_directory(const struct hf_apply_options *options,
-                             const struct hf_version *version, uint64_t index)
+static void finish_directory(struct apply *apply, const struct hf_version *version, uint64_t index)
 {
+    const struct hf_apply_options *options = apply->options;
     struct hf_job *job = options->job;
     bool kept = job->actions[index] == HF_ACTION_DIRECTORY_KEPT;
     struct hf_error error = {0};
@@ -177,31 +282,28 @@ static void finish_directory(const struct hf_apply_options *options,
         return;
     int result = targets_locate(options->targets, version, &target, &error);
     if (!result)
-        result = set_metadata(options, version, &target, O_DIRECTORY, &error);
+        result = complete_directory(apply, version, &target, index, &error);
     if (result) {
         job_fail(job, index, error.message);
         return;
     }
     job->actions[index] = kept ? HF_ACTION_IDENTICAL : HF_ACTION_RESTORED;
-    if (options->placed) {
-        char path[2 * 4096 + 2];
-        target_path(options, &target, path);
-        options->placed(options->context, path, version);
-    }
+    tell_placed(options, &target, version);
 }
 
-static int walk_plan(const struct hf_apply_options *options,
-                     void (*visit)(const struct hf_apply_options *options,
-                                   const struct hf_version *version, uint64_t index),
+static int walk_plan(struct apply *apply,
+                     void (*visit)(struct apply *apply, const struct hf_version *version,
+                                   uint64_t index),
                      struct hf_error *error)
 {
+    struct hf_job *job = apply->options->job;
     struct hf_buf buf = {0};
     struct hf_version version;
-    int result = job_plan_rewind(options->job, error);
-    for (uint64_t i = 0; !result && i < options->job->count; i++) {
-        result = job_plan_next(options->job, &buf, &version, error);
+    int result = job_plan_rewind(job, error);
+    for (uint64_t i = 0; !result && i < job->count; i++) {
+        result = job_plan_next(job, &buf, &version, error);
         if (!result)
-            visit(options, &version, i);
+            visit(apply, &version, i);
         else if (result == HF_ERR_NOT_FOUND)
             hf_error_set(error, HF_ERR_CORRUPT, 0, "the restore's plan ends too soon");
     }
@@ -211,12 +313,14 @@ static int walk_plan(const struct hf_apply_options *options,
 
 int apply_job(const struct hf_apply_options *options, struct hf_error *error)
 {
+    struct apply apply = {.options = options};
     targets_forget(options->targets);
-    int result = walk_plan(options, apply_one, error);
+    int result = walk_plan(&apply, apply_one, error);
     if (!result)
-        result = walk_plan(options, finish_directory, error);
+        result = walk_plan(&apply, finish_directory, error);
     /* Promise 1's twin for restores: what is reported as restored survives a power cut. */
     if (!result)
         result = targets_sync(options->targets, error);
+    free(apply.directories);
     return result;
 }

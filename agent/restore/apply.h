@@ -19,7 +19,7 @@ struct hf_apply_options {
     void *context;
 };
 
-/* Actions FILE, BESIDE, METADATA and DIRECTORY become RESTORED, RENAMED or FAILED in the job.
+/* Actions FILE, BESIDE and DIRECTORY become RESTORED, RENAMED or FAILED in the job.
  * An error that is returned concerns the whole job (the disk can't make things durable). */
 int apply_job(const struct hf_apply_options *options, struct hf_error *error);
 

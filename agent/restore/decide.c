@@ -7,6 +7,10 @@
 
 #include "common/chunker.h"
 
+/* A file that many times as long as what is wanted is not searched for parts of it: it may be one
+ * endless hole. */
+#define LOCAL_RATIO_MAX 4u
+
 static const char *kind_of(mode_t mode)
 {
     switch (mode & S_IFMT) {
@@ -47,7 +51,8 @@ static struct hf_local *cut_present(int parent_fd, const char *name, const struc
     uint64_t size = (uint64_t)status->st_size;
     /* A short file is one chunk: of another length it can't be the one that is wanted. */
     bool single = version->refs.size == HF_CHUNK_REF_BYTES || size <= HF_CHUNK_SINGLE_MAX_BYTES;
-    if (size == 0 || version->size == 0 || (single && size != version->size))
+    if (size == 0 || version->size == 0 || (single && size != version->size) ||
+        size / LOCAL_RATIO_MAX > version->size)
         return NULL;
     int fd = openat(parent_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
     if (fd < 0 && errno == EPERM) /* O_NOATIME is for owners */
@@ -69,12 +74,9 @@ static void decide_regular(const struct hf_version *version, const struct hf_met
     bool same_size = (uint64_t)status->st_size == version->size;
     bool same = same_size && (version->size == 0 || (*local && version->depth == 0 &&
                                                      local_equals(*local, version->refs)));
-    if (same && metadata_matches(metadata, status))
-        *action = HF_ACTION_IDENTICAL;
-    else if (same && conflict == HF_CONFLICT_REPLACE)
-        *action = HF_ACTION_METADATA;
-    else
-        *action = by_rule(conflict);
+    /* Where only mode, owner or times differ the file is made anew too: what is there may be
+     * exchanged for another file, or written to, before they are set. */
+    *action = same && metadata_matches(metadata, status) ? HF_ACTION_IDENTICAL : by_rule(conflict);
 }
 
 static void decide_symlink(const struct hf_version *version, enum hf_conflict conflict,

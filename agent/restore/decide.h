@@ -8,7 +8,7 @@
 #include "agent/restore/metadata.h"
 #include "agent/restore/targets.h"
 
-/* On success *action is one of FILE, BESIDE, METADATA, DIRECTORY, DIRECTORY_KEPT, IDENTICAL,
+/* On success *action is one of FILE, BESIDE, DIRECTORY, DIRECTORY_KEPT, IDENTICAL,
  * SKIPPED, NONE. With FILE and BESIDE, *local may be the chunks of what is there now (the caller
  * frees it), for content that can be taken from it; else NULL. An error concerns this version
  * alone: HF_ERR_DENIED, HF_ERR_CONFLICT, HF_ERR_IO. */

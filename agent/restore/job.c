@@ -158,6 +158,7 @@ static void job_resume(struct hf_job *job)
     if (job_read(job, "phase", 4096, &phase) || phase_decode(job, &phase) ||
         job_read(job, "decided", DECIDED_MAX_BYTES, &decided) || decided_decode(job, &decided))
         forget_run(job);
+    job->applied_before = job->phase == HF_JOB_APPLYING;
     hf_buf_free(&phase);
     hf_buf_free(&decided);
 }

@@ -26,16 +26,15 @@ enum hf_action {
     HF_ACTION_NONE = 0,      /* nothing to restore: the version is a deletion */
     HF_ACTION_FILE = 1,      /* rename the staged file or link into place */
     HF_ACTION_BESIDE = 2,    /* the same, under another name */
-    HF_ACTION_METADATA = 3,  /* content is as wanted: set mode, owner, times */
-    HF_ACTION_DIRECTORY = 4, /* make it if need be, set mode, owner, times */
-    HF_ACTION_IDENTICAL = 5,
-    HF_ACTION_SKIPPED = 6,
-    HF_ACTION_WOULD = 7,
-    HF_ACTION_FAILED = 8,
-    HF_ACTION_RESTORED = 9,
-    HF_ACTION_RENAMED = 10,
+    HF_ACTION_DIRECTORY = 3, /* make it if need be, set mode, owner, times */
+    HF_ACTION_IDENTICAL = 4,
+    HF_ACTION_SKIPPED = 5,
+    HF_ACTION_WOULD = 6,
+    HF_ACTION_FAILED = 7,
+    HF_ACTION_RESTORED = 8,
+    HF_ACTION_RENAMED = 9,
     /* It was there and as wanted, but what changes inside it will change its times. */
-    HF_ACTION_DIRECTORY_KEPT = 11
+    HF_ACTION_DIRECTORY_KEPT = 10
 };
 
 enum hf_job_phase { HF_JOB_STAGING = 0, HF_JOB_APPLYING = 1, HF_JOB_DONE = 2 };
@@ -49,6 +48,7 @@ struct hf_job {
     uint64_t id;
     struct hf_restore_offer offer; /* views into offer_frame's message */
     bool interrupted;              /* an earlier run left something */
+    bool applied_before;           /* which had begun to put files into place */
     enum hf_job_phase phase;
 
     uint8_t *actions; /* enum hf_action by index in the plan */

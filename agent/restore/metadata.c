@@ -16,9 +16,14 @@ void metadata_of(struct hf_owners *owners, const struct hf_version *version,
     owners_resolve(owners, version, &out->uid, &out->gid);
 }
 
-static bool owner_matches(const struct hf_metadata *metadata, const struct stat *status)
+static bool same_owner(const struct hf_metadata *metadata, const struct stat *status)
 {
     return metadata->uid == status->st_uid && metadata->gid == status->st_gid;
+}
+
+bool metadata_owner_matches(const struct hf_metadata *metadata, const struct stat *status)
+{
+    return same_owner(metadata, status) || geteuid() != 0;
 }
 
 static int64_t mtime_ns(const struct stat *status)
@@ -28,7 +33,7 @@ static int64_t mtime_ns(const struct stat *status)
 
 bool metadata_matches(const struct hf_metadata *metadata, const struct stat *status)
 {
-    return (owner_matches(metadata, status) || geteuid() != 0) &&
+    return metadata_owner_matches(metadata, status) &&
            metadata->mode == (status->st_mode & 07777) && metadata->mtime_ns == mtime_ns(status);
 }
 
@@ -51,7 +56,7 @@ int metadata_set(int fd, const struct hf_metadata *metadata, const struct stat *
     /* The owner first: chown takes bits off the mode. Without the right to give files away the
      * agent keeps them, as cp and tar do. */
     bool chowned = false;
-    if (!owner_matches(metadata, status)) {
+    if (!same_owner(metadata, status)) {
         chowned = !fchown(fd, metadata->uid, metadata->gid);
         if (!chowned && geteuid() != 0)
             chowned = !fchown(fd, (uid_t)-1, metadata->gid) || errno == EPERM;

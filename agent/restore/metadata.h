@@ -23,6 +23,8 @@ void metadata_of(struct hf_owners *owners, const struct hf_version *version,
 /* Whether there is nothing to set. An agent that isn't root can't give files away, so for it the
  * owner counts as right. */
 bool metadata_matches(const struct hf_metadata *metadata, const struct stat *status);
+/* The same of the owner alone. */
+bool metadata_owner_matches(const struct hf_metadata *metadata, const struct stat *status);
 /* Set what differs from status (of fd, as it is now). HF_ERR_IO. */
 int metadata_set(int fd, const struct hf_metadata *metadata, const struct stat *status,
                  struct hf_error *error);

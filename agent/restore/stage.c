@@ -396,7 +396,7 @@ int stage_add(struct hf_stage *stage, const struct hf_version *version, struct h
                                &local, &why);
     bool staged = !failed && (action == HF_ACTION_FILE || action == HF_ACTION_BESIDE);
     if (!failed && job->offer.dry_run) {
-        bool changes = staged || action == HF_ACTION_METADATA || action == HF_ACTION_DIRECTORY;
+        bool changes = staged || action == HF_ACTION_DIRECTORY;
         action = changes                              ? HF_ACTION_WOULD
                  : action == HF_ACTION_DIRECTORY_KEPT ? HF_ACTION_IDENTICAL
                                                       : action;

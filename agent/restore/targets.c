@@ -205,6 +205,19 @@ static bool names_staging(const char *path)
     return false;
 }
 
+/* A link where a root is, or on the way to one, would decide where later restores write to. A root
+ * can be a single file: that one may be replaced by a file. */
+static bool replaces_root(const struct hf_targets *targets, const char *path,
+                          const struct hf_version *version)
+{
+    for (size_t i = 0; i < targets->root_count && version->type != HF_FILE_DIRECTORY; i++) {
+        const char *below = beneath(path, targets->roots[i]);
+        if (below && (below[0] || version->type != HF_FILE_REGULAR))
+            return true;
+    }
+    return false;
+}
+
 int targets_locate(struct hf_targets *targets, const struct hf_version *version,
                    struct hf_target *out, struct hf_error *error)
 {
@@ -231,6 +244,11 @@ int targets_locate(struct hf_targets *targets, const struct hf_version *version,
     }
     if (!rest)
         return denied(targets, path, error);
+    if (replaces_root(targets, path, version))
+        return hf_error_set(error, HF_ERR_DENIED, 0,
+                            "a restore root of this host is %s or beneath it; a restore puts "
+                            "nothing else in the place of a root or of a directory above one",
+                            path);
     size_t length = strlen(root);
     if (!rest[0] && version->type != HF_FILE_DIRECTORY) {
         /* The root is this file: it is made in the directory that holds it. */
@@ -246,12 +264,39 @@ static bool ours_or_roots(uid_t uid)
     return uid == 0 || uid == geteuid();
 }
 
+bool targets_is_guarded(int dir_fd)
+{
+    struct stat dir;
+    return !fstat(dir_fd, &dir) && ours_or_roots(dir.st_uid) &&
+           !(dir.st_mode & (S_IWGRP | S_IWOTH));
+}
+
 /* Whether nobody but root and us could have put that link where it is. */
 static bool link_is_trusted(int dir_fd, const struct stat *link)
 {
-    struct stat dir;
-    return !fstat(dir_fd, &dir) && ours_or_roots(link->st_uid) && ours_or_roots(dir.st_uid) &&
-           !(dir.st_mode & (S_IWGRP | S_IWOTH));
+    return ours_or_roots(link->st_uid) && targets_is_guarded(dir_fd);
+}
+
+bool targets_is_fresh(int fd)
+{
+    struct stat status;
+    struct dirent *entry = NULL;
+    if (fstat(fd, &status) || status.st_uid != geteuid())
+        return false;
+    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+    if (!dir) {
+        if (copy >= 0)
+            close(copy);
+        return false;
+    }
+    errno = 0;
+    do
+        entry = readdir(dir);
+    while (entry && (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")));
+    bool fresh = !entry && errno == 0;
+    closedir(dir);
+    return fresh;
 }
 
 #define LINKS_MAX 8
@@ -285,16 +330,13 @@ int targets_open_directory(const char *path, enum hf_targets_missing missing, in
         memmove(rest, at + length, strlen(at + length) + 1);
         int next = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (next < 0 && errno == ENOENT && missing == HF_TARGETS_CREATE) {
-            if (mkdirat(fd, name, DIRECTORY_MODE) && errno != EEXIST) {
+            if (mkdirat(fd, name, 0700) && errno != EEXIST) {
                 result = hf_error_set(error, HF_ERR_IO, errno, "can't make %s for %s", name, path);
                 break;
             }
-            if (fchmodat(fd, name, DIRECTORY_MODE, 0)) { /* whatever the umask is */
-                result = hf_error_set(error, HF_ERR_IO, errno, "can't set the mode of %s for %s",
-                                      name, path);
-                break;
-            }
             next = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+            if (next >= 0 && targets_is_fresh(next))
+                fchmod(next, DIRECTORY_MODE);
         }
         if (next >= 0) {
             close(fd);
@@ -375,7 +417,7 @@ static int make_parent(int dir_fd, const char *name, struct hf_error *error)
     int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 || fstat(dir_fd, &above))
         above.st_mode = 0;
-    if (fd >= 0 && above.st_mode) {
+    if (fd >= 0 && above.st_mode && targets_is_fresh(fd)) {
         /* Without the right to give it away it stays ours; both are only better than 0700. */
         if (!fchown(fd, above.st_uid, above.st_gid) || errno == EPERM)
             fchmod(fd, above.st_mode & 0777);

@@ -29,7 +29,8 @@ int targets_new(const char *const *roots, size_t root_count, const char *destina
                 struct hf_targets **out, struct hf_error *error);
 void targets_free(struct hf_targets *targets);
 
-/* HF_ERR_DENIED for what is beneath no root, or is a staging directory's; with what is allowed. */
+/* HF_ERR_DENIED for what is beneath no root, would take the place of one, or is a staging
+ * directory's; with what is allowed. */
 int targets_locate(struct hf_targets *targets, const struct hf_version *version,
                    struct hf_target *out, struct hf_error *error);
 
@@ -65,6 +66,12 @@ void targets_remove_staging(struct hf_targets *targets);
  * when neither it nor the directory that holds it can be changed by anybody but root and us. */
 int targets_open_directory(const char *path, enum hf_targets_missing missing, int *out_fd,
                            struct hf_error *error);
+/* Whether nobody but root and us can put something into that directory or exchange what is in it.
+ */
+bool targets_is_guarded(int dir_fd);
+/* Whether the directory is ours and empty: nobody loses or gains anything with it. Who just made a
+ * directory in a place where others may write has to ask, for it may have been exchanged. */
+bool targets_is_fresh(int fd);
 /* Remove the job's staging directory in the directory at path, if it is ours. */
 void targets_remove_staging_at(const char *path, uint64_t job);
 
