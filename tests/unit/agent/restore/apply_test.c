@@ -230,6 +230,180 @@ static void an_agent_killed_anywhere_in_applying_finishes_the_job_later(void **s
     }
 }
 
+static void a_working_directory_that_was_moved_away_is_no_proof_that_files_are_in_place(
+    void **state)
+{
+    (void)state;
+    struct builder *b = builder_new();
+    struct hf_error error = {0};
+    int status;
+    builder_put(b, "a", "old a", 5);
+    builder_text(b, "a", "new a");
+    builder_text(b, "b", "new b");
+    builder_link(b, "c", "new c");
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        restore_until_killed(b, 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(rename(builder_path(b, HF_STAGING_PREFIX "7"), builder_path(b, "moved-away")),
+                     0);
+    assert_int_equal(builder_restore(b, &error), 0);
+    for (size_t i = 0; i < b->version_count; i++) {
+        assert_int_equal(builder_outcome(b, i), HF_ACTION_FAILED);
+        assert_non_null(strstr(job_failure(b->job, i), "restore again"));
+    }
+    assert_content(b, "a", "old a", 5);
+    builder_free(b);
+}
+
+static void a_staged_file_that_is_gone_fails_even_if_another_like_it_is_in_place(void **state)
+{
+    (void)state;
+    struct builder *b = builder_new();
+    struct hf_error error = {0};
+    builder_text(b, "a", "content");
+    assert_int_equal(builder_stage(b, &error), 0);
+    assert_int_equal(job_save_phase(b->job, HF_JOB_APPLYING, &error), 0);
+    assert_int_equal(unlink(builder_path(b, HF_STAGING_PREFIX "7/0/0")), 0);
+    assert_int_equal(builder_apply(b, &error), 0);
+    assert_int_equal(builder_outcome(b, 0), HF_ACTION_FAILED);
+    builder_free(b);
+}
+
+static void a_file_whose_metadata_alone_differs_is_made_anew(void **state)
+{
+    (void)state;
+    struct builder *b = builder_new();
+    struct hf_error error = {0};
+    struct stat before, after, other;
+    builder_put(b, "a", "content", 7);
+    assert_int_equal(link(builder_path(b, "a"), builder_path(b, "other-name")), 0);
+    assert_int_equal(stat(builder_path(b, "a"), &before), 0);
+    builder_text(b, "a", "content");
+    assert_int_equal(builder_restore(b, &error), 0);
+    assert_int_equal(b->requested, 0); /* the content is here */
+    assert_int_equal(builder_outcome(b, 0), HF_ACTION_RESTORED);
+    assert_int_equal(stat(builder_path(b, "a"), &after), 0);
+    assert_int_equal(stat(builder_path(b, "other-name"), &other), 0);
+    assert_int_not_equal(after.st_ino, before.st_ino);
+    assert_int_equal(after.st_mode & 07777, 0644);
+    assert_int_equal(other.st_ino, before.st_ino);
+    assert_int_equal(other.st_mode, before.st_mode);
+    assert_int_equal(other.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
+    builder_free(b);
+}
+
+static void a_directory_that_somebody_may_have_planted_is_not_given_away(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    struct builder *b = builder_new();
+    struct hf_error error = {0};
+    struct stat status;
+    /* The root is the user's, who renamed root's directory in it. */
+    assert_int_equal(mkdir(builder_path(b, "sub"), 0700), 0);
+    builder_put(b, "sub/secret", "x", 1);
+    assert_int_equal(mkdir(builder_path(b, "empty"), 0700), 0);
+    assert_int_equal(chown(b->root, 12345, 12345), 0);
+    builder_version(b, HF_FILE_DIRECTORY, "sub", 0755)->uid = 12345;
+    builder_version(b, HF_FILE_DIRECTORY, "made", 0750)->uid = 12345;
+    builder_version(b, HF_FILE_DIRECTORY, "empty", 0750)->uid = 12345;
+    builder_text(b, "made/file", "y");
+    assert_int_equal(builder_restore(b, &error), 0);
+    assert_int_equal(builder_outcome(b, 0), HF_ACTION_FAILED);
+    assert_non_null(strstr(job_failure(b->job, 0), "Change its owner or remove it"));
+    assert_int_equal(stat(builder_path(b, "sub"), &status), 0);
+    assert_int_equal(status.st_uid, 0);
+    assert_int_equal(status.st_mode & 07777, 0700);
+    for (size_t i = 1; i < 3; i++) {
+        assert_int_equal(builder_outcome(b, i), HF_ACTION_RESTORED);
+        assert_int_equal(stat(builder_path(b, i == 1 ? "made" : "empty"), &status), 0);
+        assert_int_equal(status.st_uid, 12345);
+        assert_int_equal(status.st_mode & 07777, 0750);
+    }
+    builder_free(b);
+}
+
+static void owners_that_were_lost_come_back_where_nobody_else_could_write(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    struct builder *b = builder_new();
+    struct hf_error error = {0};
+    struct stat status;
+    /* chown -R root */
+    assert_int_equal(mkdir(builder_path(b, "sub"), 0755), 0);
+    builder_put(b, "sub/file", "x", 1);
+    builder_version(b, HF_FILE_DIRECTORY, "", 0755)->uid = 12345;
+    builder_version(b, HF_FILE_DIRECTORY, "sub", 0755)->uid = 12345;
+    builder_text(b, "sub/file", "x")->uid = 12345;
+    assert_int_equal(builder_restore(b, &error), 0);
+    static const char *const names[] = {"", "sub", "sub/file"};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(builder_outcome(b, i), HF_ACTION_RESTORED);
+        assert_int_equal(stat(builder_path(b, names[i]), &status), 0);
+        assert_int_equal(status.st_uid, 12345);
+    }
+    builder_free(b);
+}
+
+struct exchange {
+    struct builder *b;
+    bool done;
+};
+
+static void exchange_directory(void *context, const char *path, const struct hf_version *version)
+{
+    struct exchange *exchange = context;
+    (void)path;
+    if (version->type == HF_FILE_REGULAR && !exchange->done) {
+        exchange->done = true;
+        rename(builder_path(exchange->b, "sub"), builder_path(exchange->b, "aside"));
+        rename(builder_path(exchange->b, "other"), builder_path(exchange->b, "sub"));
+    }
+}
+
+static void a_directory_that_is_exchanged_during_the_restore_keeps_what_it_has(void **state)
+{
+    (void)state;
+    struct builder *b = builder_new();
+    struct hf_error error = {0};
+    struct stat status;
+    struct exchange exchange = {.b = b};
+    assert_int_equal(mkdir(builder_path(b, "other"), 0700), 0);
+    builder_version(b, HF_FILE_DIRECTORY, "sub", 0755);
+    builder_text(b, "sub/file", "x");
+    assert_int_equal(builder_stage(b, &error), 0);
+    assert_int_equal(job_save_phase(b->job, HF_JOB_APPLYING, &error), 0);
+    struct hf_apply_options options = {.job = b->job,
+                                       .targets = b->targets,
+                                       .owners = b->owners,
+                                       .placed = exchange_directory,
+                                       .context = &exchange};
+    assert_int_equal(apply_job(&options, &error), 0);
+    assert_int_equal(builder_outcome(b, 0), HF_ACTION_FAILED);
+    assert_non_null(strstr(job_failure(b->job, 0), "exchanged"));
+    assert_int_equal(stat(builder_path(b, "sub"), &status), 0);
+    assert_int_equal(status.st_mode & 07777, 0700);
+    builder_free(b);
+}
+
+static void an_endless_hole_is_not_searched_for_content(void **state)
+{
+    (void)state;
+    struct builder *b = builder_new();
+    struct hf_error error = {0};
+    builder_put(b, "a", "", 0);
+    assert_int_equal(truncate(builder_path(b, "a"), INT64_C(1) << 40), 0);
+    builder_file(b, "a", builder_noise(b, 300000, 1), 300000, 0644);
+    assert_int_equal(builder_restore(b, &error), 0);
+    assert_int_equal(builder_outcome(b, 0), HF_ACTION_RESTORED);
+    builder_free(b);
+}
+
 static void owners_are_set_when_the_agent_may(void **state)
 {
     (void)state;
@@ -271,6 +445,14 @@ int main(void)
         cmocka_unit_test(a_working_directory_that_somebody_else_made_is_not_used),
         cmocka_unit_test(a_restore_elsewhere_keeps_the_whole_path),
         cmocka_unit_test(an_agent_killed_anywhere_in_applying_finishes_the_job_later),
+        cmocka_unit_test(
+            a_working_directory_that_was_moved_away_is_no_proof_that_files_are_in_place),
+        cmocka_unit_test(a_staged_file_that_is_gone_fails_even_if_another_like_it_is_in_place),
+        cmocka_unit_test(a_file_whose_metadata_alone_differs_is_made_anew),
+        cmocka_unit_test(a_directory_that_somebody_may_have_planted_is_not_given_away),
+        cmocka_unit_test(owners_that_were_lost_come_back_where_nobody_else_could_write),
+        cmocka_unit_test(a_directory_that_is_exchanged_during_the_restore_keeps_what_it_has),
+        cmocka_unit_test(an_endless_hole_is_not_searched_for_content),
         cmocka_unit_test(owners_are_set_when_the_agent_may),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,6 +77,76 @@ static void a_root_that_is_a_file_is_made_where_it_was(void **state)
                      HF_ERR_DENIED);
 }
 
+static void nothing_but_a_directory_takes_the_place_of_a_root_or_of_what_is_above_one(void **state)
+{
+    (void)state;
+    struct hf_target target;
+    struct hf_targets *targets;
+    char anchor[4096];
+    const char *roots[] = {"/srv", "/srv/app/data"};
+    struct hf_error error = {0};
+    assert_int_equal(locate("/srv/root", "", "srv/root", HF_FILE_SYMLINK, &target, anchor),
+                     HF_ERR_DENIED);
+    assert_int_equal(
+        locate("/srv/conf.yaml", "", "srv/conf.yaml", HF_FILE_SYMLINK, &target, anchor),
+        HF_ERR_DENIED);
+    assert_int_equal(locate("/srv", "/srv/to", "srv", HF_FILE_SYMLINK, &target, anchor), 0);
+    static const struct {
+        const char *path;
+        enum hf_file_type type;
+        int result;
+    } cases[] = {
+        {"srv/app", HF_FILE_SYMLINK, HF_ERR_DENIED},
+        {"srv/app", HF_FILE_REGULAR, HF_ERR_DENIED},
+        {"srv/app", HF_FILE_DIRECTORY, 0},
+        {"srv/app/data", HF_FILE_SYMLINK, HF_ERR_DENIED},
+        {"srv/app/database", HF_FILE_SYMLINK, 0},
+        {"srv/ap", HF_FILE_SYMLINK, 0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct hf_version version = {
+            .type = cases[i].type, .path = {(const uint8_t *)cases[i].path, strlen(cases[i].path)}};
+        assert_int_equal(targets_new(roots, 2, "", 1, &targets, &error), 0);
+        assert_int_equal(targets_locate(targets, &version, &target, &error), cases[i].result);
+        targets_free(targets);
+    }
+    assert_non_null(strstr(error.message, "restore root"));
+}
+
+static void making_a_lost_root_changes_no_directory_that_is_there(void **state)
+{
+    (void)state;
+    struct builder *b = builder_new();
+    struct stat status;
+    int fd;
+    /* What somebody else put there in the moment between looking and making. */
+    assert_int_equal(mkdir(builder_path(b, "theirs"), 0700), 0);
+    builder_put(b, "theirs/x", "x", 1);
+    fd = open(builder_path(b, "theirs"), O_RDONLY | O_DIRECTORY);
+    assert_false(targets_is_fresh(fd));
+    close(fd);
+    assert_int_equal(mkdir(builder_path(b, "new"), 0700), 0);
+    fd = open(builder_path(b, "new"), O_RDONLY | O_DIRECTORY);
+    assert_true(targets_is_fresh(fd));
+    assert_true(targets_is_fresh(fd)); /* looking changes nothing */
+    assert_int_equal(fchmod(fd, 0777), 0);
+    assert_false(targets_is_guarded(fd));
+    assert_int_equal(fchmod(fd, 0755), 0);
+    assert_true(targets_is_guarded(fd));
+    if (geteuid() == 0) {
+        assert_int_equal(fchown(fd, 12345, 12345), 0);
+        assert_false(targets_is_fresh(fd));
+        assert_false(targets_is_guarded(fd));
+    }
+    close(fd);
+    assert_int_equal(targets_open_directory(builder_path(b, "a/b"), HF_TARGETS_CREATE, &fd, NULL),
+                     0);
+    assert_int_equal(fstat(fd, &status), 0);
+    assert_int_equal(status.st_mode & 07777, 0755);
+    close(fd);
+    builder_free(b);
+}
+
 static void a_version_can_not_write_into_a_working_directory(void **state)
 {
     (void)state;
@@ -154,6 +224,8 @@ int main(void)
         cmocka_unit_test(a_destination_that_climbs_is_refused),
         cmocka_unit_test(versions_belong_beneath_their_root_only),
         cmocka_unit_test(a_root_that_is_a_file_is_made_where_it_was),
+        cmocka_unit_test(nothing_but_a_directory_takes_the_place_of_a_root_or_of_what_is_above_one),
+        cmocka_unit_test(making_a_lost_root_changes_no_directory_that_is_there),
         cmocka_unit_test(a_version_can_not_write_into_a_working_directory),
         cmocka_unit_test(a_link_to_the_root_counts_only_if_nobody_else_can_change_it),
         cmocka_unit_test(a_lost_root_is_made_again),
