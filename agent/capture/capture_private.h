@@ -106,8 +106,14 @@ void examine_path(struct hf_capture *capture, size_t source, const char *path,
 /* The path, and everything beneath it, is gone. */
 void examine_gone(struct hf_capture *capture, size_t source, const char *parent,
                   const struct state_row *row);
-/* The directory that holds path, open, or -1. Beneath a root no link is followed: whoever may write
- * there could make the agent, which may read everything, read something else in its place. */
+/* Whether an errno says that something isn't there: any other says nothing about that, and what
+ * can't be looked at now is not taken for deleted. */
+bool means_gone(int failure);
+/* For the source's state: a path that can't be read, and why. */
+void complain(struct hf_capture *capture, size_t source, const char *path, const char *reason);
+/* The directory that holds path, open, or -1 with errno. Beneath a root no link is followed:
+ * whoever may write there could make the agent, which may read everything, read something else in
+ * its place. */
 int open_parent(const struct hf_config_source *source, const char *path, const char *parent);
 bool selected(const struct hf_config_source *source, const char *path, bool directory);
 void record_version(struct hf_capture *capture, size_t source, const char *parent, const char *name,

@@ -173,8 +173,7 @@ static void record_if_changed(struct hf_capture *capture, size_t source, const c
     record_version(capture, source, parent, name, print, version);
 }
 
-static void complain(struct hf_capture *capture, size_t source, const char *path,
-                     const char *reason)
+void complain(struct hf_capture *capture, size_t source, const char *path, const char *reason)
 {
     struct source_work *work = &capture->work[source];
     work->unreadable++;
@@ -384,11 +383,27 @@ int open_parent(const struct hf_config_source *source, const char *path, const c
     if (!root || top_fd < 0) {
         return top_fd;
     }
-    if (hf_open_parent_beneath(top_fd, rest, &fd, &name, NULL) != HF_OK) {
-        fd = -1;
-    }
+    struct hf_error error = {0};
+    bool opened = hf_open_parent_beneath(top_fd, rest, &fd, &name, &error) == HF_OK;
     close(top_fd);
-    return fd;
+    errno = error.sys_errno;
+    return opened ? fd : -1;
+}
+
+bool means_gone(int failure)
+{
+    return failure == ENOENT || failure == ENOTDIR || failure == ELOOP;
+}
+
+static void examine_beneath(struct hf_capture *capture, size_t source, int parent_fd,
+                            const char *name, const char *path)
+{
+    int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0) {
+        scan_directory(capture, source, fd, path, 0); /* closes fd */
+    } else if (!means_gone(errno)) {
+        complain(capture, source, path, strerror(errno));
+    }
 }
 
 void examine_path(struct hf_capture *capture, size_t source, const char *path,
@@ -410,17 +425,17 @@ void examine_path(struct hf_capture *capture, size_t source, const char *path,
         known = false;
     }
     int parent_fd = open_parent(&capture->config->sources[source], path, parent);
-    bool there = parent_fd >= 0 && fstatat(parent_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-                 selected(&capture->config->sources[source], path, S_ISDIR(status.st_mode));
-    if (there) {
+    bool there = parent_fd >= 0 && fstatat(parent_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
+    int failure = there ? 0 : errno;
+    if (failure && !means_gone(failure)) {
+        complain(capture, source, path, strerror(failure)); /* whether it is there isn't known */
+    } else if (there &&
+               selected(&capture->config->sources[source], path, S_ISDIR(status.st_mode))) {
         examine_entry(capture, source, parent_fd, parent, name, &status, known ? &row : NULL,
                       unparsable_ns);
         bool other = !known || row.print.dev != status.st_dev || row.print.ino != status.st_ino;
         if (S_ISDIR(status.st_mode) && (depth == EXAMINE_BENEATH || other)) {
-            int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-            if (fd >= 0) {
-                scan_directory(capture, source, fd, path, 0); /* closes fd */
-            }
+            examine_beneath(capture, source, parent_fd, name, path);
         }
     } else if (known) {
         examine_gone(capture, source, parent, &row);

@@ -31,7 +31,15 @@ static int read_names(DIR *dir, char ***out, size_t *count)
     size_t capacity = 0;
     *out = NULL;
     *count = 0;
-    for (struct dirent *entry; (entry = readdir(dir));) {
+    for (;;) {
+        errno = 0;
+        struct dirent *entry = readdir(dir);
+        if (!entry && errno != 0) {
+            return HF_ERR_IO;
+        }
+        if (!entry) {
+            break;
+        }
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) {
             continue;
         }
@@ -62,7 +70,9 @@ static void scan_entry(struct hf_capture *capture, size_t source, int dir_fd, co
     struct stat status;
     snprintf(child, sizeof child, "%s%s%s", path, *path ? "/" : "", name);
     if (fstatat(dir_fd, name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
-        if (row) {
+        if (!means_gone(errno)) {
+            complain(capture, source, child, strerror(errno));
+        } else if (row) {
             examine_gone(capture, source, path, row);
         }
         return;
@@ -78,10 +88,8 @@ static void scan_entry(struct hf_capture *capture, size_t source, int dir_fd, co
         int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd >= 0) {
             scan_directory(capture, source, fd, child, depth + 1);
-        } else if (errno != ENOENT) {
-            capture->work[source].unreadable++;
-            snprintf(capture->work[source].note, HF_MARK_NOTE_BYTES,
-                     "Directory /%.180s can't be read", child);
+        } else if (!means_gone(errno)) {
+            complain(capture, source, child, strerror(errno));
         }
     }
 }
@@ -97,6 +105,7 @@ void scan_directory(struct hf_capture *capture, size_t source, int fd, const cha
     size_t name_count = 0;
     size_t row_count = 0;
     if (!dir) {
+        complain(capture, source, path, strerror(errno));
         close(fd);
         return;
     }
@@ -104,6 +113,9 @@ void scan_directory(struct hf_capture *capture, size_t source, int fd, const cha
     rc = rc == HF_OK ? state_children(capture->state, source, path, &rows, &row_count) : rc;
     size_t n = 0;
     size_t r = 0;
+    if (rc != HF_OK) {
+        complain(capture, source, path, "The directory can't be read whole");
+    }
     while (rc == HF_OK && (n < name_count || r < row_count) && !stopping(capture)) {
         int order = n == name_count ? 1 : r == row_count ? -1 : strcmp(names[n], rows[r].name);
         if (order > 0) {
