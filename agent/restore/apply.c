@@ -89,8 +89,8 @@ static int place_file(const struct hf_apply_options *options, const struct hf_ve
                                      error);
     if (result)
         return result;
-    /* With the rule `skip`, what came into being since the decision is left alone too. */
-    unsigned flags = options->job->offer.conflict == HF_CONFLICT_SKIP ? RENAME_NOREPLACE : 0;
+    /* Only the rule `replace` may take what came into being since the decision. */
+    unsigned flags = options->job->offer.conflict == HF_CONFLICT_REPLACE ? 0 : RENAME_NOREPLACE;
     if (!renameat2(staging_fd, staged, parent_fd, name, flags))
         return 0;
     int failure = errno;
@@ -102,10 +102,9 @@ static int place_file(const struct hf_apply_options *options, const struct hf_ve
     }
     if (failure == ENOENT && was_placed(options, version, target))
         return 0;
-    if (failure == EEXIST && flags) {
-        options->job->actions[index] = HF_ACTION_SKIPPED;
-        return 0;
-    }
+    if (failure == EEXIST && flags)
+        return hf_error_set(error, HF_ERR_EXISTS, failure,
+                            "something came into being where the file should be");
     return explain_rename(failure, error);
 }
 
@@ -242,6 +241,30 @@ static void tell_placed(const struct hf_apply_options *options, const struct hf_
     }
 }
 
+static int place_by_rule(const struct hf_apply_options *options, const struct hf_version *version,
+                         struct hf_target *target, uint64_t index, struct hf_error *error)
+{
+    struct hf_job *job = options->job;
+    bool beside = job->actions[index] == HF_ACTION_BESIDE;
+    int result = beside ? 0 : place_file(options, version, target, index, error);
+    if (result == HF_ERR_EXISTS && job->offer.conflict == HF_CONFLICT_SKIP) {
+        job->actions[index] = HF_ACTION_SKIPPED;
+        return 0;
+    }
+    if (beside || result == HF_ERR_EXISTS) {
+        beside = true;
+        if (!rename_beside(target, job->id))
+            return hf_error_set(error, HF_ERR_LIMIT, 0,
+                                "the name is too long to put a restored file beside it");
+        result = place_file(options, version, target, index, error);
+    }
+    if (!result) {
+        job->actions[index] = beside ? HF_ACTION_RENAMED : HF_ACTION_RESTORED;
+        tell_placed(options, target, version);
+    }
+    return result;
+}
+
 static void apply_one(struct apply *apply, const struct hf_version *version, uint64_t index)
 {
     const struct hf_apply_options *options = apply->options;
@@ -253,19 +276,11 @@ static void apply_one(struct apply *apply, const struct hf_version *version, uin
     if (action != HF_ACTION_FILE && action != HF_ACTION_BESIDE && !directory)
         return;
     int result = targets_locate(options->targets, version, &target, &error);
-    if (!result && action == HF_ACTION_BESIDE && !rename_beside(&target, job->id))
-        result = hf_error_set(&error, HF_ERR_LIMIT, 0,
-                              "the name is too long to put a restored file beside it");
     if (!result && directory) {
         /* Its metadata is set, and its outcome known, when all that is in it is in place. */
         result = make_directory(apply, version, &target, index, &error);
     } else if (!result) {
-        result = place_file(options, version, &target, index, &error);
-        if (!result && job->actions[index] == (uint8_t)action) {
-            job->actions[index] =
-                action == HF_ACTION_BESIDE ? HF_ACTION_RENAMED : HF_ACTION_RESTORED;
-            tell_placed(options, &target, version);
-        }
+        result = place_by_rule(options, version, &target, index, &error);
     }
     if (result)
         job_fail(job, index, error.message);

@@ -15,6 +15,8 @@
 #define ANCHORS_MAX_BYTES (1024u * 1024u)
 /* `decided` of ten million files with a message for each hundredth. */
 #define DECIDED_MAX_BYTES (256u * 1024u * 1024u)
+/* Of `phase` and `decided`. What another release of the agent left is staged anew. */
+#define PHASE_FORMAT "2"
 /* Past this many, a failure's reason is in the agent's log only. */
 #define FAILURES_KEPT_MAX 20000u
 
@@ -101,10 +103,10 @@ static int decided_decode(struct hf_job *job, const struct hf_buf *in)
 static int phase_encode(const struct hf_job *job, enum hf_job_phase phase, struct hf_buf *out)
 {
     if (phase == HF_JOB_APPLYING)
-        return hf_buf_append_format(out, "applying %llu %llu\n",
+        return hf_buf_append_format(out, PHASE_FORMAT " applying %llu %llu\n",
                                     (unsigned long long)job->fetched_bytes,
                                     (unsigned long long)job->reused_bytes);
-    return hf_buf_append_format(out, "done %llu %llu %d %.*s\n",
+    return hf_buf_append_format(out, PHASE_FORMAT " done %llu %llu %d %.*s\n",
                                 (unsigned long long)job->fetched_bytes,
                                 (unsigned long long)job->reused_bytes, (int)job->outcome,
                                 (int)job->message.size, (const char *)job->message.data);
@@ -119,9 +121,10 @@ static int phase_decode(struct hf_job *job, struct hf_buf *in)
     const char *text = (const char *)in->data;
     /* Of our own writing, and durable: no number in it is out of range.
      * NOLINTBEGIN(cert-err34-c) */
-    if (sscanf(text, "applying %llu %llu", &fetched, &reused) == 2) {
+    if (sscanf(text, PHASE_FORMAT " applying %llu %llu", &fetched, &reused) == 2) {
         job->phase = HF_JOB_APPLYING;
-    } else if (sscanf(text, "done %llu %llu %d%n", &fetched, &reused, &outcome, &used) == 3 &&
+    } else if (sscanf(text, PHASE_FORMAT " done %llu %llu %d%n", &fetched, &reused, &outcome,
+                      &used) == 3 &&
                /* NOLINTEND(cert-err34-c) */
                used > 0 && outcome >= HF_JOB_SUCCEEDED && outcome <= HF_JOB_CANCELLED) {
         const char *message = text + used + (text[used] == ' ');

@@ -254,6 +254,21 @@ static char *bytes_text(struct hf_bytes bytes)
     return strndup(bytes.data ? (const char *)bytes.data : "", bytes.size);
 }
 
+/* Two sources' roots can lie within each other: one's restore must not lead the other's astray. */
+static int keep_all_roots(struct hf_targets *targets, const struct hf_config *config,
+                          struct hf_error *error)
+{
+    int result = 0;
+    for (size_t i = 0; i < config->source_count; i++) {
+        const struct hf_config_source *source = &config->sources[i];
+        for (size_t j = 0; !result && j < source->path_count; j++)
+            result = targets_keep(targets, source->paths[j], error);
+        for (size_t j = 0; !result && j < source->restore_root_count; j++)
+            result = targets_keep(targets, source->restore_roots[j], error);
+    }
+    return result;
+}
+
 static void run_job(struct hf_restorer *restorer, const struct hf_restore_offer *offer)
 {
     struct hf_run run = {.restorer = restorer, .connection = restorer->connection};
@@ -268,6 +283,8 @@ static void run_job(struct hf_restorer *restorer, const struct hf_restore_offer 
     if (!result)
         result = targets_new(run.terms.roots, run.terms.root_count, destination ? destination : "",
                              offer->job, &run.targets, &error);
+    if (!result)
+        result = keep_all_roots(run.targets, restorer->options.config, &error);
     if (!result)
         result = job_open(restorer->state_directory, offer, &run.job, &error);
     run.owners = owners_new();

@@ -35,6 +35,8 @@ struct hf_targets {
     uint64_t job;
     char **roots; /* absolute, no trailing '/', "/" itself as "" */
     size_t root_count;
+    char **kept; /* the same form: more of what nothing may take the place of */
+    size_t kept_count;
     char *destination; /* the same form; NULL: in place */
     size_t destination_root;
     struct anchor anchors[ANCHORS_MAX];
@@ -166,6 +168,9 @@ void targets_free(struct hf_targets *targets)
     for (size_t i = 0; i < targets->root_count; i++)
         free(targets->roots[i]);
     free(targets->roots);
+    for (size_t i = 0; i < targets->kept_count; i++)
+        free(targets->kept[i]);
+    free(targets->kept);
     free(targets->destination);
     free(targets);
 }
@@ -205,17 +210,39 @@ static bool names_staging(const char *path)
     return false;
 }
 
-/* A link where a root is, or on the way to one, would decide where later restores write to. A root
- * can be a single file: that one may be replaced by a file. */
+/* Whether a version that is no directory would be where path is, or on the way to it. A root can be
+ * a single file: that one may be replaced by a file. */
+static bool takes_place_of(const struct hf_version *version, const char *at, const char *path)
+{
+    const char *below = beneath(at, path);
+    return below && (below[0] || version->type != HF_FILE_REGULAR);
+}
+
+/* A link there would decide where this or another restore writes to. */
 static bool replaces_root(const struct hf_targets *targets, const char *path,
                           const struct hf_version *version)
 {
-    for (size_t i = 0; i < targets->root_count && version->type != HF_FILE_DIRECTORY; i++) {
-        const char *below = beneath(path, targets->roots[i]);
-        if (below && (below[0] || version->type != HF_FILE_REGULAR))
-            return true;
-    }
-    return false;
+    bool replaces = false;
+    if (version->type == HF_FILE_DIRECTORY)
+        return false;
+    for (size_t i = 0; i < targets->root_count; i++)
+        replaces = replaces || takes_place_of(version, path, targets->roots[i]);
+    for (size_t i = 0; i < targets->kept_count; i++)
+        replaces = replaces || takes_place_of(version, path, targets->kept[i]);
+    return replaces;
+}
+
+int targets_keep(struct hf_targets *targets, const char *path, struct hf_error *error)
+{
+    char **grown = realloc(targets->kept, (targets->kept_count + 1) * sizeof(*grown));
+    if (!grown)
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
+    targets->kept = grown;
+    targets->kept[targets->kept_count] = normal_path(path, error);
+    if (!targets->kept[targets->kept_count])
+        return HF_ERR_INVALID;
+    targets->kept_count++;
+    return 0;
 }
 
 int targets_locate(struct hf_targets *targets, const struct hf_version *version,
@@ -246,8 +273,9 @@ int targets_locate(struct hf_targets *targets, const struct hf_version *version,
         return denied(targets, path, error);
     if (replaces_root(targets, path, version))
         return hf_error_set(error, HF_ERR_DENIED, 0,
-                            "a restore root of this host is %s or beneath it; a restore puts "
-                            "nothing else in the place of a root or of a directory above one",
+                            "a source or a restore root of this host is %s or beneath it; a "
+                            "restore puts nothing else in the place of one or of a directory "
+                            "above",
                             path);
     size_t length = strlen(root);
     if (!rest[0] && version->type != HF_FILE_DIRECTORY) {

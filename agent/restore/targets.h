@@ -28,6 +28,10 @@ struct hf_target {
 int targets_new(const char *const *roots, size_t root_count, const char *destination, uint64_t job,
                 struct hf_targets **out, struct hf_error *error);
 void targets_free(struct hf_targets *targets);
+/* An absolute path that is a root for other jobs: nothing but a directory is put where it is, or
+ * where a directory above it is. The roots of this job are kept without being named.
+ * HF_ERR_INVALID, HF_ERR_NO_MEMORY. */
+int targets_keep(struct hf_targets *targets, const char *path, struct hf_error *error);
 
 /* HF_ERR_DENIED for what is beneath no root, would take the place of one, or is a staging
  * directory's; with what is allowed. */

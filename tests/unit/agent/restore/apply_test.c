@@ -50,6 +50,28 @@ static void the_rule_rename_puts_the_restored_file_beside(void **state)
     builder_free(b);
 }
 
+static void the_rule_rename_also_spares_what_appears_during_the_restore(void **state)
+{
+    (void)state;
+    struct builder *b = builder_new();
+    struct hf_error error = {0};
+    builder_text(b, "file", "theirs");
+    builder_put(b, "there", "mine", 4);
+    builder_text(b, "there", "theirs");
+    b->conflict = HF_CONFLICT_RENAME;
+    assert_int_equal(builder_stage(b, &error), 0);
+    builder_put(b, "file", "mine", 4);
+    builder_put(b, "there.restored-7", "mine too", 8);
+    assert_int_equal(builder_apply(b, &error), 0);
+    assert_int_equal(builder_outcome(b, 0), HF_ACTION_RENAMED);
+    assert_content(b, "file", "mine", 4);
+    assert_content(b, "file.restored-7", "theirs", 6);
+    assert_int_equal(builder_outcome(b, 1), HF_ACTION_FAILED);
+    assert_content(b, "there.restored-7", "mine too", 8);
+    assert_no_staging(b);
+    builder_free(b);
+}
+
 static void an_empty_directory_gives_way_to_a_file_and_a_full_one_does_not(void **state)
 {
     (void)state;
@@ -437,6 +459,7 @@ int main(void)
         cmocka_unit_test(the_rule_skip_leaves_what_is_there),
         cmocka_unit_test(the_rule_skip_also_spares_what_appears_during_the_restore),
         cmocka_unit_test(the_rule_rename_puts_the_restored_file_beside),
+        cmocka_unit_test(the_rule_rename_also_spares_what_appears_during_the_restore),
         cmocka_unit_test(an_empty_directory_gives_way_to_a_file_and_a_full_one_does_not),
         cmocka_unit_test(a_file_where_a_directory_should_be_fails_with_a_remedy),
         cmocka_unit_test(a_link_planted_before_the_restore_leads_nowhere),

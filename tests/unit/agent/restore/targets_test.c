@@ -103,11 +103,13 @@ static void nothing_but_a_directory_takes_the_place_of_a_root_or_of_what_is_abov
         {"srv/app/database", HF_FILE_SYMLINK, 0},
         {"srv/ap", HF_FILE_SYMLINK, 0},
     };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
         struct hf_version version = {
-            .type = cases[i].type, .path = {(const uint8_t *)cases[i].path, strlen(cases[i].path)}};
-        assert_int_equal(targets_new(roots, 2, "", 1, &targets, &error), 0);
-        assert_int_equal(targets_locate(targets, &version, &target, &error), cases[i].result);
+            .type = cases[i / 2].type, .path = {(const uint8_t *)cases[i / 2].path, strlen(cases[i / 2].path)}};
+        /* The second is a root of this job, or of another source's. */
+        assert_int_equal(targets_new(roots, i % 2 + 1, "", 1, &targets, &error), 0);
+        assert_int_equal(targets_keep(targets, roots[1], &error), 0);
+        assert_int_equal(targets_locate(targets, &version, &target, &error), cases[i / 2].result);
         targets_free(targets);
     }
     assert_non_null(strstr(error.message, "restore root"));
