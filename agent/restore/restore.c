@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "agent/restore/apply.h"
-#include "agent/restore/hook.h"
 #include "agent/restore/run.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -111,32 +110,6 @@ void restorer_wake(struct hf_restorer *restorer)
     link_post(restorer->options.inbox, link_event_new(HF_LINK_WAKE, 0));
 }
 
-static void flush_done(void *context)
-{
-    struct hf_restorer *restorer = context;
-    atomic_fetch_add(&restorer->flushes_done, 1);
-    restorer_wake(restorer);
-}
-
-/* What is on the disk now must be in the collector's hands before any of it is replaced: the
- * snapshot that the collector takes on our answer is the way back. */
-static int run_flush(struct hf_run *run, struct hf_error *error)
-{
-    struct hf_restorer *restorer = run->restorer;
-    atomic_fetch_add(&restorer->flushes_asked, 1);
-    capture_flush(restorer->options.capture, flush_done, restorer);
-    while (atomic_load(&restorer->flushes_done) != atomic_load(&restorer->flushes_asked)) {
-        struct hf_link_event *event;
-        int result = run_next_event(run, 1000, &event);
-        if (result)
-            return result;
-        link_event_free(event);
-        if (run->cancelled)
-            return hf_error_set(error, HF_ERR_CONFLICT, 0, "cancelled; nothing was changed");
-    }
-    return 0;
-}
-
 static void adopt(void *context, const char *path, const struct hf_version *version)
 {
     struct hf_run *run = context;
@@ -145,21 +118,15 @@ static void adopt(void *context, const char *path, const struct hf_version *vers
                       run->job->id);
 }
 
-static int run_hook(struct hf_run *run, const char *const *argv, struct hf_error *error)
-{
-    if (!argv || !argv[0])
-        return 0;
-    hf_log_info("restore job %llu: running %s", (unsigned long long)run->job->id, argv[0]);
-    return hook_run(argv, run->job->id, run->terms.source->name, HF_HOOK_TIMEOUT_NS, error);
-}
-
+/* After an interruption the service may run again, started by whoever started the host. */
 static int run_apply(struct hf_run *run, struct hf_error *error)
 {
     struct hf_capture *capture = run->restorer->options.capture;
     const struct hf_config_source *source = run->terms.source;
-    int result = source ? run_hook(run, source->before_restore, error) : 0;
+    int result =
+        source && run->job->applied_before ? run_hook(run, source->before_restore, error) : 0;
     if (result)
-        return hf_error_prefix(error, "nothing was changed");
+        return hf_error_prefix(error, "some of the files may be in place, the others aren't");
     struct hf_apply_options options = {.job = run->job,
                                        .targets = run->targets,
                                        .owners = run->owners,
@@ -189,7 +156,11 @@ static int run_stage(struct hf_run *run, struct hf_error *error)
         return result;
     /* All that is staged is durable before the first rename. */
     result = targets_sync(run->targets, error);
-    return result ? result : job_save_phase(job, HF_JOB_APPLYING, error);
+    if (result)
+        return result;
+    result = run_quiesce(run, error);
+    return result && result != HF_ERR_CLOSED ? hf_error_prefix(error, "nothing was changed")
+                                             : result;
 }
 
 static void set_outcome(struct hf_run *run, int result, const struct hf_error *error)

@@ -156,7 +156,8 @@ static bool take_snapshot(struct hf_restore *restore, struct hf_catalog_reader *
         source_row = rc == HF_OK ? source.row : 0;
         catalog_memory_free(&memory);
     }
-    snprintf(name, 64, "before restore %llu", (unsigned long long)row->job_id);
+    snprintf(name, 64, "before restore %llu%s", (unsigned long long)row->job_id,
+             row->snapshot_id ? ", when all had stopped" : "");
     event->snapshot_created.source_row = source_row;
     event->snapshot_created.name = event_text(name);
     event->snapshot_created.at_ns = event->time_ns;
@@ -165,7 +166,8 @@ static bool take_snapshot(struct hf_restore *restore, struct hf_catalog_reader *
     return source_row != 0;
 }
 
-/* The way back first: without it nothing may be replaced. */
+/* The way back first: without it nothing may be replaced. A host that answers again has stopped
+ * what writes to the files: the moment to come back to is that one. */
 static int make_ready(struct hf_restore *restore, struct hf_catalog_reader *catalog,
                       struct hf_error *error)
 {
@@ -176,7 +178,7 @@ static int make_ready(struct hf_restore *restore, struct hf_catalog_reader *cata
     struct hf_job_row row;
     struct hf_event snapshot = new_event(restore, HF_EVENT_SNAPSHOT_CREATED, snapshot_actor);
     int rc = catalog_job_get(catalog, restore->job, &memory, &row, error);
-    if (rc == HF_OK && !row.dry_run && row.snapshot_id == 0 &&
+    if (rc == HF_OK && !row.dry_run && (row.snapshot_id == 0 || restore->accepted) &&
         take_snapshot(restore, catalog, &row, &snapshot, name)) {
         rc = commit(restore, &snapshot, 1, error);
     }

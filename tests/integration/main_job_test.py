@@ -220,6 +220,33 @@ def test_own_restore_is_recorded_as_such_and_not_as_a_foreign_change(fleet):
     assert len(fleet.versions(host, "data", "data/f")) == 3
 
 
+def test_what_the_service_writes_when_it_is_stopped_is_kept(fleet):
+    """The hook stops the service, which writes its last state: the moment before the restore has it."""
+    host = fleet.add_host("robot-hook", start=False)
+    hooks = {}
+    for name, line in (("stop", f"echo -n last > {host.path('data/f')}"), ("start", f"echo start >> {host.path('ran')}")):
+        hooks[name] = host.directory / name
+        hooks[name].write_text(f"#!/bin/sh\n{line}\n")
+        hooks[name].chmod(0o700)
+    host.configure(host.source("data", before_restore=hooks["stop"], after_restore=hooks["start"], debounce="500ms"))
+    host.write("data/f", "one")
+    host.start()
+    fleet.wait()
+    moment = now()
+    host.write("data/f", "two")
+    fleet.wait()
+    fleet.restore("robot-hook:data", "--at", moment)
+    assert host.path("data/f").read_text() == "one"
+    assert host.path("ran").read_text() == "start\n"
+    job = fleet.json("jobs", "--all", "--host", "robot-hook")["jobs"][0]
+    snapshots = {s["id"]: s for s in fleet.json("snapshot", "list", "robot-hook")["snapshots"]}
+    assert fleet.cli("cat", host.target("data", "data/f"), "--at", snapshots[job["snapshot"]]["at"]) == "last"
+    fleet.wait()
+    assert [fleet.cli("cat", host.target("data", "data/f"), "--version", str(v["version"]))
+            for v in fleet.versions(host, "data", "data/f")] == ["one", "last", "two", "one"]
+    host.stop()
+
+
 def test_what_is_written_right_after_a_restore_put_the_file_there_is_captured(fleet):
     """Capture is busy with a large file when the restored one is changed: it must not take it for what was restored."""
     host = fleet.add_host("robot-eager", start=False)

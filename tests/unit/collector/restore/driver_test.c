@@ -397,6 +397,35 @@ static void a_job_goes_from_offer_to_result(void **state)
     deployment_free(&d);
 }
 
+static void a_host_that_answers_again_has_that_moment_named_too(void **state)
+{
+    (void)state;
+    struct deployment d = deployment_new(DAY_NS);
+    struct host host = host_new(&d);
+    struct file *files = files_add(&host, 1, 4000);
+    uint64_t job = job_new(&host, job_event(&host, &host));
+    struct line *line = line_open(&host);
+    line_accept(line);
+    line_send(line, next_page(job, (struct hf_bytes){0}));
+    line_receive(line, HF_FRAME_RESTORE_PAGE);
+    uint64_t first = job_facts(&d, job).snapshot;
+    line_send(line, answer(job, true, ""));
+    line_send(line, next_page(job, (struct hf_bytes){0}));
+    line_receive(line, HF_FRAME_RESTORE_PAGE);
+    assert_true(job_facts(&d, job).snapshot > first);
+    line_close(line);
+    /* Who comes back after an interruption begins anew, and the moment stays. */
+    uint64_t second = job_facts(&d, job).snapshot;
+    line = line_open(&host);
+    line_accept(line);
+    line_send(line, next_page(job, (struct hf_bytes){0}));
+    line_receive(line, HF_FRAME_RESTORE_PAGE);
+    assert_int_equal(job_facts(&d, job).snapshot, second);
+    line_close(line);
+    files_free(files, 1);
+    deployment_free(&d);
+}
+
 static void pages_go_on_where_the_cursor_says_and_together_are_the_moment(void **state)
 {
     (void)state;
@@ -697,6 +726,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_job_goes_from_offer_to_result),
+        cmocka_unit_test(a_host_that_answers_again_has_that_moment_named_too),
         cmocka_unit_test(pages_go_on_where_the_cursor_says_and_together_are_the_moment),
         cmocka_unit_test(content_of_another_host_is_denied_and_audited),
         cmocka_unit_test(a_job_onto_another_host_gives_the_origins_content_to_it_alone),
