@@ -50,8 +50,10 @@ int api_new(const struct hf_api_options *options, struct hf_api **out, struct hf
         api->options.agents_address = strdup(options->agents_address);
         api->started_ns = hf_clock_monotonic_ns();
         api->failures = hf_rate_limit_new(10, 10);
+        api->audits = hf_rate_limit_new(30, 30);
     }
-    if (!api || !api->options.enrol_address || !api->options.agents_address || !api->failures) {
+    if (!api || !api->options.enrol_address || !api->options.agents_address || !api->failures ||
+        !api->audits) {
         api_free(api);
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the operators' API");
     }
@@ -65,6 +67,7 @@ void api_free(struct hf_api *api)
         free((char *)api->options.enrol_address);
         free((char *)api->options.agents_address);
         hf_rate_limit_free(api->failures);
+        hf_rate_limit_free(api->audits);
         free(api);
     }
 }
@@ -143,6 +146,26 @@ static bool read_body(struct api_call *call)
     return true;
 }
 
+/* The audit log is kept for ever and each entry is a write to the disk: who is told to wait, or is
+ * refused all the time, does not get one each time. */
+static void audit_refusal(struct api_call *call)
+{
+    const char *who = *call->actor ? call->actor : call->request->peer;
+    const struct hf_http_response *response = call->response;
+    if (response->status == 429 || hf_rate_limit_take(call->api->audits, who) > 0) {
+        return;
+    }
+    struct hf_event audit = call_event(call, HF_EVENT_AUDIT);
+    audit.audit.action = event_text(call->route->audit);
+    audit.audit.object = event_text(call->request->path);
+    audit.audit.detail = (struct hf_bytes){response->body.data, response->body.size};
+    audit.audit.outcome = HF_AUDIT_REFUSED;
+    if (ingest_commit(call->api->options.ingest, &audit, 1, NULL) != HF_OK) {
+        hf_log_warning("A refused %s by %s could not be written to the audit log",
+                       call->route->audit, who);
+    }
+}
+
 void api_handle(void *context, const struct hf_http_request *request,
                 struct hf_catalog_reader *catalog, struct hf_store_reader *store,
                 struct hf_http_response *response)
@@ -159,15 +182,7 @@ void api_handle(void *context, const struct hf_http_request *request,
         route->handle(&call);
     }
     if (route && route->audit && response->status >= 400) {
-        struct hf_event audit = call_event(&call, HF_EVENT_AUDIT);
-        audit.audit.action = event_text(route->audit);
-        audit.audit.object = event_text(request->path);
-        audit.audit.detail = (struct hf_bytes){response->body.data, response->body.size};
-        audit.audit.outcome = HF_AUDIT_REFUSED;
-        if (ingest_commit(call.api->options.ingest, &audit, 1, NULL) != HF_OK) {
-            hf_log_warning("A refused %s by %s could not be written to the audit log", route->audit,
-                           *call.actor ? call.actor : request->peer);
-        }
+        audit_refusal(&call);
     }
     json_decref(call.body);
     hf_buf_free(&call.hex_paths);

@@ -16,6 +16,7 @@ struct hf_api {
     struct hf_api_options options;
     int64_t started_ns;
     struct hf_rate_limit *failures; /* addresses that failed to authenticate */
+    struct hf_rate_limit *audits;   /* who has refusals written to the audit log */
 };
 
 struct api_call {

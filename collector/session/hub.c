@@ -17,7 +17,8 @@ struct entry {
     char host_id[64];
     struct hf_session *session; /* loop thread only; NULL when offline */
     struct hf_hub_state state;
-    int64_t audited_ns; /* monotonic; 0: never */
+    unsigned connections; /* with or without a session */
+    int64_t audited_ns;   /* monotonic; 0: never */
     uint64_t suppressed;
 };
 
@@ -157,6 +158,25 @@ void hub_remove(struct hf_hub *hub, const char *host_id, const struct hf_session
         hub->online--;
     }
     pthread_mutex_unlock(&hub->lock);
+}
+
+void hub_connect(struct hf_hub *hub, const char *host_id, int change)
+{
+    pthread_mutex_lock(&hub->lock);
+    struct entry *entry = find_or_add(hub, host_id);
+    if (entry) {
+        entry->connections += (unsigned)change;
+    }
+    pthread_mutex_unlock(&hub->lock);
+}
+
+unsigned hub_connections(struct hf_hub *hub, const char *host_id)
+{
+    pthread_mutex_lock(&hub->lock);
+    const struct entry *entry = find(hub, host_id);
+    unsigned connections = entry ? entry->connections : 0;
+    pthread_mutex_unlock(&hub->lock);
+    return connections;
 }
 
 void hub_note_duplicate(struct hf_hub *hub, const char *host_id)

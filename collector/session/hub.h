@@ -32,6 +32,10 @@ void hub_count_refusal(struct hf_hub *hub, unsigned reason);
 bool hub_may_audit(struct hf_hub *hub, const char *host_id, uint64_t *suppressed);
 void hub_refusals(struct hf_hub *hub, uint64_t out[HF_HUB_REASONS]);
 
+/* A connection of that host begins (1) or has ended (-1), whether or not it became a session. */
+void hub_connect(struct hf_hub *hub, const char *host_id, int change);
+unsigned hub_connections(struct hf_hub *hub, const char *host_id);
+
 /* Loop thread. The session of a host that is registered already is returned and nothing changes;
  * otherwise NULL and the host is online. */
 struct hf_session *hub_register(struct hf_hub *hub, const char *host_id, struct hf_session *session,

@@ -30,12 +30,16 @@ static void on_hello_overdue(lws_sorted_usec_list_t *timer)
 static void admit_done(struct session_work *work)
 {
     struct hf_session *session = work->session;
-    if (!session->gone && work->rc == HF_OK) {
+    if (session->gone || session->state == SESSION_CLOSING) {
+        free(work); /* revoked, or shut down, while it was asked */
+        return;
+    }
+    if (work->rc == HF_OK) {
         session->state = SESSION_GREETING;
         reading_resume(session, HOLD_ADMISSION);
         lws_sul_schedule(loop_context(session->sessions->options.loop), 0, &session->timer,
                          on_hello_overdue, HELLO_LIMIT_US);
-    } else if (!session->gone) {
+    } else {
         session_refuse(session, work->rc == HF_ERR_DENIED ? HF_WIRE_REVOKED : HF_WIRE_DENIED,
                        work->error.message);
     }

@@ -12,7 +12,9 @@
 
 #define SHUTDOWN_SPREAD_MS 5000u
 #define CLOSE_LIMIT_S      5
-#define PAGE_BYTES         (512u * 1024u) /* at most, of a LISTING or RESTORE_PAGE */
+/* One lives, another may be refused beside it, some may be ending: more is nobody's honest need. */
+#define CONNECTIONS_PER_HOST 8u
+#define PAGE_BYTES           (512u * 1024u) /* at most, of a LISTING or RESTORE_PAGE */
 
 /* --- sending --- */
 
@@ -218,6 +220,7 @@ static void on_closed(struct hf_session *session)
     session->gone = true;
     session->wsi = NULL;
     session->sessions->count--;
+    hub_connect(session->sessions->options.hub, session->host_id, -1);
     drop_incoming(session);
     session_free_if_done(session);
 }
@@ -275,6 +278,12 @@ static int filter(struct hf_sessions *sessions, struct lws *wsi)
         hf_log_warning("A connection from %s is refused: no valid client certificate", address);
         return -1;
     }
+    if (hub_connections(sessions->options.hub, peer.common_name) >= CONNECTIONS_PER_HOST) {
+        hub_count_refusal(sessions->options.hub, HF_WIRE_OVERLOADED);
+        hf_log_warning("A connection of %s from %s is refused: it has %u already", peer.common_name,
+                       address, CONNECTIONS_PER_HOST);
+        return -1;
+    }
     if (lws_hdr_copy(wsi, path, sizeof path, WSI_TOKEN_GET_URI) < 0 ||
         strcmp(path, HF_PROTO_PATH) != 0) {
         hf_log_warning("A connection of %s from %s is refused: it asks for '%s'", peer.common_name,
@@ -304,6 +313,7 @@ static int on_established(struct hf_sessions *sessions, struct lws *wsi, struct 
     }
     sessions->all = session;
     sessions->count++;
+    hub_connect(sessions->options.hub, session->host_id, 1);
     slot->session = session;
     session_admit(session);
     return 0;
@@ -452,12 +462,23 @@ struct order {
     char message[256];
 };
 
+/* Those too that haven't said HELLO: they were let in by what was true before. */
+static void close_all_of(struct hf_sessions *sessions, const char *host_id, enum hf_wire_code code,
+                         const char *message)
+{
+    for (struct hf_session *session = sessions->all; session; session = session->next) {
+        if (strcmp(session->host_id, host_id) == 0) {
+            session_goaway(session, code, 60000, message);
+        }
+    }
+}
+
 static void carry_out(void *arg)
 {
     struct order *order = arg;
     struct hf_session *session = hub_find(order->sessions->options.hub, order->host_id);
-    if (session && order->code != 0) {
-        session_goaway(session, order->code, 60000, order->message);
+    if (order->code != 0) {
+        close_all_of(order->sessions, order->host_id, order->code, order->message);
     } else if (session && session->restore && order->job != 0) {
         restore_cancel(session->restore, order->job);
     } else if (session && session->restore) {

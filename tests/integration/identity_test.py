@@ -390,6 +390,39 @@ def test_revoking_ends_a_live_session_at_once_and_for_good(fleet):
     host.stop()
 
 
+def test_revoking_ends_connections_that_said_nothing_yet(fleet):
+    """Let in before, they would be a session afterwards."""
+    host = fleet.add_host("robot-spare", start=False)
+    with Client(fleet, identity_of(host)) as spare, Client(fleet, identity_of(host)) as live:
+        live.hello()
+        assert live.frame()[0] == WELCOME
+        fleet.cli("host", "revoke", "robot-spare")
+        assert live.goaway()[0] == REVOKED
+        spare.hello()
+        assert spare.goaway()[0] == REVOKED
+
+
+def test_one_certificate_does_not_take_all_the_places(fleet, enrolled):
+    host = fleet.add_host("robot-many-lines", start=False)
+    lines = [Client(fleet, identity_of(host)) for _ in range(8)]
+    with pytest.raises(Refused):
+        Client(fleet, identity_of(host))
+    with Client(fleet, identity_of(enrolled)) as other:
+        other.hello()
+        assert other.frame()[0] == WELCOME
+    for line in lines:
+        line.socket.close()
+
+    def gets_in():
+        try:
+            with Client(fleet, identity_of(host)) as again:
+                again.hello()
+                return again.frame()[0] == WELCOME
+        except Refused:
+            return False
+    wait_until(gets_in, "its places to be free again")
+
+
 # --- renewal ---
 
 def test_certificates_renew_under_traffic_without_losing_or_doubling_anything():

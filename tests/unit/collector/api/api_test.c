@@ -114,6 +114,28 @@ static void what_was_done_and_what_was_refused_are_both_in_the_audit_log(void **
     assert_int_equal(audit_entries("host.label", "ok"), done + 1);
 }
 
+static void who_is_refused_all_the_time_does_not_fill_the_audit_log(void **state)
+{
+    (void)state;
+    static const char path[] = "/v1/hosts/robot-01/labels";
+    size_t before = audit_entries("host.label", "refused");
+    for (int i = 0; i < 60; i++) { /* ten times 401, then 429 */
+        struct reply reply =
+            api_call_from(&site, "192.0.2.77", "Bearer x", "POST", path, NULL, "{}");
+        assert_int_equal(reply.status, i < 10 ? 401 : 429);
+        reply_free(&reply);
+    }
+    size_t unknown = audit_entries("host.label", "refused");
+    assert_true(unknown > before && unknown <= before + 10);
+    for (int i = 0; i < 60; i++) {
+        struct reply reply = api_as(&site, HF_ROLE_VIEWER, "POST", path, "{}");
+        assert_int_equal(reply.status, 403);
+        reply_free(&reply);
+    }
+    size_t known = audit_entries("host.label", "refused");
+    assert_true(known > unknown && known <= unknown + 40);
+}
+
 static void a_token_is_told_once_and_never_again(void **state)
 {
     (void)state;
@@ -173,6 +195,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_question_that_is_wrong_is_refused_with_its_reason),
         cmocka_unit_test(what_was_done_and_what_was_refused_are_both_in_the_audit_log),
+        cmocka_unit_test(who_is_refused_all_the_time_does_not_fill_the_audit_log),
         cmocka_unit_test(a_token_is_told_once_and_never_again),
         cmocka_unit_test(a_snapshot_names_its_host_by_id_and_by_name),
         cmocka_unit_test(head_is_answered_as_get),

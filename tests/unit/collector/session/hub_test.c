@@ -74,6 +74,20 @@ static void the_count_of_duplicates_outlives_the_session(void **state)
     hub_free(hub);
 }
 
+static void connections_are_counted_by_host(void **state)
+{
+    (void)state;
+    struct hf_hub *hub = hub_new();
+    assert_int_equal(hub_connections(hub, "h-1"), 0);
+    hub_connect(hub, "h-1", 1);
+    hub_connect(hub, "h-1", 1);
+    hub_connect(hub, "h-2", 1);
+    hub_connect(hub, "h-1", -1);
+    assert_int_equal(hub_connections(hub, "h-1"), 1);
+    assert_int_equal(hub_connections(hub, "h-2"), 1);
+    hub_free(hub);
+}
+
 static void refusals_are_counted_by_reason(void **state)
 {
     (void)state;
@@ -168,6 +182,7 @@ int main(void)
         cmocka_unit_test(a_host_is_online_from_registration_to_removal),
         cmocka_unit_test(a_second_session_is_told_of_the_first_and_changes_nothing),
         cmocka_unit_test(the_count_of_duplicates_outlives_the_session),
+        cmocka_unit_test(connections_are_counted_by_host),
         cmocka_unit_test(refusals_are_counted_by_reason),
         cmocka_unit_test(a_host_fills_the_audit_log_with_one_entry_a_minute_at_most),
         cmocka_unit_test(readers_never_see_half_of_a_change),
