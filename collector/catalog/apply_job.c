@@ -3,6 +3,19 @@
 
 #include "common/fs.h"
 
+/* Empty is in place. What can't be offered must not become a job: its host would be offered it for
+ * ever. */
+static bool is_destination(struct hf_bytes path)
+{
+    size_t size = path.size;
+    while (size > 1 && path.data[size - 1] == '/') {
+        size--;
+    }
+    return size == 0 || (path.size <= HF_PATH_MAX_BYTES && path.data[0] == '/' &&
+                         (size == 1 || hf_path_check_relative((const char *)path.data + 1, size - 1,
+                                                              NULL) == HF_OK));
+}
+
 static int check_job_fields(const struct hf_event *event, struct hf_error *error)
 {
     const struct hf_event_job_created *e = &event->job_created;
@@ -12,10 +25,11 @@ static int check_job_fields(const struct hf_event *event, struct hf_error *error
             return hf_error_prefix(error, "Path %zu of the restore", i + 1);
         }
     }
-    if (e->destination.size > 0 && e->destination.data[0] != '/') {
+    if (!is_destination(e->destination)) {
         return hf_error_set(error, HF_ERR_INVALID, 0,
-                            "A restore's destination is an absolute directory, not %.*s",
-                            APPLY_TEXT(e->destination));
+                            "A restore's destination is an absolute directory without . and .. of "
+                            "at most %u bytes, not %.*s",
+                            HF_PATH_MAX_BYTES, APPLY_TEXT(e->destination));
     }
     if (e->at_ns > event->time_ns) {
         return hf_error_set(error, HF_ERR_INVALID, 0,

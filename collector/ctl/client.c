@@ -447,8 +447,6 @@ int client_list(struct ctl *ctl, const struct ctl_url *url, const char *member, 
         }
         status = client_get(ctl->client, &page_url, &page);
         url_free(&page_url);
-        free(after);
-        after = NULL;
         const json_t *rows = json_object_get(page, member);
         size_t count = json_array_size(rows);
         for (size_t i = 0; i < count && (at_most == 0 || seen < at_most); i++, seen++) {
@@ -459,10 +457,12 @@ int client_list(struct ctl *ctl, const struct ctl_url *url, const char *member, 
                 each(context, row);
             }
         }
+        /* A page may be empty and others follow: what is between was deleted. */
         const char *next = json_string_value(json_object_get(page, "next"));
-        if (next && count > 0 && (at_most == 0 || seen < at_most)) {
-            after = strdup(next);
-        }
+        bool goes_on = next && (!after || strcmp(next, after) != 0);
+        char *from = goes_on && (at_most == 0 || seen < at_most) ? strdup(next) : NULL;
+        free(after);
+        after = from;
         json_decref(page);
     } while (status == CTL_OK && after);
     free(after);

@@ -84,8 +84,13 @@ void answer_list(struct ingest_item *item, struct hf_catalog_reader *catalog)
     if (!reply) {
         return;
     }
-    if (query.source_row == 0 ||
-        catalog_tree(catalog, &query, &reply->rows, &page, &error) != HF_OK) {
+    int rc = query.source_row == 0 ? HF_ERR_CONFLICT : HF_OK;
+    /* A page may be empty and others follow; a LISTING may not. */
+    while (rc == HF_OK && page.count == 0 && !page.last) {
+        rc = catalog_tree(catalog, &query, &reply->rows, &page, &error);
+        query.after = page.next;
+    }
+    if (rc != HF_OK) {
         reply->frame = (struct hf_frame){
             .type = HF_FRAME_ERROR,
             .refusal = {.code = query.source_row ? HF_WIRE_INTERNAL : HF_WIRE_STATE,

@@ -893,3 +893,24 @@ def test_the_refusals_are_audited_and_counted(fleet, robot):
     assert {"session.refused", "chunk.refused"} <= actions
     metrics = fleet.metrics()
     assert metrics['holdfast_sessions_refused_total{reason="malformed"}'] > 10, metrics
+
+
+# --- long histories ---
+
+def test_a_long_stretch_of_deleted_paths_hides_nothing_that_comes_after_it(fleet, other):
+    """Checkpoints with a name a job: the catalog looks through so many at once, then sends a page without a row."""
+    count, step = 50_500, 1000
+    with session(fleet, other) as client:
+        client.open_source(1, "long")
+        seq = 0
+        for make in (lambda seq, path: wire.regular(seq, path, type=wire.DIRECTORY, mode=0o755), wire.absent):
+            for first in range(0, count, step):
+                client.send_versions(1, [make(seq + i + 1, b"jobs/%08d" % (first + i)) for i in range(min(step, count - first))])
+                seq += min(step, count - first)
+                client.wait_acked(1, seq)
+        client.send_versions(1, [wire.regular(seq + 1, b"kept", type=wire.DIRECTORY, mode=0o755)])
+        client.wait_acked(1, seq + 1)
+        client.send("LIST", stream=1, after=b"")
+        listing = client.expect("LISTING")
+        assert [row["path"] for row in listing["versions"]] == [b"kept"] and listing["last"]
+    assert [e["path"] for e in fleet.json("ls", f"{other.name}:long", "--recursive")["entries"]] == ["kept"]

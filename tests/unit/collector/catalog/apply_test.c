@@ -537,9 +537,19 @@ static void jobs_that_cannot_be_are_refused(void **state)
     event.job_created.paths = &escape;
     event.job_created.path_count = 1;
     assert_int_equal(commit(&f, &event), HF_ERR_INVALID);
-    event = job_event(&f);
-    event.job_created.destination = event_text("relative");
-    assert_int_equal(commit(&f, &event), HF_ERR_INVALID);
+    char endless[5000];
+    memset(endless, 'x', sizeof endless);
+    endless[0] = '/';
+    endless[4990] = '\0';
+    for (size_t i = 4; i < 4990; i += 200) {
+        endless[i] = '/'; /* no component is too long */
+    }
+    const char *const destinations[] = {"relative", "/a/../b", "/a//b", "/.", endless};
+    for (size_t i = 0; i < sizeof destinations / sizeof destinations[0]; i++) {
+        event = job_event(&f);
+        event.job_created.destination = event_text(destinations[i]);
+        assert_int_equal(commit(&f, &event), HF_ERR_INVALID);
+    }
     event = job_event(&f);
     event.job_created.at_ns = f.now + 100 * SECOND;
     assert_int_equal(commit(&f, &event), HF_ERR_INVALID);
