@@ -318,4 +318,6 @@ void api_archive(struct api_call *call)
     call->response->produce_state = archive;
     call->response->produce_free = free_archive;
     call->response->length = -1;
+    /* With each member's header and, on the average, half a block to fill up. */
+    call->response->about_bytes = bytes + files * (TAR_BLOCK + TAR_BLOCK / 2);
 }

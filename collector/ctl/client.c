@@ -381,11 +381,20 @@ struct download {
     struct ctl_client *client;
     FILE *out;
     struct hf_buf refusal; /* the body, when the status says that it is an error */
-    uint64_t bytes;
+    uint64_t bytes, about_bytes;
     int write_errno;
-    void (*progress)(void *context, uint64_t bytes);
+    void (*progress)(void *context, uint64_t bytes, uint64_t about_bytes);
     void *context;
 };
+
+/* How long the collector says that the answer will be; 0 when it doesn't. */
+static uint64_t about_bytes(CURL *curl)
+{
+    struct curl_header *header = NULL;
+    return curl_easy_header(curl, "holdfast-about-bytes", 0, CURLH_HEADER, -1, &header) == CURLHE_OK
+               ? strtoull(header->value, NULL, 10)
+               : 0;
+}
 
 static size_t save(char *data, size_t size, size_t count, void *context)
 {
@@ -395,17 +404,21 @@ static size_t save(char *data, size_t size, size_t count, void *context)
     if (http_status != 200) {
         return gather(data, size, count, &download->refusal);
     }
+    if (download->bytes == 0) {
+        download->about_bytes = about_bytes(download->client->curl);
+    }
     size_t written = fwrite(data, 1, size * count, download->out);
     download->write_errno = written < size * count ? errno : 0;
     download->bytes += written;
     if (download->progress) {
-        download->progress(download->context, download->bytes);
+        download->progress(download->context, download->bytes, download->about_bytes);
     }
     return written;
 }
 
 int client_download(struct ctl_client *client, const struct ctl_url *url, FILE *out,
-                    void (*progress)(void *context, uint64_t bytes), void *context)
+                    void (*progress)(void *context, uint64_t bytes, uint64_t about_bytes),
+                    void *context)
 {
     struct download download = {
         .client = client, .out = out, .progress = progress, .context = context};

@@ -202,9 +202,9 @@ int command_diff(struct ctl *ctl, const struct ctl_args *args)
     return status;
 }
 
-static void download_progress(void *context, uint64_t bytes)
+static void download_progress(void *context, uint64_t bytes, uint64_t about_bytes)
 {
-    progress_update(context, bytes, 0);
+    progress_update(context, bytes, about_bytes);
 }
 
 int command_download(struct ctl *ctl, const struct ctl_args *args)

@@ -123,9 +123,11 @@ void url_free(struct ctl_url *url);
  * for POST) is the caller's to json_decref. POST takes the reference of body. */
 int client_get(struct ctl_client *client, const struct ctl_url *url, json_t **out);
 int client_post(struct ctl_client *client, const struct ctl_url *url, json_t *body, json_t **out);
-/* Stream a body; progress (may be NULL) hears the total received so far. */
+/* Stream a body; progress (may be NULL) hears how much came so far, and about how much there will be
+ * in all (0: not known). */
 int client_download(struct ctl_client *client, const struct ctl_url *url, FILE *out,
-                    void (*progress)(void *context, uint64_t bytes), void *context);
+                    void (*progress)(void *context, uint64_t bytes, uint64_t about_bytes),
+                    void *context);
 /* All pages of a list: calls each for every element of `member`. With --json collects them into one
  * document instead and prints that. at_most 0: no limit. */
 int client_list(struct ctl *ctl, const struct ctl_url *url, const char *member, size_t at_most,

@@ -47,7 +47,8 @@ struct hf_http_response {
     int status;               /* 200 unless set */
     const char *content_type; /* static string; application/json unless set */
     uint32_t retry_after_s;   /* header when not 0 */
-    struct hf_buf body;       /* owned by the response */
+    uint64_t about_bytes; /* header "holdfast-about-bytes" when not 0: about how long it will be */
+    struct hf_buf body;   /* owned by the response */
     /* When produce is set, the pieces it appends follow `body`. length is the number of bytes that
      * will follow in all (body included), or -1: then they go out in chunked encoding. Runs on a
      * worker; appends about HF_HTTP_PIECE_BYTES to out and sets *done with the last piece. An

@@ -165,7 +165,7 @@ static int write_headers(struct lws *wsi, struct hf_http_exchange *exchange)
     unsigned char *start_of_headers = buffer + LWS_PRE;
     unsigned char *p = start_of_headers;
     unsigned char *end = buffer + sizeof buffer - 1;
-    char number[16];
+    char number[24];
     bool chunked = response->length < 0;
     if (lws_add_http_header_status(wsi, (unsigned int)response->status, &p, end) ||
         add_header(wsi, "content-type:", response->content_type, &p, end) ||
@@ -184,6 +184,12 @@ static int write_headers(struct lws *wsi, struct hf_http_exchange *exchange)
     if (response->retry_after_s > 0) {
         lws_snprintf(number, sizeof number, "%u", response->retry_after_s);
         if (add_header(wsi, "retry-after:", number, &p, end)) {
+            return -1;
+        }
+    }
+    if (response->about_bytes > 0) {
+        lws_snprintf(number, sizeof number, "%llu", (unsigned long long)response->about_bytes);
+        if (add_header(wsi, "holdfast-about-bytes:", number, &p, end)) {
             return -1;
         }
     }

@@ -411,7 +411,7 @@ def test_a_terminal_sees_a_bar_with_rate_and_the_job_is_followed(fleet):
     assert "Restoring" in seen and "/s" in seen and "\x1b[K" in seen
     assert host.path("data/big").stat().st_size == 8 << 20
     status, seen = on_terminal(fleet.collector.cli_env(), "download", "robot-bar:data", stderr_only=True)
-    assert status == DONE and re.search(r"Downloading .*iB, .*/s", seen)
+    assert status == DONE and re.search(r"Downloading \[[#.]+\] +\d+ %, .*iB, .*/s, .* left", seen)
     host.stop()
 
 
