@@ -159,8 +159,9 @@ static int run_stage(struct hf_run *run, struct hf_error *error)
     if (result)
         return result;
     result = run_quiesce(run, error);
-    return result && result != HF_ERR_CLOSED ? hf_error_prefix(error, "nothing was changed")
-                                             : result;
+    return result && result != HF_ERR_CLOSED && !run->cancelled
+               ? hf_error_prefix(error, "nothing was changed")
+               : result;
 }
 
 static void set_outcome(struct hf_run *run, int result, const struct hf_error *error)

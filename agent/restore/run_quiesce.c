@@ -64,7 +64,7 @@ static int name_moment(struct hf_run *run, struct hf_error *error)
         if (named)
             return 0;
         if (!result && run->cancelled)
-            result = hf_error_set(error, HF_ERR_CONFLICT, 0, "cancelled");
+            result = hf_error_set(error, HF_ERR_CONFLICT, 0, "cancelled; nothing was changed");
     }
     return result;
 }
