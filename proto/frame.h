@@ -26,7 +26,7 @@
 #define HF_FRAME_IDS_MAX      8192u /* ids in one HAVE or CHUNK_GET */
 #define HF_FRAME_RESULTS_MAX  1024u
 #define HF_FILES_MAX          67108864u /* of one source or job, over all pages */
-#define HF_NAME_MAX_BYTES     64u /* source names: [a-z0-9][a-z0-9._-]* */
+#define HF_NAME_MAX_BYTES     64u       /* source names: [a-z0-9][a-z0-9._-]* */
 #define HF_PATH_MAX_BYTES     4095u
 #define HF_TEXT_MAX_BYTES     1024u /* messages for people, host names, versions */
 

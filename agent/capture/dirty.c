@@ -142,7 +142,13 @@ size_t dirty_of(const struct hf_capture *capture, size_t source, int64_t *since_
 
 void dirty_clear(struct hf_capture *capture)
 {
-    while (capture->dirty) {
-        free(remove_entry(capture, capture->dirty));
+    struct dirty *entry = capture->dirty;
+    while (entry) {
+        struct dirty *next = entry->next;
+        free(entry);
+        entry = next;
     }
+    capture->dirty = capture->dirty_last = NULL;
+    capture->dirty_count = 0;
+    memset(capture->dirty_index, 0, sizeof capture->dirty_index);
 }

@@ -123,8 +123,8 @@ void url_free(struct ctl_url *url);
  * for POST) is the caller's to json_decref. POST takes the reference of body. */
 int client_get(struct ctl_client *client, const struct ctl_url *url, json_t **out);
 int client_post(struct ctl_client *client, const struct ctl_url *url, json_t *body, json_t **out);
-/* Stream a body; progress (may be NULL) hears how much came so far, and about how much there will be
- * in all (0: not known). */
+/* Stream a body; progress (may be NULL) hears how much came so far, and about how much there will
+ * be in all (0: not known). */
 int client_download(struct ctl_client *client, const struct ctl_url *url, FILE *out,
                     void (*progress)(void *context, uint64_t bytes, uint64_t about_bytes),
                     void *context);

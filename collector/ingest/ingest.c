@@ -64,8 +64,12 @@ int ingest_start(const struct hf_ingest_options *options, struct hf_ingest **out
     if (!ingest->worker_threads || !ingest->catalog_path || !ingest->tasks) {
         rc = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory to start");
     }
-    rc = rc == HF_OK ? store_open(&options->store, &ingest->store, error) : rc;
+    struct hf_store_options store = options->store;
     rc = rc == HF_OK ? catalog_open(options->catalog_path, &ingest->catalog, error) : rc;
+    rc = rc == HF_OK
+             ? catalog_applied(ingest->catalog, &store.durable_pack, &store.durable_offset, error)
+             : rc;
+    rc = rc == HF_OK ? store_open(&store, &ingest->store, error) : rc;
     rc = rc == HF_OK ? replay_journal(ingest, error) : rc;
     rc = rc == HF_OK ? store_reader_new(ingest->store, &ingest->committer_reader, error) : rc;
     if (rc != HF_OK) {

@@ -42,7 +42,7 @@ void record_header_encode(const struct record_header *header, uint8_t out[RECORD
     out[6] = 0;
     out[7] = 0;
     hf_put_le32(out + 8, header->plain_size);
-    hf_put_le32(out + 12, 0);
+    hf_put_le32(out + 12, header->group);
 }
 
 int record_header_decode(const uint8_t data[RECORD_HEADER_BYTES], struct record_header *out)
@@ -51,9 +51,10 @@ int record_header_decode(const uint8_t data[RECORD_HEADER_BYTES], struct record_
     out->type = (enum record_type)data[4];
     out->codec = (enum hf_codec)data[5];
     out->plain_size = hf_get_le32(data + 8);
+    out->group = hf_get_le32(data + 12);
     bool chunk = out->type == RECORD_CHUNK;
     if (out->type < RECORD_CHUNK || out->type > RECORD_INDEX || data[6] != 0 || data[7] != 0 ||
-        hf_get_le32(data + 12) != 0 || out->size < HF_AEAD_TAG_BYTES ||
+        (out->type == RECORD_INDEX && out->group != 0) || out->size < HF_AEAD_TAG_BYTES ||
         out->size > RECORD_PAYLOAD_MAX + HF_AEAD_TAG_BYTES) {
         return HF_ERR_CORRUPT;
     }
@@ -86,10 +87,13 @@ void pack_cipher_close(struct pack_cipher *cipher)
     cipher->aead = NULL;
 }
 
-static void nonce_of(uint64_t offset, uint8_t nonce[HF_AEAD_NONCE_BYTES])
+/* An index may come to lie where a record was encrypted that a crash or a full disk undid: it never
+ * shares a nonce with one. */
+static void nonce_of(uint64_t offset, const uint8_t header[RECORD_HEADER_BYTES],
+                     uint8_t nonce[HF_AEAD_NONCE_BYTES])
 {
-    memset(nonce, 0, HF_AEAD_NONCE_BYTES);
     hf_put_le64(nonce, offset);
+    hf_put_le32(nonce + 8, header[4] == RECORD_INDEX ? 1 : 0);
 }
 
 int pack_cipher_seal(struct pack_cipher *cipher, uint64_t offset,
@@ -98,7 +102,7 @@ int pack_cipher_seal(struct pack_cipher *cipher, uint64_t offset,
 {
     uint8_t nonce[HF_AEAD_NONCE_BYTES];
     uint8_t aad[HF_HASH_BYTES + RECORD_HEADER_BYTES];
-    nonce_of(offset, nonce);
+    nonce_of(offset, header, nonce);
     memcpy(aad, cipher->header_hash, HF_HASH_BYTES);
     memcpy(aad + HF_HASH_BYTES, header, RECORD_HEADER_BYTES);
     return hf_aead_seal(cipher->aead, nonce, aad, sizeof aad, in, size, out);
@@ -110,7 +114,7 @@ int pack_cipher_unseal(struct pack_cipher *cipher, uint64_t offset,
 {
     uint8_t nonce[HF_AEAD_NONCE_BYTES];
     uint8_t aad[HF_HASH_BYTES + RECORD_HEADER_BYTES];
-    nonce_of(offset, nonce);
+    nonce_of(offset, header, nonce);
     memcpy(aad, cipher->header_hash, HF_HASH_BYTES);
     memcpy(aad + HF_HASH_BYTES, header, RECORD_HEADER_BYTES);
     return hf_aead_open(cipher->aead, nonce, aad, sizeof aad, in, size, out);

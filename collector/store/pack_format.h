@@ -32,6 +32,7 @@ struct record_header {
     enum record_type type;
     enum hf_codec codec;
     uint32_t plain_size; /* of a chunk; else 0 */
+    uint32_t group;      /* bytes from the first record of its group: all before that was durable */
 };
 
 void pack_header_encode(const struct pack_header *header, uint8_t out[PACK_HEADER_BYTES]);
@@ -42,8 +43,9 @@ void record_header_encode(const struct record_header *header, uint8_t out[RECORD
 /* HF_ERR_CORRUPT for anything that no writer writes. */
 int record_header_decode(const uint8_t data[RECORD_HEADER_BYTES], struct record_header *out);
 
-/* A pack's cipher: AES-256-GCM under the pack's subkey, the record's offset as nonce, and as
- * additional data the hash of the pack's header and the record's header. */
+/* A pack's cipher: AES-256-GCM under the pack's subkey, the record's offset (of an index: in a
+ * space of its own) as nonce, and as additional data the hash of the pack's header and the record's
+ * header. */
 struct pack_cipher {
     struct hf_aead *aead;
     uint8_t header_hash[HF_HASH_BYTES];

@@ -79,7 +79,10 @@ int pack_read_record(int fd, struct pack_cipher *cipher, uint64_t offset,
         return rc;
     }
     struct stat status;
-    if (fstat(fd, &status) != 0 ||
+    if (fstat(fd, &status) != 0) {
+        return HF_ERR_IO;
+    }
+    if ((uint64_t)status.st_size - offset < RECORD_HEADER_BYTES ||
         header->size > (uint64_t)status.st_size - offset - RECORD_HEADER_BYTES) {
         return HF_ERR_CORRUPT; /* checked before memory is taken for it */
     }

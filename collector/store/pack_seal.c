@@ -7,7 +7,6 @@
 #include "collector/store/store_private.h"
 #include "common/bytes.h"
 #include "common/fs.h"
-#include "common/log.h"
 
 void index_append(struct hf_buf *index, const uint8_t id[HF_HASH_BYTES], uint64_t offset,
                   uint32_t size)
@@ -61,8 +60,7 @@ int pack_write_seal(int fd, struct pack_cipher *cipher, uint64_t size, const str
     return rc;
 }
 
-/* Hash the first size bytes of a file. */
-static int hash_file(int fd, uint64_t size, struct hf_hash *hash, struct hf_error *error)
+int pack_hash_file(int fd, uint64_t size, struct hf_hash *hash, struct hf_error *error)
 {
     static const size_t step = 1024 * 1024;
     struct hf_buf buf = {0};
@@ -77,61 +75,6 @@ static int hash_file(int fd, uint64_t size, struct hf_hash *hash, struct hf_erro
         }
     }
     hf_buf_free(&buf);
-    return rc;
-}
-
-/* Where the good records end; their chunks go into index. */
-static uint64_t find_end(int fd, struct pack_cipher *cipher, struct hf_buf *index)
-{
-    struct hf_buf payload = {0};
-    struct record_header header;
-    uint64_t offset = PACK_HEADER_BYTES;
-    while (pack_read_record(fd, cipher, offset, &header, &payload) == HF_OK &&
-           header.type != RECORD_INDEX) {
-        uint32_t size = RECORD_HEADER_BYTES + header.size;
-        if (header.type == RECORD_CHUNK) {
-            index_append(index, payload.data, offset, size);
-        }
-        offset += size;
-    }
-    hf_buf_free(&payload);
-    return offset;
-}
-
-int pack_repair(struct hf_store *store, uint64_t number, struct hf_error *error)
-{
-    char name[PACK_NAME_BYTES];
-    struct pack_cipher cipher = {0};
-    struct hf_buf index = {0};
-    struct stat status;
-    int fd = -1;
-    pack_name(number, name);
-    int rc = pack_open_file(store, number, O_RDWR, &fd, &cipher, error);
-    if (rc == HF_ERR_CORRUPT && fstatat(store->directory_fd, name, &status, 0) == 0 &&
-        (size_t)status.st_size < PACK_HEADER_BYTES) {
-        /* The crash came before the header was durable: nothing in it was ever acknowledged. */
-        unlinkat(store->directory_fd, name, 0);
-        return HF_ERR_NOT_FOUND;
-    }
-    if (rc != HF_OK) {
-        return rc;
-    }
-    struct hf_hash *hash = hf_hash_new();
-    uint64_t end = find_end(fd, &cipher, &index);
-    rc = hash ? HF_OK : hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory to repair %s", name);
-    if (rc == HF_OK && fstat(fd, &status) == 0 && (uint64_t)status.st_size != end) {
-        hf_log_warning("Pack %s: %llu bytes that a crash left unfinished are cut off", name,
-                       (unsigned long long)((uint64_t)status.st_size - end));
-        if (ftruncate(fd, (off_t)end) != 0) {
-            rc = hf_error_set(error, HF_ERR_IO, errno, "Can't cut off the end of %s", name);
-        }
-    }
-    rc = rc == HF_OK ? hash_file(fd, end, hash, error) : rc;
-    rc = rc == HF_OK ? pack_write_seal(fd, &cipher, end, &index, hash, error) : rc;
-    hf_hash_free(hash);
-    hf_buf_free(&index);
-    pack_cipher_close(&cipher);
-    close(fd);
     return rc;
 }
 
@@ -162,11 +105,12 @@ int store_verify_pack(struct hf_store *store, uint64_t pack, struct hf_error *er
     if (!hash || fstat(fd, &status) != 0) {
         rc = hf_error_set(error, HF_ERR_IO, 0, "Can't verify pack %llu", (unsigned long long)pack);
     } else if (!pack_is_sealed(fd, &index_offset)) {
-        rc = hf_error_set(error, HF_ERR_CORRUPT, 0, "Pack %llu has no seal",
+        rc = hf_error_set(error, HF_ERR_CORRUPT, 0,
+                          "Pack %llu has no seal: it is being written, or was found damaged",
                           (unsigned long long)pack);
     } else {
         uint64_t size = (uint64_t)status.st_size - PACK_TRAILER_BYTES;
-        rc = hash_file(fd, size, hash, error);
+        rc = pack_hash_file(fd, size, hash, error);
         rc = rc == HF_OK ? hf_pread_all(fd, expected, sizeof expected, size + 16, error) : rc;
         hf_hash_final(hash, actual);
         if (rc == HF_OK && (memcmp(expected, actual, sizeof actual) != 0 ||

@@ -104,7 +104,7 @@ static int write_out(struct hf_store *store, struct hf_error *error)
 }
 
 /* Give the pack up at its last good sync. The bytes after that may have reached the disk under
- * nonces that would be used again, so nothing more is ever appended to it. */
+ * nonces that would be used again, so no record is ever appended to it; the index has its own. */
 static void abandon(struct hf_store *store)
 {
     struct open_pack *pack = &store->pack;
@@ -152,12 +152,18 @@ static int append(struct hf_store *store, const struct record_header *header, co
         return rc;
     }
     uint64_t offset = pack->written + pack->pending.size;
+    uint64_t group = offset - (pack->synced > 0 ? pack->synced : PACK_HEADER_BYTES);
+    if (group > UINT32_MAX) {
+        return hf_error_set(error, HF_ERR_LIMIT, 0, "Too much was written without a sync");
+    }
     rc = hf_buf_extend(&pack->pending, RECORD_HEADER_BYTES + header->size, &out);
     if (rc != HF_OK) {
         return hf_error_set(error, rc, 0, "No memory for a record of %u bytes", header->size);
     }
     uint8_t *payload = out + RECORD_HEADER_BYTES;
-    record_header_encode(header, out);
+    struct record_header grouped = *header;
+    grouped.group = (uint32_t)group;
+    record_header_encode(&grouped, out);
     if (prefix_size > 0) {
         memcpy(payload, prefix, prefix_size);
     }

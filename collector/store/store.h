@@ -38,9 +38,13 @@ struct hf_store_options {
     const uint8_t *key;         /* HF_STORE_KEY_BYTES; copied */
     uint64_t pack_target_bytes; /* 0: HF_STORE_PACK_TARGET_BYTES */
     bool read_only;             /* no repair, no lock, no appends */
+    /* What somebody remembers to have been durable: the record there and all before it. pack 0 when
+     * nobody does. */
+    uint64_t durable_pack, durable_offset;
 };
 
 /* Open; repairs what a crash left: the torn tail of the last pack is cut off and the pack sealed.
+ * What was durable and is damaged now is left as it is, with all around it, and complained about.
  * HF_ERR_DENIED when the key is another one, HF_ERR_AGAIN when another process has it open,
  * HF_ERR_UNSUPPORTED for a newer format, HF_ERR_CORRUPT. Every message says what to do. */
 int store_open(const struct hf_store_options *options, struct hf_store **out,
@@ -95,8 +99,9 @@ struct hf_store_replay {
     int (*journal)(void *context, const struct hf_location *location, const uint8_t *data,
                    size_t size);
 };
-/* Every record at or after (from_pack, from_offset), in order. While no pack is open for appending:
- * before the first append, or after store_seal. The writer's thread only. */
+/* Every record at or after (from_pack, from_offset), in order; a from_offset other than 0 is that
+ * of a record, and HF_ERR_CORRUPT says that it is there no more. While no pack is open for
+ * appending: before the first append, or after store_seal. The writer's thread only. */
 int store_replay(struct hf_store *store, uint64_t from_pack, uint64_t from_offset,
                  const struct hf_store_replay *replay, struct hf_error *error);
 

@@ -199,6 +199,8 @@ int store_open(const struct hf_store_options *options, struct hf_store **out,
     store->lock_fd = -1;
     store->pack.fd = -1;
     store->read_only = options->read_only;
+    store->durable_pack = options->durable_pack;
+    store->durable_offset = options->durable_offset;
     store->pack_target_bytes =
         options->pack_target_bytes ? options->pack_target_bytes : HF_STORE_PACK_TARGET_BYTES;
     memcpy(store->key, options->key, sizeof store->key);

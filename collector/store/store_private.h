@@ -28,8 +28,9 @@ struct hf_store {
     uint8_t repository[PACK_ID_BYTES];
     uint64_t pack_target_bytes;
     bool read_only;
-    uint64_t last_number; /* highest pack number that ever was */
-    uint64_t *numbers;    /* packs found at open, ascending */
+    uint64_t durable_pack, durable_offset; /* as in the options */
+    uint64_t last_number;                  /* highest pack number that ever was */
+    uint64_t *numbers;                     /* packs found at open, ascending */
     size_t number_count;
     struct open_pack pack;
     _Atomic uint64_t stat_packs, stat_bytes;
@@ -50,7 +51,11 @@ int pack_write_seal(int fd, struct pack_cipher *cipher, uint64_t size, const str
                     struct hf_hash *hash, struct hf_error *error);
 void index_append(struct hf_buf *index, const uint8_t id[HF_HASH_BYTES], uint64_t offset,
                   uint32_t size);
-/* Cut and seal what a crash left of a pack. */
+/* Hash the first size bytes of a file. */
+int pack_hash_file(int fd, uint64_t size, struct hf_hash *hash, struct hf_error *error);
+/* Cut and seal what a crash left of a pack. A pack that is damaged where it was durable keeps all
+ * that it has, and gets no seal. HF_ERR_NOT_FOUND when nothing of it was ever durable, and it is
+ * gone; HF_ERR_IO, HF_ERR_NO_MEMORY when it can't be told, and nothing was changed. */
 int pack_repair(struct hf_store *store, uint64_t number, struct hf_error *error);
 
 #endif

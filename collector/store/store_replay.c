@@ -4,7 +4,19 @@
 #include "collector/store/store_private.h"
 #include "common/bytes.h"
 
-static int replay_pack(struct hf_store *store, uint64_t number, uint64_t offset,
+static int lacks(const struct hf_store *store, uint64_t pack, uint64_t offset,
+                 struct hf_error *error)
+{
+    return hf_error_set(
+        error, HF_ERR_CORRUPT, 0,
+        "The repository %s lacks what was durable: pack %llu at offset %llu. Restore "
+        "it from a replica; to go on with what is there, move the catalog away, "
+        "and it will be made anew from the packs",
+        store->directory, (unsigned long long)pack, (unsigned long long)offset);
+}
+
+/* known: the record at offset has been read before. */
+static int replay_pack(struct hf_store *store, uint64_t number, uint64_t offset, bool known,
                        const struct hf_store_replay *replay, struct hf_error *error)
 {
     struct pack_cipher cipher = {0};
@@ -14,6 +26,11 @@ static int replay_pack(struct hf_store *store, uint64_t number, uint64_t offset,
     int rc = pack_open_file(store, number, O_RDONLY, &fd, &cipher, error);
     while (rc == HF_OK) {
         rc = pack_read_record(fd, &cipher, offset, &header, &payload);
+        if (known && (rc == HF_ERR_NOT_FOUND || (rc == HF_OK && header.type == RECORD_INDEX))) {
+            rc = lacks(store, number, offset, error);
+            break;
+        }
+        known = false;
         if (rc == HF_ERR_NOT_FOUND || (rc == HF_OK && header.type == RECORD_INDEX)) {
             rc = HF_OK;
             break;
@@ -46,15 +63,20 @@ int store_replay(struct hf_store *store, uint64_t from_pack, uint64_t from_offse
                  const struct hf_store_replay *replay, struct hf_error *error)
 {
     int rc = HF_OK;
+    bool from_record = from_pack > 0 && from_offset >= PACK_HEADER_BYTES;
+    bool found = !from_record;
     for (size_t i = 0; i < store->number_count && rc == HF_OK; i++) {
         uint64_t number = store->numbers[i];
         if (number < from_pack) {
             continue;
         }
-        uint64_t offset = number == from_pack && from_offset > PACK_HEADER_BYTES
-                              ? from_offset
-                              : PACK_HEADER_BYTES;
-        rc = replay_pack(store, number, offset, replay, error);
+        if (!found && number != from_pack) {
+            break;
+        }
+        found = true;
+        bool known = from_record && number == from_pack;
+        rc = replay_pack(store, number, known ? from_offset : PACK_HEADER_BYTES, known, replay,
+                         error);
     }
-    return rc;
+    return rc == HF_OK && !found ? lacks(store, from_pack, from_offset, error) : rc;
 }

@@ -105,7 +105,8 @@ static void nothing_but_a_directory_takes_the_place_of_a_root_or_of_what_is_abov
     };
     for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
         struct hf_version version = {
-            .type = cases[i / 2].type, .path = {(const uint8_t *)cases[i / 2].path, strlen(cases[i / 2].path)}};
+            .type = cases[i / 2].type,
+            .path = {(const uint8_t *)cases[i / 2].path, strlen(cases[i / 2].path)}};
         /* The second is a root of this job, or of another source's. */
         assert_int_equal(targets_new(roots, i % 2 + 1, "", 1, &targets, &error), 0);
         assert_int_equal(targets_keep(targets, roots[1], &error), 0);

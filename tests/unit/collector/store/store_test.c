@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "collector/store/store.h"
+#include "collector/store/pack_format.h"
 
 #define RECORDS_MAX 64
 
@@ -36,6 +36,7 @@ struct repository {
     struct hf_store *store;
     struct record records[RECORDS_MAX];
     size_t count;
+    struct hf_location durable; /* what is told to store_open */
 };
 
 static int remove_entry(const char *path, const struct stat *status, int flag, struct FTW *ftw)
@@ -48,8 +49,11 @@ static int remove_entry(const char *path, const struct stat *status, int flag, s
 
 static int try_open(struct repository *repository, uint64_t target_bytes, struct hf_error *error)
 {
-    struct hf_store_options options = {
-        .directory = repository->directory, .key = key, .pack_target_bytes = target_bytes};
+    struct hf_store_options options = {.directory = repository->directory,
+                                       .key = key,
+                                       .pack_target_bytes = target_bytes,
+                                       .durable_pack = repository->durable.pack,
+                                       .durable_offset = repository->durable.offset};
     *error = (struct hf_error){0};
     return store_open(&options, &repository->store, error);
 }
@@ -282,6 +286,151 @@ static void a_torn_tail_costs_nothing_that_was_synced(void **state)
     repository_free(&repository);
 }
 
+/* Three groups of two records, unsealed as a crash leaves them. */
+static struct hf_buf three_groups(struct repository *repository)
+{
+    repository_new(repository);
+    open_again(repository);
+    for (size_t i = 0; i < 6; i++) {
+        assert_int_equal(append(repository, 60, i % 3 == 1), HF_OK);
+        if (i % 2 == 1) {
+            sync_all(repository);
+        }
+    }
+    struct hf_buf bytes = slurp(pack_path(repository, 1));
+    store_close(repository->store);
+    repository->store = NULL;
+    return bytes;
+}
+
+static size_t record_at(const struct repository *repository, uint64_t offset)
+{
+    size_t i = repository->count - 1;
+    while (repository->records[i].location.offset > offset) {
+        i--;
+    }
+    return i;
+}
+
+static void expect_all_but(struct repository *repository, size_t lost)
+{
+    for (size_t i = 0; i < repository->count; i++) {
+        if (!repository->records[i].journal) {
+            assert_int_equal(read_record(repository, &repository->records[i]),
+                             i == lost ? HF_ERR_CORRUPT : HF_OK);
+        }
+    }
+}
+
+static void damage_where_it_was_durable_costs_what_is_damaged_and_nothing_else(void **state)
+{
+    struct repository repository;
+    struct hf_error error = {0};
+    (void)state;
+    struct hf_buf bytes = three_groups(&repository);
+    uint64_t last_group = repository.records[4].location.offset;
+    for (uint64_t at = repository.records[0].location.offset; at < bytes.size; at += 3) {
+        /* The last group's durability is nobody's word but the caller's. */
+        repository.durable =
+            at >= last_group ? repository.records[5].location : (struct hf_location){0};
+        bytes.data[at] ^= 0x10;
+        spill(pack_path(&repository, 1), bytes.data, bytes.size);
+        open_again(&repository);
+        expect_all_but(&repository, record_at(&repository, at));
+        assert_int_equal(store_verify_pack(repository.store, 1, &error), HF_ERR_CORRUPT);
+        store_close(repository.store);
+        struct hf_buf after = slurp(pack_path(&repository, 1));
+        assert_int_equal(after.size, bytes.size);
+        assert_memory_equal(after.data, bytes.data, bytes.size);
+        hf_buf_free(&after);
+        bytes.data[at] ^= 0x10;
+    }
+    /* What comes later goes into another pack, and the torn tail of a damaged one is cut. */
+    bytes.data[repository.records[0].location.offset + 20] ^= 1;
+    spill(pack_path(&repository, 1), bytes.data, bytes.size - 3);
+    repository.durable = (struct hf_location){0};
+    open_again(&repository);
+    assert_int_equal(append(&repository, 60, false), HF_OK);
+    sync_all(&repository);
+    assert_int_equal(repository.records[6].location.pack, 2);
+    struct hf_buf after = slurp(pack_path(&repository, 1));
+    assert_int_equal(after.size, repository.records[5].location.offset);
+    hf_buf_free(&after);
+    hf_buf_free(&bytes);
+    repository_free(&repository);
+}
+
+static void a_group_that_reached_the_disk_in_the_wrong_order_is_gone(void **state)
+{
+    struct repository repository;
+    size_t found;
+    (void)state;
+    struct hf_buf bytes = three_groups(&repository);
+    const struct hf_location *hole = &repository.records[4].location;
+    memset(bytes.data + hole->offset, 0, hole->size);
+    spill(pack_path(&repository, 1), bytes.data, bytes.size);
+    hf_buf_free(&bytes);
+    open_again(&repository);
+    assert_int_equal(replay(&repository, &found), HF_OK);
+    assert_int_equal(found, 4);
+    repository_free(&repository);
+}
+
+static int nothing_chunk(void *context, const uint8_t id[HF_HASH_BYTES],
+                         const struct hf_location *location, enum hf_codec codec,
+                         uint32_t plain_size, uint64_t owner)
+{
+    (void)context, (void)id, (void)location, (void)codec, (void)plain_size, (void)owner;
+    return 0;
+}
+
+static int nothing_journal(void *context, const struct hf_location *location, const uint8_t *data,
+                           size_t size)
+{
+    (void)context, (void)location, (void)data, (void)size;
+    return 0;
+}
+
+static void a_repository_that_lacks_what_is_known_is_not_taken_for_whole(void **state)
+{
+    struct repository repository;
+    struct hf_error error = {0};
+    struct hf_store_replay replay = {.chunk = nothing_chunk, .journal = nothing_journal};
+    (void)state;
+    struct hf_buf bytes = three_groups(&repository);
+    hf_buf_free(&bytes);
+    open_again(&repository);
+    const struct hf_location *last = &repository.records[5].location;
+    assert_int_equal(store_replay(repository.store, 1, last->offset, &replay, &error), HF_OK);
+    assert_int_equal(store_replay(repository.store, 1, last->offset + last->size, &replay, &error),
+                     HF_ERR_CORRUPT);
+    assert_non_null(strstr(error.message, "Restore it from a replica"));
+    assert_int_equal(store_replay(repository.store, 2, PACK_HEADER_BYTES, &replay, &error),
+                     HF_ERR_CORRUPT);
+    repository_free(&repository);
+}
+
+static void an_index_never_shares_a_nonce_with_a_record(void **state)
+{
+    uint8_t header[PACK_HEADER_BYTES] = {0};
+    uint8_t record[RECORD_HEADER_BYTES];
+    uint8_t plain[32] = {0};
+    uint8_t out[3][32 + HF_AEAD_TAG_BYTES];
+    static const enum record_type types[] = {RECORD_CHUNK, RECORD_JOURNAL, RECORD_INDEX};
+    struct pack_cipher cipher;
+    (void)state;
+    assert_int_equal(pack_cipher_open(&cipher, key, header), HF_OK);
+    for (size_t i = 0; i < 3; i++) {
+        record_header_encode(&(struct record_header){.size = 48, .type = types[i]}, record);
+        assert_int_equal(pack_cipher_seal(&cipher, 4096, record, plain, sizeof plain, out[i]),
+                         HF_OK);
+    }
+    pack_cipher_close(&cipher);
+    /* Zeros encrypt to the key stream, which the nonce decides. */
+    assert_memory_equal(out[0], out[1], sizeof plain);
+    assert_memory_not_equal(out[0], out[2], sizeof plain);
+}
+
 static void no_flipped_bit_is_ever_served_and_every_one_is_found(void **state)
 {
     struct repository repository;
@@ -453,6 +602,10 @@ int main(void)
         cmocka_unit_test(what_was_synced_is_there_again_in_its_order),
         cmocka_unit_test(what_was_not_synced_is_gone),
         cmocka_unit_test(a_torn_tail_costs_nothing_that_was_synced),
+        cmocka_unit_test(damage_where_it_was_durable_costs_what_is_damaged_and_nothing_else),
+        cmocka_unit_test(a_group_that_reached_the_disk_in_the_wrong_order_is_gone),
+        cmocka_unit_test(a_repository_that_lacks_what_is_known_is_not_taken_for_whole),
+        cmocka_unit_test(an_index_never_shares_a_nonce_with_a_record),
         cmocka_unit_test(no_flipped_bit_is_ever_served_and_every_one_is_found),
         cmocka_unit_test(a_chunk_is_not_served_under_anothers_name),
         cmocka_unit_test(a_full_pack_is_sealed_and_another_one_begun),
