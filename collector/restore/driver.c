@@ -387,7 +387,7 @@ static void audit_denied(struct hf_restore *restore, size_t count)
     commit(restore, &event, 1, &error);
 }
 
-static void on_chunk_get(struct hf_restore *restore, const struct restore_task *task,
+static bool on_chunk_get(struct hf_restore *restore, struct restore_task *task,
                          struct hf_catalog_reader *catalog, struct hf_store_reader *store)
 {
     struct hf_bytes ids = task->frame.ids.ids;
@@ -409,17 +409,21 @@ static void on_chunk_get(struct hf_restore *restore, const struct restore_task *
             rc = hf_buf_append(&denied, id, HF_HASH_BYTES);
         }
     }
-    if (rc == HF_OK && denied.size > 0) {
-        refuse(restore, task, HF_WIRE_DENIED, "These chunks are not of the job's source",
+    if (rc == HF_OK && denied.size > 0 && !task->begun) {
+        refuse(restore, task, HF_WIRE_DENIED, "The job's origin host never stored these chunks",
                (struct hf_bytes){denied.data, denied.size});
         audit_denied(restore, denied.size / HF_HASH_BYTES);
     }
     if (rc == HF_OK) {
         qsort(wanted, wanted_count, sizeof *wanted, compare_places);
     }
-    for (size_t next = 0; rc == HF_OK && next < wanted_count;) {
-        rc = send_content(restore, store, wanted, wanted_count, &next, &error);
-    }
+    task->begun = true;
+    do {
+        rc = rc == HF_OK && task->sent < wanted_count
+                 ? send_content(restore, store, wanted, wanted_count, &task->sent, &error)
+                 : rc;
+    } while (rc == HF_OK && task->sent < wanted_count && !restore_is_full(restore));
+    bool more = rc == HF_OK && task->sent < wanted_count;
     if (rc != HF_OK) {
         hf_log_error("Restore job %llu: %s", (unsigned long long)restore->job,
                      error.message[0] ? error.message : "out of memory");
@@ -430,6 +434,7 @@ static void on_chunk_get(struct hf_restore *restore, const struct restore_task *
     free(wanted);
     free(held);
     free(places);
+    return more;
 }
 
 /* --- results --- */
@@ -538,25 +543,25 @@ static uint64_t job_of(const struct hf_frame *frame)
     }
 }
 
-void driver_step(struct hf_restore *restore, struct restore_task *task,
+bool driver_step(struct hf_restore *restore, struct restore_task *task,
                  struct hf_catalog_reader *catalog, struct hf_store_reader *store)
 {
     if (task->kind == RESTORE_WAKE) {
         offer_next(restore, catalog);
-        return;
+        return false;
     }
     if (task->kind == RESTORE_CANCELLED) {
         on_cancelled(restore, task->job);
-        return;
+        return false;
     }
     if (task->frame.type == HF_FRAME_RESTORE_DONE) {
         on_done(restore, task, catalog); /* also of a job that this session did not offer yet */
-        return;
+        return false;
     }
     if (restore->job == 0 || job_of(&task->frame) != restore->job) {
         refuse(restore, task, HF_WIRE_DENIED, "That is not the job that was offered to this host",
                (struct hf_bytes){0});
-        return;
+        return false;
     }
     switch (task->frame.type) {
     case HF_FRAME_RESTORE_ANSWER:
@@ -569,11 +574,12 @@ void driver_step(struct hf_restore *restore, struct restore_task *task,
         } else if (task->frame.type == HF_FRAME_RESTORE_NEXT) {
             on_next(restore, task, catalog);
         } else {
-            on_chunk_get(restore, task, catalog, store);
+            return on_chunk_get(restore, task, catalog, store);
         }
         break;
     default:
         on_results(restore, task);
         break;
     }
+    return false;
 }

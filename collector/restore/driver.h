@@ -15,6 +15,8 @@ struct restore_task {
     uint64_t job;
     struct hf_buf message;
     struct hf_frame frame;
+    size_t sent; /* of the chunks that a CHUNK_GET asks for, by where they lie */
+    bool begun;
 };
 
 struct hf_restore {
@@ -40,8 +42,10 @@ struct hf_restore {
 
 void task_free(struct restore_task *task);
 void restore_send(struct hf_restore *restore, struct hf_ingest_reply *reply);
-/* Do one task. On a worker. */
-void driver_step(struct hf_restore *restore, struct restore_task *task,
+/* Whether enough is on its way: what is asked for beyond that waits until some of it has left. */
+bool restore_is_full(struct hf_restore *restore);
+/* Do one task, or some of it: true when there is more to do. On a worker. */
+bool driver_step(struct hf_restore *restore, struct restore_task *task,
                  struct hf_catalog_reader *catalog, struct hf_store_reader *store);
 
 #endif

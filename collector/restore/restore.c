@@ -95,12 +95,19 @@ static void run(void *arg, struct hf_catalog_reader *catalog, struct hf_store_re
         restore->waiting -= task->message.size;
     }
     pthread_mutex_unlock(&restore->lock);
-    if (task) {
-        driver_step(restore, task, catalog, store);
+    bool more = task && driver_step(restore, task, catalog, store);
+    if (task && !more) {
         task_free(task);
     }
     pthread_mutex_lock(&restore->lock);
     restore->running = false;
+    if (more) {
+        task->next = restore->first;
+        restore->first = task;
+        restore->last = restore->last ? restore->last : task;
+        restore->count++;
+        restore->waiting += task->message.size;
+    }
     bool resume = restore->paused && restore->count <= PAUSE_FRAMES / 2 &&
                   restore->waiting <= PAUSE_BYTES / 2;
     restore->paused = restore->paused && !resume;
@@ -194,6 +201,14 @@ void restore_sent(struct hf_restore *restore, size_t bytes)
     restore->in_flight -= bytes < restore->in_flight ? bytes : restore->in_flight;
     start(restore);
     pthread_mutex_unlock(&restore->lock);
+}
+
+bool restore_is_full(struct hf_restore *restore)
+{
+    pthread_mutex_lock(&restore->lock);
+    bool full = restore->in_flight > IN_FLIGHT_MAX;
+    pthread_mutex_unlock(&restore->lock);
+    return full;
 }
 
 void restore_send(struct hf_restore *restore, struct hf_ingest_reply *reply)

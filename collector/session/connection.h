@@ -9,6 +9,8 @@
 #include "collector/restore/restore.h"
 #include "collector/session/session.h"
 
+#define PAGE_BYTES (512u * 1024u) /* at most, of a LISTING or RESTORE_PAGE */
+
 struct hf_sessions {
     struct hf_sessions_options options;
     struct lws_protocols protocols[3];
@@ -120,9 +122,9 @@ void reading_resume(struct hf_session *session, enum session_hold why);
 void reading_grew(struct hf_session *session, size_t size);
 /* It is whole: the caller has taken it; or it will never be. */
 void reading_message_over(struct hf_session *session, size_t size);
-/* A control frame went into ingest, or came out of it. */
-void reading_control_in(struct hf_session *session, size_t size);
-void reading_control_out(struct hf_session *session, size_t size);
+/* A control frame went into ingest, or came out of it: its answer is queued, or there is none. */
+void reading_control_in(struct hf_session *session, enum hf_frame_type type, size_t size);
+void reading_control_out(struct hf_session *session, enum hf_frame_type type, size_t size);
 /* An answer waits to be sent, or has been. */
 void reading_answer_queued(struct hf_session *session, size_t size);
 void reading_answer_sent(struct hf_session *session, size_t size);

@@ -9,10 +9,10 @@
 static void to_ingest(struct hf_session *session, struct hf_buf *message, struct hf_frame *frame)
 {
     size_t size = message->size;
-    bool bulk = proto_frame_is_bulk(frame->type);
+    enum hf_frame_type type = frame->type;
     if (ingest_submit(session->ingest, message, frame) == HF_OK) {
-        if (!bulk) {
-            reading_control_in(session, size);
+        if (!proto_frame_is_bulk(type)) {
+            reading_control_in(session, type, size);
         }
     } else {
         session_goaway(session, HF_WIRE_OVERLOADED, 5000, "The collector can't take more now");

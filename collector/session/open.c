@@ -71,7 +71,7 @@ struct delivery {
 static void on_released(struct hf_session *session, const struct hf_ingest_reply *released)
 {
     if (!proto_frame_is_bulk(released->frame.type)) {
-        reading_control_out(session, released->bytes);
+        reading_control_out(session, released->frame.type, released->bytes);
         return;
     }
     struct hf_ingest_reply *reply =

@@ -155,16 +155,23 @@ void reading_message_over(struct hf_session *session, size_t size)
 
 /* --- one session's --- */
 
-void reading_control_in(struct hf_session *session, size_t size)
+/* A LIST of eight bytes is answered with a page. */
+static size_t charge_of(enum hf_frame_type type, size_t size)
 {
-    session->control_bytes += size;
+    return size + (type == HF_FRAME_LIST ? PAGE_BYTES : 0);
+}
+
+void reading_control_in(struct hf_session *session, enum hf_frame_type type, size_t size)
+{
+    session->control_bytes += charge_of(type, size);
     if (session->control_bytes > CONTROL_MAX_BYTES) {
         reading_hold(session, HOLD_CONTROL);
     }
 }
 
-void reading_control_out(struct hf_session *session, size_t size)
+void reading_control_out(struct hf_session *session, enum hf_frame_type type, size_t size)
 {
+    size = charge_of(type, size);
     session->control_bytes -= size < session->control_bytes ? size : session->control_bytes;
     if (session->control_bytes <= CONTROL_MAX_BYTES) {
         reading_resume(session, HOLD_CONTROL);

@@ -14,7 +14,6 @@
 #define CLOSE_LIMIT_S      5
 /* One lives, another may be refused beside it, some may be ending: more is nobody's honest need. */
 #define CONNECTIONS_PER_HOST 8u
-#define PAGE_BYTES           (512u * 1024u) /* at most, of a LISTING or RESTORE_PAGE */
 
 /* --- sending --- */
 

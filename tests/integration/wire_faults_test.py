@@ -607,6 +607,42 @@ def test_questions_whose_answers_nobody_reads_do_not_fill_the_memory(fleet, robo
         assert sanitized(fleet) or memory_bytes(fleet) - before < 128 << 20
 
 
+def test_small_questions_with_long_answers_do_not_fill_the_memory(fleet, robot):
+    """A LIST of eight bytes is answered with half a MiB."""
+    with session(fleet, robot) as client:
+        seq = client.open_source(1, "listed")["version_seq"]
+        piece = os.urandom(100)
+        client.send_chunks([wire.chunk(piece)])
+        client.send_versions(1, [wire.regular(seq + i + 1, f"listed-{i}", [piece] * 1024) for i in range(16)])
+        client.wait_acked(1, seq + 16)
+        before = memory_bytes(fleet)
+        client.socket.settimeout(3)
+        try:
+            for _ in range(30000):
+                client.send("LIST", stream=1, after=b"")
+        except Exception:
+            pass  # TCP says: wait.
+        time.sleep(1)
+        assert sanitized(fleet) or memory_bytes(fleet) - before < 64 << 20
+
+
+def test_one_question_for_much_content_does_not_fill_the_memory(fleet):
+    asker = fleet.add_host("robot-asks", start=False)
+    with session(fleet, asker) as client:
+        seq = client.open_source(1, "much")["version_seq"]
+        piece = os.urandom(512 << 10)
+        client.store(1, seq + 1, "much", piece)
+        fleet.cli("restore", "robot-asks:much")
+        job = client.expect("RESTORE_OFFER")["job"]
+        client.send("RESTORE_ANSWER", job=job, accepted=True, message="")
+        before = memory_bytes(fleet)
+        client.send("CHUNK_GET", job=job, ids=wire.chunk_id(piece) * 8192)
+        time.sleep(2)
+        assert sanitized(fleet) or memory_bytes(fleet) - before < 64 << 20
+        for _ in range(100):  # it comes all the same, as fast as it is read
+            assert client.expect("CHUNKS")["chunks"]
+
+
 def test_restore_requests_without_end_do_not_fill_the_memory(fleet, robot):
     before = memory_bytes(fleet)
     with session(fleet, robot) as client:
