@@ -97,7 +97,6 @@ static int end_group(struct hf_ingest *ingest, struct hf_error *error)
     int rc = store_sync(ingest->store, error);
     if (rc != HF_OK) {
         catalog_rollback(ingest->catalog);
-        ingest->catalog_behind = ingest->catalog_behind || ingest->synced_early;
         return rc;
     }
     rc = catalog_commit(ingest->catalog, error);
@@ -113,7 +112,6 @@ static void give_up_group(struct hf_ingest *ingest)
 {
     catalog_rollback(ingest->catalog);
     store_discard(ingest->store);
-    ingest->catalog_behind = ingest->catalog_behind || ingest->synced_early;
 }
 
 /* --- frames --- */
@@ -168,7 +166,10 @@ static void commit_frames(struct hf_ingest *ingest, struct ingest_item *first)
 {
     struct hf_error error = {0};
     int64_t start = hf_clock_monotonic_ns();
-    ingest->synced_early = false;
+    first = lists_park(first);
+    if (!first) {
+        return;
+    }
     int rc = catch_up(ingest, &error);
     rc = rc == HF_OK ? catalog_begin(ingest->catalog, &error) : rc;
     if (rc == HF_OK) {
@@ -237,7 +238,6 @@ static int rehearse(struct hf_ingest *ingest, const struct ingest_item *item,
 
 static int commit_events(struct hf_ingest *ingest, struct ingest_item *item, struct hf_error *error)
 {
-    ingest->synced_early = false;
     int rc = catch_up(ingest, error);
     if (rc == HF_OK && item->event_count > 1) {
         rc = rehearse(ingest, item, error);
@@ -281,28 +281,38 @@ static void finish_events(struct ingest_item *item)
     /* The waiter frees the item. */
 }
 
+static void commit_one(struct hf_ingest *ingest, struct ingest_item *item)
+{
+    int rc = commit_events(ingest, item, &item->result);
+    if (rc != HF_OK && item->result.message[0] == '\0') {
+        hf_error_set(&item->result, (enum hf_err)rc, 0, "The change failed (%s)",
+                     hf_error_name((enum hf_err)rc));
+    }
+    item->result.code = (enum hf_err)rc;
+    if (rc == HF_OK || !is_refusal(rc)) {
+        set_storage(ingest, rc == HF_OK ? NULL : &item->result);
+    }
+    finish_events(item);
+}
+
 void *committer_main(void *arg)
 {
     struct hf_ingest *ingest = arg;
     for (;;) {
-        struct ingest_item *first = ring_take(ingest, GROUP_BYTES_MAX);
-        if (first->kind == ITEM_STOP) {
+        struct ingest_item *first = ring_take(ingest, GROUP_BYTES_MAX, !lists_pending(ingest));
+        if (first && first->kind == ITEM_STOP) {
+            lists_drop(ingest);
             free(first);
             return NULL;
         }
-        if (first->kind == ITEM_FRAME) {
+        if (first && first->kind == ITEM_FRAME) {
             commit_frames(ingest, first);
-            continue;
+        } else if (first) {
+            commit_one(ingest, first);
         }
-        int rc = commit_events(ingest, first, &first->result);
-        if (rc != HF_OK && first->result.message[0] == '\0') {
-            hf_error_set(&first->result, (enum hf_err)rc, 0, "The change failed (%s)",
-                         hf_error_name((enum hf_err)rc));
+        struct ingest_item *looked_into = lists_pending(ingest) ? lists_work(ingest) : NULL;
+        if (looked_into) {
+            commit_frames(ingest, looked_into);
         }
-        first->result.code = (enum hf_err)rc;
-        if (rc == HF_OK || !is_refusal(rc)) {
-            set_storage(ingest, rc == HF_OK ? NULL : &first->result);
-        }
-        finish_events(first);
     }
 }

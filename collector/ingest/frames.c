@@ -156,45 +156,6 @@ static int commit_source(struct hf_ingest *ingest, struct ingest_item *item, str
 
 /* --- VERSIONS --- */
 
-/* At depth 1 the data's references stand in list chunks: each has to be held, and so has each that
- * they name. Lists may have come in this very group, so what there is of it is written out first.
- */
-static int missing_in_lists(struct hf_ingest *ingest, struct ingest_item *item,
-                            const struct hf_version *version, struct hf_buf *missing,
-                            struct hf_error *error)
-{
-    struct hf_buf list = {0};
-    uint64_t total = 0;
-    int rc = store_sync(ingest->store, error); /* so that the lists can be read */
-    ingest->synced_early = rc == HF_OK;
-    for (size_t i = 0; rc == HF_OK && i < version->refs.size; i += HF_CHUNK_REF_BYTES) {
-        struct hf_chunk_place place;
-        const uint8_t *id = version->refs.data + i;
-        hf_buf_clear(&list);
-        rc = catalog_chunk_find(ingest->catalog, id, &place, error);
-        rc = rc == HF_OK
-                 ? store_read_chunk(ingest->committer_reader, &place.location, id, &list, error)
-                 : rc;
-        if (rc == HF_OK) {
-            rc = catalog_missing_refs(ingest->catalog, item->session->host_row,
-                                      (struct hf_bytes){list.data, list.size}, missing, error);
-        }
-        for (size_t at = HF_HASH_BYTES; rc == HF_OK && at + 4 <= list.size;
-             at += HF_CHUNK_REF_BYTES) {
-            const uint8_t *p = list.data + at;
-            total +=
-                (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24;
-        }
-    }
-    hf_buf_free(&list);
-    if (rc == HF_OK && missing->size == 0 && total != version->size) {
-        rc = hf_error_set(error, HF_ERR_INVALID, 0,
-                          "The lists of a version add up to %llu bytes, but its size is %llu",
-                          (unsigned long long)total, (unsigned long long)version->size);
-    }
-    return rc;
-}
-
 static int find_missing(struct hf_ingest *ingest, struct ingest_item *item,
                         const struct hf_version *version, struct hf_buf *missing,
                         struct hf_error *error)
@@ -202,7 +163,7 @@ static int find_missing(struct hf_ingest *ingest, struct ingest_item *item,
     int rc = catalog_missing_refs(ingest->catalog, item->session->host_row, version->refs, missing,
                                   error);
     if (rc == HF_OK && missing->size == 0 && version->depth == 1) {
-        rc = missing_in_lists(ingest, item, version, missing, error);
+        rc = lists_missing(item, version, missing, error);
     }
     return rc;
 }

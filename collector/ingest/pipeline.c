@@ -71,9 +71,13 @@ static struct ingest_item *take_frames(struct hf_ingest *ingest, size_t max_byte
     return first;
 }
 
-struct ingest_item *ring_take(struct hf_ingest *ingest, size_t max_bytes)
+struct ingest_item *ring_take(struct hf_ingest *ingest, size_t max_bytes, bool wait)
 {
     pthread_mutex_lock(&ingest->ring_lock);
+    if (!wait && !ingest->events_first && !(ingest->ring_first && ingest->ring_first->ready)) {
+        pthread_mutex_unlock(&ingest->ring_lock);
+        return NULL;
+    }
     while (!ingest->events_first && !(ingest->ring_first && ingest->ring_first->ready)) {
         pthread_cond_wait(&ingest->ring_ready, &ingest->ring_lock);
     }
@@ -94,6 +98,7 @@ void item_free(struct ingest_item *item)
         atomic_fetch_sub(&item->session->ingest->queue_bytes, bytes);
         proto_frame_free(&item->frame);
         hf_buf_free(&item->message);
+        lists_free(item->lists);
         session_unref(item->session);
     }
     event_free(&item->copy);

@@ -26,7 +26,9 @@ struct hf_ingest_session {
     pthread_mutex_t lock;        /* protects deliver: NULL once closed */
     void (*deliver)(void *context, struct hf_ingest_reply *reply);
     void *context;
-    struct ingest_stream *streams; /* the committer's, but for source_row */
+    struct ingest_stream *streams;                  /* the committer's, but for source_row */
+    struct ingest_item *parked_first, *parked_last; /* the committer's: lists.c */
+    struct hf_ingest_session *next_parked;
 };
 
 enum item_kind { ITEM_FRAME, ITEM_EVENTS, ITEM_STOP };
@@ -41,7 +43,8 @@ struct ingest_item {
     struct hf_ingest_session *session;
     struct hf_buf message;
     struct hf_frame frame;
-    struct hf_error failure; /* set by the worker: code 0 when the chunks are good */
+    struct hf_error failure;    /* set by the worker: code 0 when the chunks are good */
+    struct ingest_lists *lists; /* VERSIONS with lists: what is known of these; NULL before */
 
     struct hf_event *events;
     size_t event_count;
@@ -104,7 +107,7 @@ struct hf_ingest {
     bool storage_ok;
     char message[HF_ERROR_MESSAGE_BYTES];
     bool catalog_behind; /* committer: the journal is ahead of the catalog */
-    bool synced_early;   /* committer: part of the open group is durable already */
+    struct hf_ingest_session *parked_first, *parked_last; /* committer: whose items wait, in turn */
 
     _Atomic uint64_t bytes, chunks, chunks_stored, versions, commits, refused, queue_bytes,
         commit_ns_sum, commit_buckets[HF_INGEST_LATENCY_BUCKETS];
@@ -116,11 +119,13 @@ void *worker_main(void *arg);
 int ring_push(struct hf_ingest *ingest, struct ingest_item *item);
 void ring_make_ready(struct hf_ingest *ingest, struct ingest_item *item);
 /* One item of events, or the longest run of ready frames at the ring's head, at most max_bytes of
- * messages (one at least); waits for it. The stop comes when both lines are empty. */
-struct ingest_item *ring_take(struct hf_ingest *ingest, size_t max_bytes);
+ * messages (one at least). When there is none: waits for it, or NULL. The stop comes when both
+ * lines are empty. */
+struct ingest_item *ring_take(struct hf_ingest *ingest, size_t max_bytes, bool wait);
 void item_free(struct ingest_item *item);
 
 /* session.c */
+bool session_is_open(struct hf_ingest_session *session);
 void session_unref(struct hf_ingest_session *session);
 /* Hand over a reply, or free it when the session is closed. */
 void session_deliver(struct hf_ingest_session *session, struct hf_ingest_reply *reply);
@@ -141,6 +146,23 @@ int commit_frame(struct hf_ingest *ingest, struct ingest_item *item, struct hf_e
  * as they are and changed nothing. */
 int commit_event(struct hf_ingest *ingest, struct hf_event *event, struct hf_error *error);
 void item_reply(struct ingest_item *item, struct hf_ingest_reply *reply);
+
+/* lists.c: on the committer */
+struct ingest_lists;
+void lists_free(struct ingest_lists *lists);
+/* Of these items, those that can be committed now. The others wait, each session's in order, until
+ * lists_work has looked into what the first of them refers to. */
+struct ingest_item *lists_park(struct ingest_item *first);
+bool lists_pending(const struct hf_ingest *ingest);
+/* Some milliseconds of looking; only while lists_pending. Items that can be committed now, or NULL.
+ */
+struct ingest_item *lists_work(struct hf_ingest *ingest);
+/* All that wait, at the end. */
+void lists_drop(struct hf_ingest *ingest);
+/* What was found of one version of an item: HF_OK with the ids that are missing, HF_ERR_INVALID
+ * when its lists don't add up, or why it could not be told. */
+int lists_missing(const struct ingest_item *item, const struct hf_version *version,
+                  struct hf_buf *missing, struct hf_error *error);
 
 /* replay.c */
 int replay_journal(struct hf_ingest *ingest, struct hf_error *error);

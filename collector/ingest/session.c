@@ -47,6 +47,14 @@ struct hf_ingest_session *ingest_session_open(
     return session;
 }
 
+bool session_is_open(struct hf_ingest_session *session)
+{
+    pthread_mutex_lock(&session->lock);
+    bool open = session->deliver != NULL;
+    pthread_mutex_unlock(&session->lock);
+    return open;
+}
+
 void session_unref(struct hf_ingest_session *session)
 {
     if (atomic_fetch_sub(&session->references, 1) == 1) {

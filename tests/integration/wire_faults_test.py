@@ -521,6 +521,33 @@ def test_lists_of_chunks_are_looked_into(fleet, robot):
         assert client.open_source(1, "lists")["version_seq"] == seq
 
 
+def test_a_version_of_millions_of_references_does_not_hold_up_the_others(fleet, robot, other):
+    """Half a MiB of references, named a thousand times: each is looked up, while others' work is committed."""
+    per_list = (512 << 10) // 36
+    one = b"z"
+    full = wire.references([one]) * per_list
+    size = 1024 * per_list
+    with session(fleet, robot) as client, session(fleet, other) as neighbour:
+        seq = client.open_source(1, "millions")["version_seq"]
+        client.send_chunks([wire.chunk(one), wire.chunk(full)])
+        versions = [wire.regular(seq + 1 + i, "millions", depth=1, size=size,
+                                 refs=(wire.chunk_id(full) + struct.pack("<I", len(full))) * 1024) for i in range(20)]
+        client.send_versions(1, versions)
+        client.send_versions(1, [wire.absent(seq + 21, "millions")])  # what comes after it waits for it
+        theirs = neighbour.open_source(1, "neighbour")["version_seq"]
+        for i in range(20):
+            neighbour.store(1, theirs + 1 + i, f"file-{i}", os.urandom(100))
+        assert lacks(client, b"never sent")  # and with the answer all that was acknowledged before it
+        assert client.acked.get(1, 0) < seq + 20
+    # What was not acknowledged when its host left is not looked into any further.
+    with session(fleet, robot) as client:
+        assert client.open_source(1, "millions")["version_seq"] in (seq, seq + 20, seq + 21)
+        seq = client.open_source(2, "lists-again")["version_seq"]
+        client.send_chunks([wire.chunk(one), wire.chunk(full)])
+        client.send_versions(2, [large_version(seq + 1, full, per_list), wire.absent(seq + 2, "large")])
+        client.wait_acked(2, seq + 2)
+
+
 @pytest.mark.parametrize("length", [0, (512 << 10) + 1, (1 << 32) - 1])
 def test_lists_that_name_impossible_lengths_are_refused(fleet, robot, length):
     data = b"in a list"
