@@ -115,4 +115,5 @@ void proto_frame_free(struct hf_frame *frame)
 {
     free(frame->owned);
     frame->owned = NULL;
+    frame->owned_bytes = 0;
 }

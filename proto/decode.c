@@ -12,6 +12,7 @@ static void *own_array(struct proto_reader *reader, struct hf_frame *frame, size
         return NULL;
     }
     frame->owned = calloc(count, element_size);
+    frame->owned_bytes = frame->owned ? count * element_size : 0;
     if (!frame->owned) {
         reader_fail(reader, HF_ERR_NO_MEMORY, "finds no memory for %zu elements", count);
     }

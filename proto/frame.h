@@ -287,6 +287,7 @@ struct hf_frame {
         } cancel;
     };
     void *owned; /* of the decoder; NULL in frames made for encoding */
+    size_t owned_bytes;
 };
 
 /* Decode one whole message. Every limit above and every field's kind and range is checked,

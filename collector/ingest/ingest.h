@@ -104,7 +104,7 @@ bool ingest_mark(struct hf_ingest *ingest, uint64_t source_row, int64_t *until_n
 
 struct hf_ingest_stats {
     uint64_t bytes, chunks, chunks_stored, versions, commits, refused;
-    uint64_t queue_bytes;   /* of frames in the pipe now */
+    uint64_t queue_bytes;   /* of memory for frames in the pipe now */
     uint64_t commit_ns_sum; /* over commits */
     uint64_t commit_buckets[HF_INGEST_LATENCY_BUCKETS];
     int64_t last_commit_ns; /* 0: none in this run */

@@ -91,11 +91,16 @@ struct ingest_item *ring_take(struct hf_ingest *ingest, size_t max_bytes, bool w
     return item;
 }
 
+size_t item_memory(const struct ingest_item *item)
+{
+    return sizeof *item + item->message.size + item->frame.owned_bytes;
+}
+
 void item_free(struct ingest_item *item)
 {
     if (item->session) {
-        size_t bytes = item->message.size;
-        atomic_fetch_sub(&item->session->ingest->queue_bytes, bytes);
+        size_t memory = item_memory(item);
+        atomic_fetch_sub(&item->session->ingest->queue_bytes, memory);
         proto_frame_free(&item->frame);
         hf_buf_free(&item->message);
         lists_free(item->lists);

@@ -122,6 +122,8 @@ void ring_make_ready(struct hf_ingest *ingest, struct ingest_item *item);
  * messages (one at least). When there is none: waits for it, or NULL. The stop comes when both
  * lines are empty. */
 struct ingest_item *ring_take(struct hf_ingest *ingest, size_t max_bytes, bool wait);
+/* What it holds, about: small messages decode to many times their size. */
+size_t item_memory(const struct ingest_item *item);
 void item_free(struct ingest_item *item);
 
 /* session.c */

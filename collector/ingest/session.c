@@ -162,13 +162,14 @@ int ingest_submit(struct hf_ingest_session *session, struct hf_buf *message, str
     item->session = session;
     item->message = *message;
     item->frame = *frame;
-    atomic_fetch_add(&session->references, 1);
-    atomic_fetch_add(&ingest->queue_bytes, message->size);
     size_t bytes = message->size;
+    size_t memory = item_memory(item);
+    atomic_fetch_add(&session->references, 1);
+    atomic_fetch_add(&ingest->queue_bytes, memory);
     bool bulk = proto_frame_is_bulk(frame->type);
     int rc = route(ingest, item);
     if (rc != HF_OK) {
-        atomic_fetch_sub(&ingest->queue_bytes, bytes);
+        atomic_fetch_sub(&ingest->queue_bytes, memory);
         atomic_fetch_sub(&session->references, 1); /* the caller's own is left */
         free(item);
         return rc;
