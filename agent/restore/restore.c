@@ -147,7 +147,7 @@ static int run_apply(struct hf_run *run, struct hf_error *error)
 static int run_stage(struct hf_run *run, struct hf_error *error)
 {
     struct hf_job *job = run->job;
-    int result = job->offer.dry_run ? 0 : run_flush(run, error);
+    int result = job->offer.dry_run ? 0 : run_flush(run, 0, error);
     if (result)
         return result;
     send_answer(run->restorer, job->id, true, "");

@@ -53,8 +53,9 @@ int run_send(struct hf_run *run, const struct hf_frame *frame);
 /* The steps. HF_ERR_CLOSED interrupts the run (the job goes on later); any other error ends the
  * job with that message. */
 int run_fetch(struct hf_run *run, struct hf_error *error); /* pages and content: staging */
-/* What is on the disk now is in the collector's hands afterwards. */
-int run_flush(struct hf_run *run, struct hf_error *error);
+/* What is on the disk now is in the collector's hands afterwards. HF_ERR_TIMEOUT when that took
+ * longer than limit_ns; 0: however long it takes. */
+int run_flush(struct hf_run *run, int64_t limit_ns, struct hf_error *error);
 /* Run a hook of the agent's configuration (NULL: none). HF_ERR_CONFLICT with what it said. */
 int run_hook(struct hf_run *run, const char *const *argv, struct hf_error *error);
 /* Before anything is replaced: the hook that stops what writes there, then a flush, then the

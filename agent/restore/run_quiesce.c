@@ -2,7 +2,11 @@
  * is captured. */
 #include "agent/restore/hook.h"
 #include "agent/restore/run.h"
+#include "common/clock.h"
 #include "common/log.h"
+
+/* A service that is stopped for a restore is started again when that can't go on by then. */
+#define STOPPED_LIMIT_NS (INT64_C(300) * HF_NS_PER_SECOND)
 
 static void flush_done(void *context)
 {
@@ -11,8 +15,9 @@ static void flush_done(void *context)
     restorer_wake(restorer);
 }
 
-int run_flush(struct hf_run *run, struct hf_error *error)
+int run_flush(struct hf_run *run, int64_t limit_ns, struct hf_error *error)
 {
+    int64_t began_ns = hf_clock_monotonic_ns();
     struct hf_restorer *restorer = run->restorer;
     atomic_fetch_add(&restorer->flushes_asked, 1);
     capture_flush(restorer->options.capture, flush_done, restorer);
@@ -24,6 +29,11 @@ int run_flush(struct hf_run *run, struct hf_error *error)
         link_event_free(event);
         if (run->cancelled)
             return hf_error_set(error, HF_ERR_CONFLICT, 0, "cancelled; nothing was changed");
+        if (limit_ns > 0 && hf_clock_monotonic_ns() - began_ns > limit_ns)
+            return hf_error_set(error, HF_ERR_TIMEOUT, 0,
+                                "what is on this host was not safe with the collector within %lld "
+                                "s; see whether it can store data",
+                                (long long)(limit_ns / HF_NS_PER_SECOND));
     }
     return 0;
 }
@@ -76,7 +86,7 @@ int run_quiesce(struct hf_run *run, struct hf_error *error)
     int result = stopped ? run_hook(run, source->before_restore, error) : 0;
     if (result)
         return result;
-    result = run_flush(run, error);
+    result = run_flush(run, stopped ? STOPPED_LIMIT_NS : 0, error);
     if (!result && stopped)
         result = name_moment(run, error);
     if (!result)
