@@ -16,7 +16,7 @@ void json_check_free(struct hf_json_check *check); /* NULL is fine */
 /* The next piece of the text. */
 void json_check_feed(struct hf_json_check *check, const uint8_t *data, size_t size);
 /* After the last piece. A text that can't be judged within the memory (a string of megabytes,
- * millions of open brackets) gets the benefit of the doubt: true. */
+ * thousands of open brackets) gets the benefit of the doubt: true. */
 bool json_check_end(struct hf_json_check *check);
 
 #endif

@@ -116,6 +116,7 @@ class Collector:
         self.job = 0
         self.plan = None
         self.misdeed = None
+        self.forgetful = False  # with the next session it knows of nothing
         self.listing = no_listing  # what it says it has after a path
         self.sessions = 0
         self.thread = threading.Thread(target=self.serve)
@@ -162,6 +163,9 @@ class Collector:
                            now=time.time_ns(), credit=1 << 40, frame_max=1 << 20, ping_seconds=20)
             elif name == "SOURCE":
                 streams[frame["stream"]] = frame["name"]
+                if self.forgetful:
+                    self.committed.clear()
+                    self.forgetful = False
                 agent.send("SOURCE_STATE", stream=frame["stream"],
                            version_seq=self.committed.get(frame["name"], 0), files=0)
             elif name == "HAVE":
@@ -454,7 +458,7 @@ def test_a_list_that_does_not_go_on_is_not_believed(scene, name):
 
     before = len(scene.host.output())
     scene.collector.listing = listing
-    scene.collector.committed.clear()
+    scene.collector.forgetful = True
     scene.collector.misdeed = lambda agent: agent.send("GOAWAY", code=wire.SHUTDOWN, retry_after_ms=1, message="x")
     wait_until(lambda: "does not go on, or has no end (LISTING)" in scene.host.output()[before:],
                "the agent to hang up")
@@ -483,8 +487,9 @@ def test_pages_that_do_not_go_on_end_the_restore(scene, name):
 
 def test_a_restore_that_is_offered_by_a_collector_that_forgot_everything_gets_through(scene):
     """The agent first hands over again what the collector lacks: that is the way back."""
-    scene.collector.committed.clear()
+    scene.collector.forgetful = True
     scene.collector.misdeed = lambda agent: agent.send("GOAWAY", code=wire.SHUTDOWN, retry_after_ms=1, message="x")
+    wait_until(lambda: not scene.collector.forgetful, "the next session")
     plan = scene.run([wire.regular(1, scene.path("data/after-loss"), [CONTENT])], [wire.chunk(CONTENT)])
     assert plan.done and plan.done["outcome"] == SUCCEEDED, (plan.refusal, plan.done)
     assert scene.collector.committed["data"] > 0

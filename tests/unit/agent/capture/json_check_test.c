@@ -122,7 +122,7 @@ static bool memory_counts(void)
 static void test_memory_is_bounded_whatever_the_text(void **state)
 {
     (void)state;
-    enum { SIZE = 100 << 20 };
+    enum { SIZE = 24 << 20 };
     long before_kib = peak_kib();
     assert_true(check_long("[0", ",0", "]", SIZE));
     assert_false(check_long("[0", ",0", "", SIZE));
