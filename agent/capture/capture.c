@@ -55,17 +55,24 @@ struct hf_unit *unit_of(struct hf_capture *capture, size_t source)
     return work->unit;
 }
 
+/* Returns its first number, 0 for none. */
+static uint64_t drop_unit(struct source_work *work)
+{
+    uint64_t first = work->unit ? unit_first_seq(work->unit) : 0;
+    unit_free(work->unit);
+    work->unit = NULL;
+    work->give_ups++;
+    return first;
+}
+
 /* Versions from seq on will not go out: forget that they were captured. */
 static void give_up_from(struct hf_capture *capture, size_t source, uint64_t seq)
 {
     struct source_work *work = &capture->work[source];
-    uint64_t first = work->unit ? unit_first_seq(work->unit) : 0;
+    uint64_t first = drop_unit(work);
     if (first != 0 && first < seq) {
         seq = first;
     }
-    unit_free(work->unit);
-    work->unit = NULL;
-    work->give_ups++;
     state_begin(capture->state);
     state_doubt_from(capture->state, source, seq);
     if (work->last_seq >= seq) {
@@ -125,7 +132,9 @@ static void apply_notice(struct hf_capture *capture, const struct hf_outbox_noti
         break;
     case HF_NOTICE_RESYNC:
         flushes_restart(capture);
-        give_up_from(capture, notice->source, 1);
+        /* What the collector has as well needs no second reading: the rows that follow tell. */
+        drop_unit(work);
+        mark_give_up_from(work, 1);
         work->last_seq = notice->seq;
         work->acked_seq = notice->seq;
         work->marked_until_ns = work->complete_until_ns = 0;

@@ -338,16 +338,21 @@ void examine_gone(struct hf_capture *capture, size_t source, const char *parent,
     struct state_row *children = NULL;
     size_t count = 0;
     join(parent, row->name, path);
-    if (row->type == HF_FILE_DIRECTORY &&
-        state_children(capture->state, source, path, &children, &count) == HF_OK) {
-        for (size_t i = 0; i < count; i++) {
+    int rc = row->type == HF_FILE_DIRECTORY
+                 ? state_children(capture->state, source, path, &children, &count)
+                 : HF_OK;
+    for (size_t i = 0; i < count; i++) {
+        if (rc == HF_OK) {
             examine_gone(capture, source, path, &children[i]);
         }
-    }
-    for (size_t i = 0; i < count; i++) {
         state_row_free(&children[i]);
     }
     free(children);
+    if (rc != HF_OK) {
+        /* Without what was in it the directory stays on record, and is found gone again. */
+        complain(capture, source, path, "What was in this directory can't be read in state.db");
+        return;
+    }
     struct hf_version version = {.type = HF_FILE_ABSENT};
     record_version(capture, source, parent, row->name, &(struct state_print){0}, &version);
 }

@@ -56,7 +56,8 @@ int finder_find(struct hf_finder *finder, const struct hf_version *version, stru
     if (sqlite3_step(statement) == SQLITE_ROW) {
         rc = hf_buf_append_byte(path, '/');
         rc = rc == HF_OK ? append_column(statement, 0, path) : rc;
-        rc = rc == HF_OK && path->size > 1 ? hf_buf_append_byte(path, '/') : rc;
+        rc = rc == HF_OK && sqlite3_column_bytes(statement, 0) > 0 ? hf_buf_append_byte(path, '/')
+                                                                   : rc;
         rc = rc == HF_OK ? append_column(statement, 1, path) : rc;
         rc = rc == HF_OK ? hf_buf_terminate(path) : rc;
     }

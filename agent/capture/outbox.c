@@ -145,8 +145,7 @@ static void remove_first(struct hf_outbox *outbox, struct lane *lane)
     unit_free(unit);
 }
 
-/* Everything of a source from seq on is given up; capture will find it again. */
-static void forget_from(struct hf_outbox *outbox, size_t source, uint64_t seq)
+static void drop_from(struct hf_outbox *outbox, size_t source, uint64_t seq)
 {
     struct lane *lane = &outbox->lanes[source];
     struct hf_unit **at = &lane->first;
@@ -167,6 +166,12 @@ static void forget_from(struct hf_outbox *outbox, size_t source, uint64_t seq)
     spool_drop_from(outbox->spool, source, seq);
     lane->pushed = seq - 1;
     lane->loaded = lane->loaded < seq ? lane->loaded : seq - 1;
+}
+
+/* Everything of a source from seq on is given up; capture will find it again. */
+static void forget_from(struct hf_outbox *outbox, size_t source, uint64_t seq)
+{
+    drop_from(outbox, source, seq);
     add_notice(outbox, HF_NOTICE_FORGOTTEN, source, seq, NULL);
 }
 
@@ -245,7 +250,7 @@ enum hf_outbox_resume outbox_online(struct hf_outbox *outbox, size_t source, uin
     lane->online = true;
     if (committed_seq < lane->acked || committed_seq > lane->pushed || lane->unsure) {
         lane->unsure = true;
-        forget_from(outbox, source, 1);
+        drop_from(outbox, source, 1);
         lane->acked = lane->loaded = lane->pushed = committed_seq;
         lane->resyncing = true;
         add_notice(outbox, HF_NOTICE_RESYNC, source, committed_seq, NULL);
@@ -301,7 +306,9 @@ static struct hf_unit *load(struct hf_outbox *outbox, size_t source)
 {
     struct lane *lane = &outbox->lanes[source];
     struct hf_unit *unit = spool_after(outbox->spool, source, lane->loaded);
-    if (!unit || unit_first_seq(unit) > lane->loaded + 1) {
+    bool next = unit && unit->version_count > 0 && unit_first_seq(unit) <= lane->loaded + 1 &&
+                unit_last_seq(unit) > lane->loaded;
+    if (!next) {
         unit_free(unit);
         forget_from(outbox, source, lane->loaded + 1); /* damaged: the newest is captured again */
         return NULL;

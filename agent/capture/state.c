@@ -162,8 +162,9 @@ int state_commit(struct hf_state *state, struct hf_error *error)
     if (!state->open) {
         return HF_OK;
     }
-    /* A full disk may have rolled back by itself, whenever it was noticed. */
-    bool lost = sqlite3_get_autocommit(state->db) != 0;
+    /* A full disk may have rolled back by itself; and what could not be written must not be missing
+     * among what was. */
+    bool lost = sqlite3_get_autocommit(state->db) != 0 || state->failure.code != HF_OK;
     int rc = lost ? HF_ERR_IO : finish(state, query(state, QUERY_COMMIT, 0));
     if (rc != HF_OK) {
         sqlite3_exec(state->db, "ROLLBACK", NULL, NULL, NULL);
@@ -297,9 +298,9 @@ int state_touch(struct hf_state *state, size_t source, const char *parent, const
 
 static int read_row(sqlite3_stmt *statement, struct state_row *row)
 {
+    const char *name = sqlite3_column_blob(statement, 0);
     *row = (struct state_row){
-        .name = strndup((const char *)sqlite3_column_blob(statement, 0),
-                        (size_t)sqlite3_column_bytes(statement, 0)),
+        .name = strndup(name ? name : "", (size_t)sqlite3_column_bytes(statement, 0)),
         .type = (enum hf_file_type)sqlite3_column_int(statement, 1),
         .print = {.dev = (uint64_t)sqlite3_column_int64(statement, 2),
                   .ino = (uint64_t)sqlite3_column_int64(statement, 3),
@@ -351,7 +352,12 @@ int state_children(struct hf_state *state, size_t source, const char *parent,
     *rows = NULL;
     *count = 0;
     bind_place(statement, parent, NULL);
-    while (rc == HF_OK && sqlite3_step(statement) == SQLITE_ROW) {
+    while (rc == HF_OK) {
+        int code = sqlite3_step(statement);
+        if (code != SQLITE_ROW) {
+            rc = code == SQLITE_DONE ? HF_OK : HF_ERR_IO;
+            break;
+        }
         if (sqlite3_column_int(statement, 1) == HF_FILE_ABSENT) {
             continue;
         }

@@ -84,7 +84,7 @@ struct hf_unit *unit_decode(size_t source, const uint8_t *data, size_t size)
         struct hf_bytes bytes = take(&cursor, take_u32(&cursor));
         struct hf_bytes copy = unit_copy(unit, bytes);
         cursor.bad = cursor.bad || copy.size != bytes.size || plain_size > HF_CHUNK_MAX_BYTES ||
-                     codec > HF_CODEC_ZSTD ||
+                     codec > HF_CODEC_ZSTD || (codec == HF_CODEC_RAW && plain_size != bytes.size) ||
                      unit_add_chunk(unit, id.data, (enum hf_codec)codec, plain_size, copy) != HF_OK;
     }
     if (unit && (cursor.bad || cursor.size > 0)) {

@@ -37,6 +37,8 @@ struct scene {
     unsigned seen[SOURCES], deletions[SOURCES];
     uint32_t flags[SOURCES];
     uint64_t job[SOURCES];
+    struct hf_unit *newest[SOURCES]; /* the last of them, alone */
+    uint64_t acked[SOURCES];
 };
 
 static inline int setup(void **state)
@@ -88,6 +90,8 @@ static inline int teardown(void **state)
     struct scene *scene = *state;
     capture_free(scene->capture);
     outbox_free(scene->outbox);
+    unit_free(scene->newest[DATA]);
+    unit_free(scene->newest[OTHER]);
     assert_int_equal(nftw(scene->directory, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
     free(scene);
     return 0;
@@ -109,11 +113,15 @@ static inline void pump(struct scene *scene)
                 scene->deletions[source] += version->type == HF_FILE_ABSENT;
                 scene->flags[source] = version->flags;
                 scene->job[source] = version->job;
+                unit_free(scene->newest[source]);
+                scene->newest[source] = unit_new(source);
+                assert_int_equal(unit_add_version(scene->newest[source], version), HF_OK);
             }
         }
         outbox_sent(scene->outbox, unit);
         if (last > 0) {
             outbox_acked(scene->outbox, source, last);
+            scene->acked[source] = last;
         }
     }
 }

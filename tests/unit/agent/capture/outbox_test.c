@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sqlite3.h>
+
 #include "agent/capture/outbox.h"
 
 struct box {
@@ -321,6 +323,42 @@ static void memory_is_bounded_and_says_try_again(void **state)
     box_free(&box);
 }
 
+/* Of the units that were spooled, one is exchanged for bytes that decode all the same. */
+static void test_a_spooled_unit_that_is_another_one_is_captured_again(void **state)
+{
+    static const char *const damages[] = {
+        "UPDATE units SET body = zeroblob(8) WHERE first = 2",
+        "UPDATE units SET body = (SELECT body FROM units WHERE first = 1) WHERE first = 2",
+        "UPDATE units SET body = (SELECT body FROM units WHERE first = 3) WHERE first = 2",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
+        struct box box;
+        char path[128];
+        sqlite3 *db = NULL;
+        uint64_t spooled = 0;
+        uint64_t seq = 0;
+        box_new(&box, 1 << 20);
+        for (uint64_t n = 1; n <= 3; n++) {
+            assert_int_equal(push(&box, make(0, n, n, 50)), HF_OK);
+        }
+        outbox_free(box.outbox);
+        snprintf(path, sizeof path, "%s/spool.db", box.directory);
+        assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+        assert_int_equal(sqlite3_exec(db, damages[i], NULL, NULL, NULL), SQLITE_OK);
+        assert_int_equal(sqlite3_close(db), SQLITE_OK);
+        box_open(&box);
+        outbox_set_numbers(box.outbox, 0, 0, 3, &spooled);
+        assert_int_equal(outbox_online(box.outbox, 0, 0, 0), HF_OUTBOX_RESUME);
+        assert_int_equal(take(&box), 1);
+        assert_int_equal(take(&box), UINT64_MAX);
+        assert_int_equal(notices(&box, HF_NOTICE_FORGOTTEN, &seq), 1);
+        assert_int_equal(seq, 2);
+        assert_int_equal(take(&box), UINT64_MAX);
+        box_free(&box);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,6 +373,7 @@ int main(void)
         cmocka_unit_test(
             a_collector_that_knows_other_numbers_is_compared_with_until_that_is_through),
         cmocka_unit_test(memory_is_bounded_and_says_try_again),
+        cmocka_unit_test(test_a_spooled_unit_that_is_another_one_is_captured_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

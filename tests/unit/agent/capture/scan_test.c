@@ -80,6 +80,41 @@ static void test_what_is_gone_is_recorded_as_gone(void **state)
     assert_int_equal(scene->deletions[DATA], 1);
 }
 
+/* What this process has read from files so far. */
+static unsigned long long bytes_read(void)
+{
+    unsigned long long bytes = 0;
+    FILE *file = fopen("/proc/self/io", "re");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "rchar: %llu", &bytes), 1); /* NOLINT(cert-err34-c) */
+    fclose(file);
+    return bytes;
+}
+
+static void test_what_the_collector_has_as_well_is_not_read_again(void **state)
+{
+    struct scene *scene = *state;
+    enum { SIZE = 8 << 20 };
+    char *content = malloc(SIZE + 1);
+    assert_non_null(content);
+    memset(content, 'x', SIZE);
+    content[SIZE] = '\0';
+    write_file(scene, DATA, content, MTIME_NS); /* one of this moment would be looked at again */
+    free(content);
+    flush(scene);
+    assert_int_equal(scene->seen[DATA], 1);
+    /* It says that it has less than it acknowledged: both compare what they know. */
+    outbox_offline(scene->outbox);
+    assert_int_equal(outbox_online(scene->outbox, OTHER, scene->acked[OTHER], 0), HF_OUTBOX_RESUME);
+    assert_int_equal(outbox_online(scene->outbox, DATA, 0, 0), HF_OUTBOX_RESYNC);
+    outbox_resync_add(scene->outbox, DATA, &scene->newest[DATA]->versions[0]);
+    unsigned long long before = bytes_read();
+    outbox_resync_done(scene->outbox, DATA);
+    flush(scene);
+    assert_true(bytes_read() - before < SIZE / 2);
+    assert_int_equal(scene->seen[DATA], 1);
+}
+
 static void test_a_root_that_became_a_link_is_gone(void **state)
 {
     struct scene *scene = *state;
@@ -101,6 +136,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_an_event_that_can_not_be_followed_deletes_nothing,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_gone_is_recorded_as_gone, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_the_collector_has_as_well_is_not_read_again,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_root_that_became_a_link_is_gone, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
