@@ -1,4 +1,4 @@
-#include "agent/restore/targets.h"
+#include "agent/restore/targets_private.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -7,43 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/fs.h"
 
-#define ANCHORS_MAX      64u
-#define PARENTS_CACHED   16u
 #define DIRECTORY_MODE   0755 /* of what has to be made and is in no version */
 #define ROOTS_TEXT_BYTES 200
-
-struct anchor {
-    char *path; /* absolute */
-    int fd;     /* -1: not opened yet */
-    int staging_fd;
-    int shard_fds[HF_STAGING_SHARDS];
-};
-
-struct parent {
-    size_t anchor;
-    char *path; /* NULL: empty slot */
-    int fd;     /* -1: it isn't there */
-    uint64_t used;
-};
-
-struct hf_targets {
-    uint64_t job;
-    char **roots; /* absolute, no trailing '/', "/" itself as "" */
-    size_t root_count;
-    char **kept; /* the same form: more of what nothing may take the place of */
-    size_t kept_count;
-    char *destination; /* the same form; NULL: in place */
-    size_t destination_root;
-    struct anchor anchors[ANCHORS_MAX];
-    size_t anchor_count;
-    struct parent parents[PARENTS_CACHED];
-    uint64_t parent_clock;
-};
 
 /* An absolute path without trailing '/', or NULL with the reason. */
 static char *normal_path(const char *path, struct hf_error *error)
@@ -139,18 +108,6 @@ void targets_forget(struct hf_targets *targets)
         free(parent->path);
         *parent = (struct parent){0};
     }
-}
-
-static void anchor_close_staging(struct anchor *anchor)
-{
-    for (size_t i = 0; i < HF_STAGING_SHARDS; i++) {
-        if (anchor->shard_fds[i] >= 0)
-            close(anchor->shard_fds[i]);
-        anchor->shard_fds[i] = -1;
-    }
-    if (anchor->staging_fd >= 0)
-        close(anchor->staging_fd);
-    anchor->staging_fd = -1;
 }
 
 void targets_free(struct hf_targets *targets)
@@ -407,8 +364,8 @@ int targets_open_directory(const char *path, enum hf_targets_missing missing, in
     return result;
 }
 
-static int anchor_open(struct hf_targets *targets, size_t index, enum hf_targets_missing missing,
-                       struct hf_error *error)
+int anchor_open(struct hf_targets *targets, size_t index, enum hf_targets_missing missing,
+                struct hf_error *error)
 {
     struct anchor *anchor = &targets->anchors[index];
     if (anchor->fd >= 0)
@@ -532,82 +489,6 @@ int targets_open_parent(struct hf_targets *targets, const struct hf_target *targ
     return result;
 }
 
-static int staging_open(int dir_fd, const char *name, const char *path, int *out,
-                        struct hf_error *error)
-{
-    struct stat status;
-    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return hf_error_set(error, errno == ENOENT ? HF_ERR_NOT_FOUND : HF_ERR_DENIED, errno,
-                            "can't open the working directory %s/%s", path, name);
-    if (fstat(fd, &status) || status.st_uid != geteuid() || (status.st_mode & 077)) {
-        close(fd);
-        return hf_error_set(error, HF_ERR_DENIED, 0,
-                            "%s/%s is where this restore would work, but it isn't the agent's own; "
-                            "remove it and restore again",
-                            path, name);
-    }
-    *out = fd;
-    return 0;
-}
-
-static int staging_make(struct hf_targets *targets, struct anchor *anchor, struct hf_error *error)
-{
-    char name[64];
-    snprintf(name, sizeof(name), HF_STAGING_PREFIX "%llu", (unsigned long long)targets->job);
-    if (mkdirat(anchor->fd, name, 0700) && errno != EEXIST)
-        return hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
-                            "can't make the working directory %s/%s", anchor->path, name);
-    int result = staging_open(anchor->fd, name, anchor->path, &anchor->staging_fd, error);
-    if (result)
-        return result;
-    /* A directory with the set-group-id bit hands its group to what is made in it. */
-    if (fchown(anchor->staging_fd, (uid_t)-1, getegid()) || fchmod(anchor->staging_fd, 0700))
-        return hf_error_set(error, HF_ERR_IO, errno, "can't prepare %s/%s", anchor->path, name);
-    for (size_t i = 0; !result && i < HF_STAGING_SHARDS; i++) {
-        char shard[24];
-        snprintf(shard, sizeof(shard), "%zu", i);
-        if (mkdirat(anchor->staging_fd, shard, 0700) && errno != EEXIST)
-            return hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
-                                "can't make the working directory %s/%s", anchor->path, name);
-        result = staging_open(anchor->staging_fd, shard, name, &anchor->shard_fds[i], error);
-    }
-    return result;
-}
-
-int targets_staging(struct hf_targets *targets, size_t index_of_anchor, uint64_t index, int *fd,
-                    struct hf_error *error)
-{
-    struct anchor *anchor = &targets->anchors[index_of_anchor];
-    *fd = anchor->shard_fds[index % HF_STAGING_SHARDS];
-    if (*fd >= 0)
-        return 0;
-    int result = anchor_open(targets, index_of_anchor, HF_TARGETS_CREATE, error);
-    if (!result)
-        result = staging_make(targets, anchor, error);
-    if (result)
-        anchor_close_staging(anchor);
-    *fd = anchor->shard_fds[index % HF_STAGING_SHARDS];
-    return result;
-}
-
-int targets_free_bytes(struct hf_targets *targets, size_t index, uint64_t *bytes,
-                       struct hf_error *error)
-{
-    struct statvfs status;
-    int fd;
-    int result = targets_staging(targets, index, 0, &fd, error);
-    if (result)
-        return result;
-    if (fstatvfs(fd, &status))
-        return hf_error_set(error, HF_ERR_IO, errno, "can't ask how much room is at %s",
-                            targets->anchors[index].path);
-    fsblkcnt_t blocks = geteuid() == 0 ? status.f_bfree : status.f_bavail;
-    if (__builtin_mul_overflow((uint64_t)blocks, (uint64_t)status.f_frsize, bytes))
-        *bytes = UINT64_MAX;
-    return 0;
-}
-
 size_t targets_anchor_count(const struct hf_targets *targets)
 {
     return targets->anchor_count;
@@ -626,64 +507,4 @@ int targets_sync(struct hf_targets *targets, struct hf_error *error)
                                 "can't make what was written at %s durable",
                                 targets->anchors[i].path);
     return 0;
-}
-
-/* Empties a directory of ours; what is in it is flat but for the shards. */
-static void staging_empty(int fd, bool shards)
-{
-    int copy = dup(fd);
-    DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
-    if (!dir) {
-        if (copy >= 0)
-            close(copy);
-        return;
-    }
-    rewinddir(dir);
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
-            continue;
-        int shard = shards
-                        ? openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-                        : -1;
-        if (shard >= 0) {
-            staging_empty(shard, false);
-            close(shard);
-        }
-        unlinkat(fd, entry->d_name, shard >= 0 ? AT_REMOVEDIR : 0);
-    }
-    closedir(dir);
-}
-
-static void staging_remove(int dir_fd, int staging_fd, uint64_t job)
-{
-    char name[64];
-    snprintf(name, sizeof(name), HF_STAGING_PREFIX "%llu", (unsigned long long)job);
-    staging_empty(staging_fd, true);
-    unlinkat(dir_fd, name, AT_REMOVEDIR);
-}
-
-void targets_remove_staging(struct hf_targets *targets)
-{
-    for (size_t i = 0; i < targets->anchor_count; i++) {
-        struct anchor *anchor = &targets->anchors[i];
-        if (anchor->staging_fd < 0)
-            continue;
-        staging_remove(anchor->fd, anchor->staging_fd, targets->job);
-        anchor_close_staging(anchor);
-    }
-}
-
-void targets_remove_staging_at(const char *path, uint64_t job)
-{
-    char name[64];
-    int dir_fd = -1;
-    int staging_fd = -1;
-    snprintf(name, sizeof(name), HF_STAGING_PREFIX "%llu", (unsigned long long)job);
-    if (targets_open_directory(path, HF_TARGETS_LEAVE, &dir_fd, NULL))
-        return;
-    if (!staging_open(dir_fd, name, path, &staging_fd, NULL)) {
-        staging_remove(dir_fd, staging_fd, job);
-        close(staging_fd);
-    }
-    close(dir_fd);
 }

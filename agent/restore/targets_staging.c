@@ -1,0 +1,159 @@
+/* Staging directories: one an anchor, ours alone, on the file system of what will be replaced. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "agent/restore/targets_private.h"
+
+void anchor_close_staging(struct anchor *anchor)
+{
+    for (size_t i = 0; i < HF_STAGING_SHARDS; i++) {
+        if (anchor->shard_fds[i] >= 0)
+            close(anchor->shard_fds[i]);
+        anchor->shard_fds[i] = -1;
+    }
+    if (anchor->staging_fd >= 0)
+        close(anchor->staging_fd);
+    anchor->staging_fd = -1;
+}
+
+static int staging_open(int dir_fd, const char *name, const char *path, int *out,
+                        struct hf_error *error)
+{
+    struct stat status;
+    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return hf_error_set(error, errno == ENOENT ? HF_ERR_NOT_FOUND : HF_ERR_DENIED, errno,
+                            "can't open the working directory %s/%s", path, name);
+    if (fstat(fd, &status) || status.st_uid != geteuid() || (status.st_mode & 077)) {
+        close(fd);
+        return hf_error_set(error, HF_ERR_DENIED, 0,
+                            "%s/%s is where this restore would work, but it isn't the agent's own; "
+                            "remove it and restore again",
+                            path, name);
+    }
+    *out = fd;
+    return 0;
+}
+
+static int staging_make(struct hf_targets *targets, struct anchor *anchor, struct hf_error *error)
+{
+    char name[64];
+    snprintf(name, sizeof(name), HF_STAGING_PREFIX "%llu", (unsigned long long)targets->job);
+    if (mkdirat(anchor->fd, name, 0700) && errno != EEXIST)
+        return hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
+                            "can't make the working directory %s/%s", anchor->path, name);
+    int result = staging_open(anchor->fd, name, anchor->path, &anchor->staging_fd, error);
+    if (result)
+        return result;
+    /* A directory with the set-group-id bit hands its group to what is made in it. */
+    if (fchown(anchor->staging_fd, (uid_t)-1, getegid()) || fchmod(anchor->staging_fd, 0700))
+        return hf_error_set(error, HF_ERR_IO, errno, "can't prepare %s/%s", anchor->path, name);
+    for (size_t i = 0; !result && i < HF_STAGING_SHARDS; i++) {
+        char shard[24];
+        snprintf(shard, sizeof(shard), "%zu", i);
+        if (mkdirat(anchor->staging_fd, shard, 0700) && errno != EEXIST)
+            return hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
+                                "can't make the working directory %s/%s", anchor->path, name);
+        result = staging_open(anchor->staging_fd, shard, name, &anchor->shard_fds[i], error);
+    }
+    return result;
+}
+
+int targets_staging(struct hf_targets *targets, size_t index_of_anchor, uint64_t index, int *fd,
+                    struct hf_error *error)
+{
+    struct anchor *anchor = &targets->anchors[index_of_anchor];
+    *fd = anchor->shard_fds[index % HF_STAGING_SHARDS];
+    if (*fd >= 0)
+        return 0;
+    int result = anchor_open(targets, index_of_anchor, HF_TARGETS_CREATE, error);
+    if (!result)
+        result = staging_make(targets, anchor, error);
+    if (result)
+        anchor_close_staging(anchor);
+    *fd = anchor->shard_fds[index % HF_STAGING_SHARDS];
+    return result;
+}
+
+int targets_free_bytes(struct hf_targets *targets, size_t index, uint64_t *bytes,
+                       struct hf_error *error)
+{
+    struct statvfs status;
+    int fd;
+    int result = targets_staging(targets, index, 0, &fd, error);
+    if (result)
+        return result;
+    if (fstatvfs(fd, &status))
+        return hf_error_set(error, HF_ERR_IO, errno, "can't ask how much room is at %s",
+                            targets->anchors[index].path);
+    fsblkcnt_t blocks = geteuid() == 0 ? status.f_bfree : status.f_bavail;
+    if (__builtin_mul_overflow((uint64_t)blocks, (uint64_t)status.f_frsize, bytes))
+        *bytes = UINT64_MAX;
+    return 0;
+}
+
+/* Empties a directory of ours; what is in it is flat but for the shards. */
+static void staging_empty(int fd, bool shards)
+{
+    int copy = dup(fd);
+    DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+    if (!dir) {
+        if (copy >= 0)
+            close(copy);
+        return;
+    }
+    rewinddir(dir);
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+            continue;
+        int shard = shards
+                        ? openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                        : -1;
+        if (shard >= 0) {
+            staging_empty(shard, false);
+            close(shard);
+        }
+        unlinkat(fd, entry->d_name, shard >= 0 ? AT_REMOVEDIR : 0);
+    }
+    closedir(dir);
+}
+
+static void staging_remove(int dir_fd, int staging_fd, uint64_t job)
+{
+    char name[64];
+    snprintf(name, sizeof(name), HF_STAGING_PREFIX "%llu", (unsigned long long)job);
+    staging_empty(staging_fd, true);
+    unlinkat(dir_fd, name, AT_REMOVEDIR);
+}
+
+void targets_remove_staging(struct hf_targets *targets)
+{
+    for (size_t i = 0; i < targets->anchor_count; i++) {
+        struct anchor *anchor = &targets->anchors[i];
+        if (anchor->staging_fd < 0)
+            continue;
+        staging_remove(anchor->fd, anchor->staging_fd, targets->job);
+        anchor_close_staging(anchor);
+    }
+}
+
+void targets_remove_staging_at(const char *path, uint64_t job)
+{
+    char name[64];
+    int dir_fd = -1;
+    int staging_fd = -1;
+    snprintf(name, sizeof(name), HF_STAGING_PREFIX "%llu", (unsigned long long)job);
+    if (targets_open_directory(path, HF_TARGETS_LEAVE, &dir_fd, NULL))
+        return;
+    if (!staging_open(dir_fd, name, path, &staging_fd, NULL)) {
+        staging_remove(dir_fd, staging_fd, job);
+        close(staging_fd);
+    }
+    close(dir_fd);
+}
