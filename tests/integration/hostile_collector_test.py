@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import holdfast_wire as wire
 from certificates import Authority
-from fleet import Fleet, tree_digest, wait_until
+from fleet import Failed, Fleet, tree_digest, wait_until
 
 SUCCEEDED, FAILED, CANCELLED = 1, 2, 3
 CONTENT = b"what the operator wants back\n"
@@ -244,11 +244,17 @@ class Scene:
         """A path on the wire: absolute, without the leading slash."""
         return os.fsencode(str(self.host.path(relative)).lstrip("/"))
 
+    def wait(self, condition, what):
+        try:
+            return wait_until(condition, what)
+        except Failed as failure:
+            raise Failed(f"{failure}\n{self.host.output()[-3000:]}") from failure
+
     def run(self, versions, content=(), **offer):
         self.collector.job += 1
         plan = Plan(self.collector.job, versions, content, **offer)
         self.collector.plan = plan
-        wait_until(plan.over, "the restore to be refused or done")
+        self.wait(plan.over, "the restore to be refused or done")
         self.collector.plan = None
         return plan
 
@@ -258,7 +264,7 @@ class Scene:
         plan = Plan(self.collector.job, versions, content)
         sessions, before = self.collector.sessions, len(self.host.output())
         self.collector.plan = plan
-        wait_until(lambda: plan.over() or self.collector.sessions > sessions, "the restore to be refused or done")
+        self.wait(lambda: plan.over() or self.collector.sessions > sessions, "the restore to be refused or done")
         self.collector.plan = None
         return plan, self.host.output()[before:]
 
@@ -353,7 +359,7 @@ def test_a_hook_can_not_come_over_the_wire(scene):
     plan = Plan(scene.collector.job + 1, [wire.regular(1, scene.path("data/hooked"), [CONTENT])],
                 [wire.chunk(CONTENT)])
     scene.collector.misdeed = lambda agent: (offer(agent), setattr(scene.collector, "plan", plan))
-    wait_until(plan.over, "the restore to end")
+    scene.wait(plan.over, "the restore to end")
     scene.collector.plan = None
     scene.check()
 
@@ -430,7 +436,7 @@ MISDEEDS = {
 @pytest.mark.parametrize("name", MISDEEDS)
 def test_frames_that_may_not_be_harm_nothing(scene, name):
     scene.collector.misdeed = MISDEEDS[name]
-    wait_until(lambda: scene.collector.misdeed is None, "the misdeed")
+    scene.wait(lambda: scene.collector.misdeed is None, "the misdeed")
     scene.check()
 
 
@@ -460,7 +466,7 @@ def test_a_list_that_does_not_go_on_is_not_believed(scene, name):
     scene.collector.listing = listing
     scene.collector.forgetful = True
     scene.collector.misdeed = lambda agent: agent.send("GOAWAY", code=wire.SHUTDOWN, retry_after_ms=1, message="x")
-    wait_until(lambda: "does not go on, or has no end (LISTING)" in scene.host.output()[before:],
+    scene.wait(lambda: "does not go on, or has no end (LISTING)" in scene.host.output()[before:],
                "the agent to hang up")
     scene.collector.listing = no_listing
     scene.check()
@@ -479,7 +485,7 @@ def test_pages_that_do_not_go_on_end_the_restore(scene, name):
     plan = Plan(scene.collector.job, [])
     plan.page = lambda cursor: {"versions": [], "next_cursor": PAGES[name](cursor), "last": False}
     scene.collector.plan = plan
-    wait_until(plan.over, "the restore to end")
+    scene.wait(plan.over, "the restore to end")
     scene.collector.plan = None
     assert plan.done["outcome"] == FAILED and "does not go on" in plan.done["message"]
     scene.check()
@@ -489,7 +495,7 @@ def test_a_restore_that_is_offered_by_a_collector_that_forgot_everything_gets_th
     """The agent first hands over again what the collector lacks: that is the way back."""
     scene.collector.forgetful = True
     scene.collector.misdeed = lambda agent: agent.send("GOAWAY", code=wire.SHUTDOWN, retry_after_ms=1, message="x")
-    wait_until(lambda: not scene.collector.forgetful, "the next session")
+    scene.wait(lambda: not scene.collector.forgetful, "the next session")
     plan = scene.run([wire.regular(1, scene.path("data/after-loss"), [CONTENT])], [wire.chunk(CONTENT)])
     assert plan.done and plan.done["outcome"] == SUCCEEDED, (plan.refusal, plan.done)
     assert scene.collector.committed["data"] > 0
@@ -505,5 +511,5 @@ def test_random_frames_harm_nothing(scene):
                 agent.send_values(kind, *[dice.choice([0, 1, -1, 1 << 63, "text", b"bytes", [], [[]], True, None,
                                                        {"a": 1}]) for _ in range(dice.randrange(12))])
         scene.collector.misdeed = misdeed
-        wait_until(lambda: scene.collector.misdeed is None, "the misdeed")
+        scene.wait(lambda: scene.collector.misdeed is None, "the misdeed")
     scene.check()
