@@ -52,13 +52,19 @@ class Connection:
         self.buffer += data
 
     def take(self, size):
-        while len(self.buffer) < size:
+        while len(self.buffer) - self.at < size:
             self.fill()
-        data, self.buffer = self.buffer[:size], self.buffer[size:]
-        return data
+        self.at += size
+        return self.buffer[self.at - size:self.at]
 
     def receive(self):
-        """The next frame; pings are answered."""
+        """The next frame; pings are answered. After TimeoutError it can be asked for again."""
+        self.at = 0
+        message = self.receive_message()
+        self.buffer = self.buffer[self.at:]
+        return message
+
+    def receive_message(self):
         message = b""
         while True:
             first, second = self.take(2)
