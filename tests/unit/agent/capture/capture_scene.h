@@ -153,12 +153,14 @@ static inline void flush(struct scene *scene)
     }
 }
 
+/* At once: nobody sees it half written. */
 static inline void write_file(struct scene *scene, size_t source, const char *content,
                               int64_t mtime_ns)
 {
-    char path[120];
+    char path[120], new_path[120];
     snprintf(path, sizeof path, "%s/f", scene->roots[source]);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    snprintf(new_path, sizeof new_path, "%s/new", scene->directory);
+    int fd = open(new_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, content, strlen(content)), (ssize_t)strlen(content));
     if (mtime_ns > 0) {
@@ -167,6 +169,7 @@ static inline void write_file(struct scene *scene, size_t source, const char *co
         assert_int_equal(futimens(fd, times), 0);
     }
     close(fd);
+    assert_int_equal(rename(new_path, path), 0);
 }
 
 static inline const char *const *roots_of(const struct scene *scene, size_t source)
