@@ -99,19 +99,24 @@ int pack_read_record(int fd, struct pack_cipher *cipher, uint64_t offset,
     return rc;
 }
 
-bool pack_is_sealed(int fd, uint64_t *index_offset)
+int pack_find_seal(int fd, uint64_t *index_offset)
 {
     struct stat status;
     uint8_t trailer[PACK_TRAILER_BYTES];
-    if (fstat(fd, &status) != 0 ||
-        status.st_size < (off_t)(PACK_HEADER_BYTES + PACK_TRAILER_BYTES)) {
-        return false;
+    if (fstat(fd, &status) != 0) {
+        return HF_ERR_IO;
+    }
+    if (status.st_size < (off_t)(PACK_HEADER_BYTES + PACK_TRAILER_BYTES)) {
+        return HF_ERR_NOT_FOUND;
     }
     uint64_t at = (uint64_t)status.st_size - PACK_TRAILER_BYTES;
-    if (read_at(fd, trailer, sizeof trailer, at) != HF_OK ||
-        memcmp(trailer, PACK_TRAILER_MAGIC, 8) != 0) {
-        return false;
+    int rc = read_at(fd, trailer, sizeof trailer, at);
+    if (rc != HF_OK) {
+        return rc == HF_ERR_IO ? rc : HF_ERR_NOT_FOUND;
     }
     *index_offset = hf_get_le64(trailer + 8);
-    return *index_offset >= PACK_HEADER_BYTES && *index_offset < at;
+    return memcmp(trailer, PACK_TRAILER_MAGIC, 8) == 0 && *index_offset >= PACK_HEADER_BYTES &&
+                   *index_offset < at
+               ? HF_OK
+               : HF_ERR_NOT_FOUND;
 }

@@ -63,16 +63,16 @@ static int note_gap(struct scan *scan, uint64_t offset)
     return hf_buf_append(&scan->gaps, bytes, sizeof bytes);
 }
 
-static void note_record(struct scan *scan, uint64_t offset, const struct record_header *header,
-                        const struct hf_buf *payload)
+static int note_record(struct scan *scan, uint64_t offset, const struct record_header *header,
+                       const struct hf_buf *payload)
 {
     uint32_t size = RECORD_HEADER_BYTES + header->size;
     uint64_t begun = header->group < offset ? offset - header->group : 0;
     scan->durable = begun > scan->durable ? begun : scan->durable;
     scan->end = offset + size;
-    if (header->type == RECORD_CHUNK && scan->gaps.size == 0) {
-        index_append(&scan->index, payload->data, offset, size);
-    }
+    return header->type == RECORD_CHUNK && scan->gaps.size == 0
+               ? index_append(&scan->index, payload->data, offset, size)
+               : HF_OK;
 }
 
 /* Every good record of the pack, whatever lies between them. */
@@ -87,10 +87,11 @@ static int scan_pack(struct scan *scan)
         rc = pack_read_record(scan->fd, scan->cipher, offset, &header, &payload);
         if (rc == HF_OK && header.type == RECORD_INDEX) {
             scan->indexed = true;
+            scan->durable = offset; /* an index is written behind good records only */
             break;
         }
         if (rc == HF_OK) {
-            note_record(scan, offset, &header, &payload);
+            rc = note_record(scan, offset, &header, &payload);
             offset = scan->end;
         } else if (rc == HF_ERR_CORRUPT) {
             rc = note_gap(scan, offset);

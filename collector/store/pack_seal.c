@@ -8,15 +8,17 @@
 #include "common/bytes.h"
 #include "common/fs.h"
 
-void index_append(struct hf_buf *index, const uint8_t id[HF_HASH_BYTES], uint64_t offset,
-                  uint32_t size)
+int index_append(struct hf_buf *index, const uint8_t id[HF_HASH_BYTES], uint64_t offset,
+                 uint32_t size)
 {
     uint8_t *entry = NULL;
-    if (hf_buf_extend(index, INDEX_ENTRY_BYTES, &entry) == HF_OK) {
+    int rc = hf_buf_extend(index, INDEX_ENTRY_BYTES, &entry);
+    if (rc == HF_OK) {
         memcpy(entry, id, HF_HASH_BYTES);
         hf_put_le64(entry + HF_HASH_BYTES, offset);
         hf_put_le32(entry + HF_HASH_BYTES + 8, size);
     }
+    return rc;
 }
 
 static int write_at(int fd, const struct hf_buf *bytes, uint64_t offset, struct hf_error *error)
@@ -102,9 +104,10 @@ int store_verify_pack(struct hf_store *store, uint64_t pack, struct hf_error *er
         return rc;
     }
     struct hf_hash *hash = hf_hash_new();
-    if (!hash || fstat(fd, &status) != 0) {
+    int seal = pack_find_seal(fd, &index_offset);
+    if (!hash || fstat(fd, &status) != 0 || seal == HF_ERR_IO) {
         rc = hf_error_set(error, HF_ERR_IO, 0, "Can't verify pack %llu", (unsigned long long)pack);
-    } else if (!pack_is_sealed(fd, &index_offset)) {
+    } else if (seal != HF_OK) {
         rc = hf_error_set(error, HF_ERR_CORRUPT, 0,
                           "Pack %llu has no seal: it is being written, or was found damaged",
                           (unsigned long long)pack);

@@ -198,7 +198,10 @@ int store_append_chunk(struct hf_store *store, const uint8_t id[HF_HASH_BYTES], 
     hf_put_le64(prefix + HF_HASH_BYTES, owner);
     int rc = append(store, &header, prefix, sizeof prefix, data, size, location, error);
     if (rc == HF_OK) {
-        index_append(&store->pack.index, id, location->offset, location->size);
+        rc = index_append(&store->pack.index, id, location->offset, location->size);
+        if (rc != HF_OK) {
+            hf_error_set(error, rc, 0, "No memory for the index of a pack");
+        }
     }
     return rc;
 }

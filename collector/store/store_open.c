@@ -154,11 +154,19 @@ static int repair_packs(struct hf_store *store, struct hf_error *error)
         uint64_t index_offset = 0;
         pack_name(store->numbers[i], name);
         int fd = openat(store->directory_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        bool sealed = fd >= 0 && pack_is_sealed(fd, &index_offset);
+        int rc = fd >= 0 ? pack_find_seal(fd, &index_offset) : HF_ERR_IO;
+        int saved = errno;
         if (fd >= 0) {
             close(fd);
         }
-        int rc = sealed ? HF_OK : pack_repair(store, store->numbers[i], error);
+        if (rc == HF_ERR_IO) {
+            return hf_error_set(error, rc, saved,
+                                "Pack %s can't be read, so it is not known whether it is sealed; "
+                                "nothing was changed. See to the disk, or restore the file from a "
+                                "replica",
+                                name);
+        }
+        rc = rc == HF_OK ? HF_OK : pack_repair(store, store->numbers[i], error);
         if (rc != HF_OK && rc != HF_ERR_NOT_FOUND) {
             return rc;
         }

@@ -44,13 +44,16 @@ int pack_read_record(int fd, struct pack_cipher *cipher, uint64_t offset,
 /* Open a pack file and its cipher. */
 int pack_open_file(const struct hf_store *store, uint64_t number, int flags, int *fd,
                    struct pack_cipher *cipher, struct hf_error *error);
-/* Whether the file ends with a trailer; then where its index record is. */
-bool pack_is_sealed(int fd, uint64_t *index_offset);
+/* Where the index record is of a file that ends with a trailer; HF_ERR_NOT_FOUND when it does not.
+ * HF_ERR_IO when that can't be told: a sealed pack must not be repaired for it. */
+int pack_find_seal(int fd, uint64_t *index_offset);
 /* Write index and trailer behind `size` bytes and fsync. hash covers exactly those bytes. */
 int pack_write_seal(int fd, struct pack_cipher *cipher, uint64_t size, const struct hf_buf *index,
                     struct hf_hash *hash, struct hf_error *error);
-void index_append(struct hf_buf *index, const uint8_t id[HF_HASH_BYTES], uint64_t offset,
-                  uint32_t size);
+/* HF_ERR_NO_MEMORY: an index without the chunk must not be written. It would be encrypted under the
+ * nonce that the right one gets when the pack is repaired. */
+int index_append(struct hf_buf *index, const uint8_t id[HF_HASH_BYTES], uint64_t offset,
+                 uint32_t size);
 /* Hash the first size bytes of a file. */
 int pack_hash_file(int fd, uint64_t size, struct hf_hash *hash, struct hf_error *error);
 /* Cut and seal what a crash left of a pack. A pack that is damaged where it was durable keeps all

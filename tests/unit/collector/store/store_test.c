@@ -9,12 +9,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "collector/store/pack_format.h"
@@ -596,6 +601,104 @@ static void a_group_that_does_not_fit_is_gone_and_all_before_it_stands(void **st
     repository_free(&repository);
 }
 
+/* From here on pread64 at that offset fails with EIO; it can't be undone, so only in a child. */
+static void fail_reads_at(uint32_t offset)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_pread64, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, offset, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EIO),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof code[0], code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+        _exit(77);
+    }
+}
+
+/* Open in a child that can't read at an offset; the child's store_open result, negated. */
+static int open_without(struct repository *repository, uint64_t offset)
+{
+    int status = 0;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct hf_error error = {0};
+        fail_reads_at((uint32_t)offset);
+        int rc = try_open(repository, 0, &error);
+        if (rc == HF_OK) {
+            store_close(repository->store);
+        }
+        _exit(-rc);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77) {
+        skip();
+    }
+    return WEXITSTATUS(status);
+}
+
+static void a_read_error_at_any_record_changes_no_byte(void **state)
+{
+    struct repository repository;
+    (void)state;
+    struct hf_buf bytes = three_groups(&repository);
+    for (size_t i = 0; i < 6; i++) {
+        for (size_t part = 0; part <= RECORD_HEADER_BYTES; part += RECORD_HEADER_BYTES) {
+            spill(pack_path(&repository, 1), bytes.data, bytes.size);
+            assert_int_equal(
+                open_without(&repository, repository.records[i].location.offset + part),
+                -HF_ERR_IO);
+            struct hf_buf after = slurp(pack_path(&repository, 1));
+            assert_int_equal(after.size, bytes.size);
+            assert_memory_equal(after.data, bytes.data, bytes.size);
+            hf_buf_free(&after);
+        }
+    }
+    open_again(&repository);
+    expect_all_but(&repository, SIZE_MAX);
+    hf_buf_free(&bytes);
+    repository_free(&repository);
+}
+
+/* All before an index was good once, whether the trailer behind it can be read or not. */
+static void a_pack_that_was_sealed_loses_nothing_when_its_trailer_is_bad_too(void **state)
+{
+    struct repository repository;
+    (void)state;
+    struct hf_buf bytes = three_groups(&repository);
+    hf_buf_free(&bytes);
+    bytes = slurp(pack_path(&repository, 1)); /* with its seal */
+    size_t trailer = bytes.size - PACK_TRAILER_BYTES;
+    for (size_t damaged = 0; damaged < 6; damaged++) {
+        uint8_t *record = bytes.data + repository.records[damaged].location.offset;
+        record[RECORD_HEADER_BYTES] ^= 1;
+        for (int unreadable = 0; unreadable < 2; unreadable++) {
+            bytes.data[trailer] ^= unreadable ? 0 : 1;
+            spill(pack_path(&repository, 1), bytes.data, bytes.size);
+            if (unreadable) {
+                assert_int_equal(open_without(&repository, trailer), -HF_ERR_IO);
+            }
+            open_again(&repository);
+            expect_all_but(&repository, damaged);
+            store_close(repository.store);
+            repository.store = NULL;
+            struct hf_buf after = slurp(pack_path(&repository, 1));
+            assert_int_equal(after.size, bytes.size);
+            assert_memory_equal(after.data, bytes.data, bytes.size);
+            hf_buf_free(&after);
+            bytes.data[trailer] ^= unreadable ? 0 : 1;
+        }
+        record[RECORD_HEADER_BYTES] ^= 1;
+    }
+    hf_buf_free(&bytes);
+    repository_free(&repository);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -606,6 +709,8 @@ int main(void)
         cmocka_unit_test(a_group_that_reached_the_disk_in_the_wrong_order_is_gone),
         cmocka_unit_test(a_repository_that_lacks_what_is_known_is_not_taken_for_whole),
         cmocka_unit_test(an_index_never_shares_a_nonce_with_a_record),
+        cmocka_unit_test(a_read_error_at_any_record_changes_no_byte),
+        cmocka_unit_test(a_pack_that_was_sealed_loses_nothing_when_its_trailer_is_bad_too),
         cmocka_unit_test(no_flipped_bit_is_ever_served_and_every_one_is_found),
         cmocka_unit_test(a_chunk_is_not_served_under_anothers_name),
         cmocka_unit_test(a_full_pack_is_sealed_and_another_one_begun),
