@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -331,24 +332,32 @@ void examine_entry(struct hf_capture *capture, size_t source, int parent_fd, con
     }
 }
 
+/* Everything in a directory that is gone. */
+static int children_gone(struct hf_capture *capture, size_t source, const char *path)
+{
+    char after[NAME_MAX + 1] = "";
+    size_t count = HF_STATE_PAGE_ROWS;
+    int rc = HF_OK;
+    while (rc == HF_OK && count == HF_STATE_PAGE_ROWS) {
+        struct state_row *children = NULL;
+        rc = state_children(capture->state, source, path, after, &children, &count);
+        for (size_t i = 0; rc == HF_OK && i < count; i++) {
+            examine_gone(capture, source, path, &children[i]);
+        }
+        if (rc == HF_OK && count > 0) {
+            snprintf(after, sizeof after, "%s", children[count - 1].name);
+        }
+        state_rows_free(children, count);
+    }
+    return rc;
+}
+
 void examine_gone(struct hf_capture *capture, size_t source, const char *parent,
                   const struct state_row *row)
 {
     char path[HF_PATH_MAX_BYTES + 300];
-    struct state_row *children = NULL;
-    size_t count = 0;
     join(parent, row->name, path);
-    int rc = row->type == HF_FILE_DIRECTORY
-                 ? state_children(capture->state, source, path, &children, &count)
-                 : HF_OK;
-    for (size_t i = 0; i < count; i++) {
-        if (rc == HF_OK) {
-            examine_gone(capture, source, path, &children[i]);
-        }
-        state_row_free(&children[i]);
-    }
-    free(children);
-    if (rc != HF_OK) {
+    if (row->type == HF_FILE_DIRECTORY && children_gone(capture, source, path) != HF_OK) {
         /* Without what was in it the directory stays on record, and is found gone again. */
         complain(capture, source, path, "What was in this directory can't be read in state.db");
         return;

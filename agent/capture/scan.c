@@ -1,7 +1,8 @@
-/* Scans: a directory's entries against its rows, one directory in memory at a time. */
+/* Scans: a directory's entries against its rows, some of each in memory at a time. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,54 +14,105 @@
 
 #define DEPTH_MAX 512
 
+/* Of a directory's names that many at a time, by their order, however many there are. */
+#define NAMES_MAX 65536u
+
+struct names {
+    char **names;
+    size_t count, capacity;
+    bool more; /* there are others behind the last */
+};
+
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void free_names(char **names, size_t count)
+static void drop_names(struct names *names, size_t from)
 {
-    for (size_t i = 0; i < count; i++) {
-        free(names[i]);
+    for (size_t i = from; i < names->count; i++) {
+        free(names->names[i]);
     }
-    free(names);
+    names->count = names->count < from ? names->count : from;
 }
 
-static int read_names(DIR *dir, char ***out, size_t *count)
+/* Sort, and keep the first NAMES_MAX. */
+static void settle_names(struct names *names)
 {
-    size_t capacity = 0;
-    *out = NULL;
-    *count = 0;
-    for (;;) {
-        errno = 0;
-        struct dirent *entry = readdir(dir);
-        if (!entry && errno != 0) {
-            return HF_ERR_IO;
-        }
-        if (!entry) {
-            break;
-        }
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) {
-            continue;
-        }
-        if (*count == capacity) {
-            capacity = capacity ? capacity * 2 : 64;
-            char **grown = reallocarray(*out, capacity, sizeof *grown);
-            if (!grown) {
-                return HF_ERR_NO_MEMORY;
-            }
-            *out = grown;
-        }
-        (*out)[*count] = strdup(entry->d_name);
-        if (!(*out)[*count]) {
+    if (names->count > 0) {
+        qsort(names->names, names->count, sizeof *names->names, compare_names);
+    }
+    names->more = names->more || names->count > NAMES_MAX;
+    drop_names(names, NAMES_MAX);
+}
+
+static int add_name(struct names *names, const char *name)
+{
+    if (names->count == names->capacity) {
+        size_t capacity = names->capacity ? names->capacity * 2 : 64;
+        char **grown = reallocarray(names->names, capacity, sizeof *grown);
+        if (!grown) {
             return HF_ERR_NO_MEMORY;
         }
-        (*count)++;
+        names->names = grown;
+        names->capacity = capacity;
     }
-    if (*count > 0) {
-        qsort(*out, *count, sizeof **out, compare_names);
+    names->names[names->count] = strdup(name);
+    if (!names->names[names->count]) {
+        return HF_ERR_NO_MEMORY;
+    }
+    names->count++;
+    if (names->count == (size_t)2 * NAMES_MAX) {
+        settle_names(names);
     }
     return HF_OK;
+}
+
+/* The first names after that one. */
+static int read_names(DIR *dir, const char *after, struct names *names)
+{
+    int rc = HF_OK;
+    drop_names(names, 0);
+    names->more = false;
+    rewinddir(dir);
+    while (rc == HF_OK) {
+        errno = 0;
+        struct dirent *entry = readdir(dir);
+        if (!entry) {
+            rc = errno == 0 ? HF_OK : HF_ERR_IO;
+            break;
+        }
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+            strcmp(entry->d_name, after) > 0) {
+            rc = add_name(names, entry->d_name);
+        }
+    }
+    settle_names(names);
+    return rc;
+}
+
+/* --- the rows of a directory, a page at a time --- */
+
+struct rows {
+    struct state_row *rows;
+    size_t count, at;
+    bool over; /* what is in hand is the last page */
+};
+
+/* The row at hand; NULL when there is none any more, or *rc says why not. */
+static const struct state_row *row_at_hand(struct hf_capture *capture, size_t source,
+                                           const char *path, struct rows *rows, int *rc)
+{
+    if (rows->at == rows->count && !rows->over) {
+        struct state_row *before = rows->rows;
+        size_t count = rows->count;
+        *rc = state_children(capture->state, source, path, count > 0 ? before[count - 1].name : "",
+                             &rows->rows, &rows->count);
+        rows->at = 0;
+        rows->over = *rc != HF_OK || rows->count < HF_STATE_PAGE_ROWS;
+        state_rows_free(before, count);
+    }
+    return *rc == HF_OK && rows->at < rows->count ? &rows->rows[rows->at] : NULL;
 }
 
 static void scan_entry(struct hf_capture *capture, size_t source, int dir_fd, const char *path,
@@ -94,45 +146,70 @@ static void scan_entry(struct hf_capture *capture, size_t source, int dir_fd, co
     }
 }
 
+/* A name against the rows, which are in the same order: those before it are gone. */
+static int scan_name(struct hf_capture *capture, size_t source, int dir_fd, const char *path,
+                     const char *name, struct rows *rows, unsigned depth)
+{
+    int rc = HF_OK;
+    const struct state_row *row = row_at_hand(capture, source, path, rows, &rc);
+    while (row && strcmp(row->name, name) < 0) {
+        examine_gone(capture, source, path, row);
+        rows->at++;
+        row = row_at_hand(capture, source, path, rows, &rc);
+    }
+    if (rc == HF_OK) {
+        bool known = row && strcmp(row->name, name) == 0;
+        scan_entry(capture, source, dir_fd, path, name, known ? row : NULL, depth);
+        rows->at += known;
+    }
+    return rc;
+}
+
+static int scan_names(struct hf_capture *capture, size_t source, DIR *dir, const char *path,
+                      unsigned depth)
+{
+    struct names names = {.more = true};
+    struct rows rows = {0};
+    char after[NAME_MAX + 1] = "";
+    int rc = HF_OK;
+    while (rc == HF_OK && names.more && !stopping(capture)) {
+        rc = read_names(dir, after, &names);
+        for (size_t i = 0; rc == HF_OK && i < names.count && !stopping(capture); i++) {
+            rc = scan_name(capture, source, dirfd(dir), path, names.names[i], &rows, depth);
+            service(capture);
+        }
+        if (names.count > 0) {
+            snprintf(after, sizeof after, "%s", names.names[names.count - 1]);
+        }
+    }
+    while (rc == HF_OK && !stopping(capture)) {
+        const struct state_row *row = row_at_hand(capture, source, path, &rows, &rc);
+        if (!row) {
+            break;
+        }
+        examine_gone(capture, source, path, row);
+        rows.at++;
+    }
+    drop_names(&names, 0);
+    free(names.names);
+    state_rows_free(rows.rows, rows.count);
+    return rc;
+}
+
 void scan_directory(struct hf_capture *capture, size_t source, int fd, const char *path,
                     unsigned depth)
 {
     /* Watched first, then read: what happens in between is seen twice rather than never. */
     watch_add(capture->watch, source, path);
     DIR *dir = fdopendir(fd);
-    char **names = NULL;
-    struct state_row *rows = NULL;
-    size_t name_count = 0;
-    size_t row_count = 0;
     if (!dir) {
         complain(capture, source, path, strerror(errno));
         close(fd);
         return;
     }
-    int rc = read_names(dir, &names, &name_count);
-    rc = rc == HF_OK ? state_children(capture->state, source, path, &rows, &row_count) : rc;
-    size_t n = 0;
-    size_t r = 0;
-    if (rc != HF_OK) {
+    if (scan_names(capture, source, dir, path, depth) != HF_OK) {
         complain(capture, source, path, "The directory can't be read whole");
     }
-    while (rc == HF_OK && (n < name_count || r < row_count) && !stopping(capture)) {
-        int order = n == name_count ? 1 : r == row_count ? -1 : strcmp(names[n], rows[r].name);
-        if (order > 0) {
-            examine_gone(capture, source, path, &rows[r++]);
-            continue;
-        }
-        scan_entry(capture, source, dirfd(dir), path, names[n], order == 0 ? &rows[r] : NULL,
-                   depth);
-        r += order == 0;
-        n++;
-        service(capture);
-    }
-    free_names(names, name_count);
-    for (size_t i = 0; i < row_count; i++) {
-        state_row_free(&rows[i]);
-    }
-    free(rows);
     closedir(dir);
 }
 

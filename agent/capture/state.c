@@ -54,7 +54,8 @@ static const char *const queries[QUERY_COUNT] = {
     [QUERY_GET] =
         "SELECT " ROW_COLUMNS " FROM files WHERE source = ?1 AND parent = ?2 AND name = ?3",
     [QUERY_CHILDREN] =
-        "SELECT " ROW_COLUMNS " FROM files WHERE source = ?1 AND parent = ?2 ORDER BY name",
+        "SELECT " ROW_COLUMNS " FROM files WHERE source = ?1 AND parent = ?2 AND name > ?3"
+        " AND type <> 0 ORDER BY name LIMIT ?4",
 };
 
 struct hf_state {
@@ -343,7 +344,7 @@ bool state_get(struct hf_state *state, size_t source, const char *parent, const 
     return found;
 }
 
-int state_children(struct hf_state *state, size_t source, const char *parent,
+int state_children(struct hf_state *state, size_t source, const char *parent, const char *after,
                    struct state_row **rows, size_t *count)
 {
     sqlite3_stmt *statement = query(state, QUERY_CHILDREN, source);
@@ -351,15 +352,13 @@ int state_children(struct hf_state *state, size_t source, const char *parent,
     int rc = HF_OK;
     *rows = NULL;
     *count = 0;
-    bind_place(statement, parent, NULL);
+    bind_place(statement, parent, after);
+    sqlite3_bind_int(statement, 4, (int)HF_STATE_PAGE_ROWS);
     while (rc == HF_OK) {
         int code = sqlite3_step(statement);
         if (code != SQLITE_ROW) {
             rc = code == SQLITE_DONE ? HF_OK : HF_ERR_IO;
             break;
-        }
-        if (sqlite3_column_int(statement, 1) == HF_FILE_ABSENT) {
-            continue;
         }
         if (*count == capacity) {
             capacity = capacity ? capacity * 2 : 32;
@@ -375,6 +374,14 @@ int state_children(struct hf_state *state, size_t source, const char *parent,
     }
     sqlite3_reset(statement);
     return rc;
+}
+
+void state_rows_free(struct state_row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        state_row_free(&rows[i]);
+    }
+    free(rows);
 }
 
 struct state_print state_print_of(const struct stat *status)

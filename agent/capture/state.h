@@ -67,9 +67,12 @@ int state_touch(struct hf_state *state, size_t source, const char *parent, const
                 const struct state_print *print);
 bool state_get(struct hf_state *state, size_t source, const char *parent, const char *name,
                struct state_row *out);
-/* The rows of a directory that are not ABSENT, by name; *rows is malloc'ed, each row to be freed.
+#define HF_STATE_PAGE_ROWS 512u
+/* The rows of a directory that are not ABSENT, by name, from the first after that name on: at most
+ * HF_STATE_PAGE_ROWS, so that fewer are the last. Free with state_rows_free, also after an error.
  */
-int state_children(struct hf_state *state, size_t source, const char *parent,
+int state_children(struct hf_state *state, size_t source, const char *parent, const char *after,
                    struct state_row **rows, size_t *count);
+void state_rows_free(struct state_row *rows, size_t count); /* NULL is fine */
 
 #endif

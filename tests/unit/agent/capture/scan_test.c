@@ -80,6 +80,34 @@ static void test_what_is_gone_is_recorded_as_gone(void **state)
     assert_int_equal(scene->deletions[DATA], 1);
 }
 
+static void test_of_a_long_list_of_names_each_is_compared_with_its_own_row(void **state)
+{
+    struct scene *scene = *state;
+    enum { COUNT = 1500 }; /* pages of rows */
+    char path[120];
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(path, sizeof path, "%s/d%04d", scene->roots[DATA], i);
+        assert_int_equal(mkdir(path, 0700), 0);
+        snprintf(path, sizeof path, "%s/d%04d/f", scene->roots[DATA], i);
+        assert_int_equal(symlink("x", path), 0);
+    }
+    flush(scene);
+    assert_int_equal(scene->seen[DATA], COUNT);
+    for (int i = 0; i < COUNT; i += 3) {
+        snprintf(path, sizeof path, "%s/d%04d/f", scene->roots[DATA], i);
+        assert_int_equal(unlink(path), 0);
+        snprintf(path, sizeof path, "%s/d%04d", scene->roots[DATA], i);
+        assert_int_equal(rmdir(path), 0);
+    }
+    flush(scene);
+    assert_int_equal(scene->deletions[DATA], COUNT / 3);
+    assert_int_equal(scene->seen[DATA], COUNT + COUNT / 3);
+    snprintf(path, sizeof path, "%s/gone", scene->directory);
+    assert_int_equal(rename(scene->roots[DATA], path), 0);
+    flush(scene);
+    assert_int_equal(scene->deletions[DATA], COUNT);
+}
+
 /* What this process has read from files so far. */
 static unsigned long long bytes_read(void)
 {
@@ -136,6 +164,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_an_event_that_can_not_be_followed_deletes_nothing,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_gone_is_recorded_as_gone, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_of_a_long_list_of_names_each_is_compared_with_its_own_row, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_the_collector_has_as_well_is_not_read_again,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_root_that_became_a_link_is_gone, setup, teardown),

@@ -209,7 +209,7 @@ static void the_children_of_a_directory_come_by_name_without_the_absent(void **s
     assert_int_equal(state_put(scene.state, 0, "srv/f001", "deeper", &print, &version), HF_OK);
     assert_int_equal(state_put(scene.state, 0, "srv2", "beside", &print, &version), HF_OK);
     assert_int_equal(state_commit(scene.state, NULL), HF_OK);
-    assert_int_equal(state_children(scene.state, 0, "srv", &rows, &count), HF_OK);
+    assert_int_equal(state_children(scene.state, 0, "srv", "", &rows, &count), HF_OK);
     assert_int_equal(count, 99);
     for (unsigned i = 0; i < count; i++) {
         snprintf(name, sizeof name, "f%03u", i < 50 ? i : i + 1);
@@ -217,7 +217,7 @@ static void the_children_of_a_directory_come_by_name_without_the_absent(void **s
         assert_int_equal(rows[i].refs.size, HF_CHUNK_REF_BYTES);
     }
     rows_free(rows, count);
-    assert_int_equal(state_children(scene.state, 0, "nowhere", &rows, &count), HF_OK);
+    assert_int_equal(state_children(scene.state, 0, "nowhere", "", &rows, &count), HF_OK);
     assert_int_equal(count, 0);
     rows_free(rows, count);
     state_close(scene.state);
@@ -577,7 +577,7 @@ static int use(struct hf_state *opened)
     state_numbers(opened, 0, &acked, &last);
     state_get(opened, 0, "srv", "f0001", &row);
     state_row_free(&row);
-    state_children(opened, 0, "srv", &rows, &count);
+    state_children(opened, 0, "srv", "", &rows, &count);
     rows_free(rows, count);
     state_begin(opened);
     state_put(opened, 0, "srv", "f0001", &print, &version);
