@@ -15,14 +15,17 @@
 #include "common/hash.h"
 #include "common/log.h"
 
-#define SERVICE_NS    (10 * HF_NS_PER_MS)
-#define FULL_WAIT_US  2000
-#define RECENT_SLOTS  1024u
-#define POLL_MAX_NS   HF_NS_PER_SECOND
-#define RETRY_NS      (5 * HF_NS_PER_SECOND)
-#define COMPLAIN_NS   (60 * HF_NS_PER_SECOND)
-#define URGENT_RANK   1u /* config, credentials, checkpoints: config_class_rank */
-#define LOST_RETRY_NS HF_NS_PER_SECOND
+#define SERVICE_NS   (10 * HF_NS_PER_MS)
+#define FULL_WAIT_US 2000
+#define RECENT_SLOTS 1024u
+#define POLL_MAX_NS  HF_NS_PER_SECOND
+#define RETRY_NS     (5 * HF_NS_PER_SECOND)
+#define COMPLAIN_NS  (60 * HF_NS_PER_SECOND)
+/* Who writes to a file all the time does not wake us with each write. */
+#define WRITES_MAX     32u
+#define WRITES_WAIT_US 5000
+#define URGENT_RANK    1u /* config, credentials, checkpoints: config_class_rank */
+#define LOST_RETRY_NS  HF_NS_PER_SECOND
 /* As the acknowledged number: above any that a collector commits, so that it asks for a resync. */
 #define RESYNC_UNFINISHED (UINT64_C(1) << 62)
 
@@ -94,6 +97,14 @@ static void lose(struct hf_capture *capture, size_t source)
     }
 }
 
+/* Until it is over: an agent that ends before begins with it. */
+static void expect_resync(struct hf_capture *capture, size_t source)
+{
+    state_begin(capture->state);
+    state_set_acked(capture->state, source, RESYNC_UNFINISHED);
+    state_set_last(capture->state, source, capture->work[source].last_seq);
+}
+
 static void apply_row(struct hf_capture *capture, const struct hf_outbox_notice *notice)
 {
     const struct hf_version *version = &notice->row->versions[0];
@@ -126,6 +137,9 @@ static void apply_notice(struct hf_capture *capture, const struct hf_outbox_noti
         flushes_restart(capture);
         give_up_from(capture, notice->source, notice->seq);
         work->last_seq = notice->seq - 1;
+        if (notice->unsure) {
+            expect_resync(capture, notice->source);
+        }
         work->scan_wanted = true;
         work->scan_due_ns =
             now + (outbox_is_online(capture->outbox, notice->source) ? 0 : RETRY_NS);
@@ -141,9 +155,7 @@ static void apply_notice(struct hf_capture *capture, const struct hf_outbox_noti
         work->scanned = false;
         state_begin(capture->state);
         state_unconfirm(capture->state, notice->source);
-        /* Until it is over; an agent that is killed before that begins it anew. */
-        state_set_acked(capture->state, notice->source, RESYNC_UNFINISHED);
-        state_set_last(capture->state, notice->source, notice->seq);
+        expect_resync(capture, notice->source);
         break;
     case HF_NOTICE_ROW:
         apply_row(capture, notice);
@@ -307,10 +319,17 @@ static void read_events(struct hf_capture *capture)
 {
     struct watch_event event;
     int64_t began_ns = hf_clock_now_ns();
+    bool any = false;
+    bool other = false;
     capture->since_ns = capture->drained_ns;
     watch_gather(capture->watch);
     while (watch_next(capture->watch, &event)) {
         on_event(capture, &event);
+        any = true;
+        other = other || !event.written;
+    }
+    if (any) {
+        capture->only_written = other ? 0 : capture->only_written + 1;
     }
     capture->drained_ns = began_ns;
 }
@@ -324,6 +343,7 @@ static void examine_due(struct hf_capture *capture)
         struct recent *recent = recent_of(capture, entry->source, entry->path, &key);
         *recent = (struct recent){.key = key, .seen_ns = now};
         capture->since_ns = entry->since_ns;
+        capture->work[entry->source].looks++;
         examine_path(capture, entry->source, entry->path, EXAMINE_ONE, entry->unparsable_ns);
         free(entry);
     }
@@ -397,6 +417,9 @@ static void wait_for_work(struct hf_capture *capture)
     struct pollfd fds[2] = {{.fd = capture->wake_fd, .events = POLLIN},
                             {.fd = watch_fd(capture->watch), .events = POLLIN}};
     uint64_t count;
+    if (capture->only_written >= WRITES_MAX) {
+        usleep(WRITES_WAIT_US);
+    }
     poll(fds, 2, next_timeout_ms(capture));
     if (fds[0].revents) {
         ssize_t ignored = read(capture->wake_fd, &count, sizeof count);
@@ -456,7 +479,7 @@ static void load_numbers(struct hf_capture *capture)
         if (last > work->last_seq) {
             state_begin(capture->state);
             state_doubt_from(capture->state, i, work->last_seq + 1);
-            state_set_last(capture->state, i, work->last_seq);
+            expect_resync(capture, i);
         }
     }
     state_commit(capture->state, NULL);

@@ -38,6 +38,7 @@ struct source_work {
     int64_t refreshed_ns;      /* monotonic: when marked_until_ns last moved while idle */
     uint64_t unreadable;
     uint64_t give_ups; /* how often units were thrown away: what is half read then is half lost */
+    uint64_t looks;    /* how many paths were looked at for themselves, not by a scan */
     unsigned held;     /* restores that write into it now: it isn't looked at */
     bool lost;         /* something was given up: scan when the collector is back */
     char note[HF_MARK_NOTE_BYTES];
@@ -75,6 +76,7 @@ struct hf_capture {
     struct flush *flushes;
     bool scanning;
     int64_t serviced_ns;
+    unsigned only_written; /* how often in a row events told of nothing but struct watch_event's */
     bool in_service;
     struct recent *recent; /* when paths were last looked at for an event, by hash */
     size_t busy;     /* the source of the file that is being read or waits for room, or NOT_BUSY */
@@ -103,6 +105,8 @@ enum examine_depth {
 }; /* BENEATH: everything beneath a directory too */
 void examine_path(struct hf_capture *capture, size_t source, const char *path,
                   enum examine_depth depth, int64_t unparsable_ns);
+/* The row of a path that is not ABSENT, to be freed. */
+bool on_record(struct hf_capture *capture, size_t source, const char *path, struct state_row *out);
 /* The path, and everything beneath it, is gone. */
 void examine_gone(struct hf_capture *capture, size_t source, const char *parent,
                   const struct state_row *row);
@@ -176,13 +180,15 @@ void capture_wake(void *context); /* from any thread */
 int watch_new(struct hf_watch **out);
 void watch_free(struct hf_watch *watch);
 int watch_fd(const struct hf_watch *watch);
-/* Watch a directory; HF_ERR_NO_SPACE when the system's limit is reached. */
-int watch_add(struct hf_watch *watch, size_t source, const char *path);
+/* Watch a directory; HF_ERR_NO_SPACE when the system's limit is reached. *is_new (NULL is fine):
+ * whether it was not watched as that path before. */
+int watch_add(struct hf_watch *watch, size_t source, const char *path, bool *is_new);
 bool watch_degraded(const struct hf_watch *watch);
 struct watch_event {
     size_t source;
     bool overflow; /* everything has to be scanned */
     bool now;      /* the file was closed or moved here */
+    bool written;  /* to a file that stays open */
     char path[4200];
 };
 /* What was told by now is what watch_next gives: who changes files faster than they can be looked

@@ -420,39 +420,86 @@ static void examine_beneath(struct hf_capture *capture, size_t source, int paren
     }
 }
 
+/* Where the last part of a path begins; what is before goes to parent. */
+static const char *split(const char *path, char parent[HF_PATH_MAX_BYTES + 300])
+{
+    const char *slash = strrchr(path, '/');
+    size_t length = slash ? (size_t)(slash - path) : 0;
+    memcpy(parent, path, length);
+    parent[length] = '\0';
+    return slash ? slash + 1 : path;
+}
+
+bool on_record(struct hf_capture *capture, size_t source, const char *path, struct state_row *out)
+{
+    char parent[HF_PATH_MAX_BYTES + 300];
+    const char *name = split(path, parent);
+    bool known = state_get(capture->state, source, parent, name, out);
+    if (known && out->type == HF_FILE_ABSENT) {
+        state_row_free(out);
+        *out = (struct state_row){0};
+        known = false;
+    }
+    return known;
+}
+
+/* Whether the directory that holds path is on record, or needs not be: path is a root. */
+static bool parent_on_record(struct hf_capture *capture, size_t source, const char *path,
+                             const char *parent)
+{
+    const char *rest = NULL;
+    struct state_row row = {0};
+    bool known = !root_of(&capture->config->sources[source], path, &rest) ||
+                 (on_record(capture, source, parent, &row) && row.type == HF_FILE_DIRECTORY);
+    state_row_free(&row);
+    return known;
+}
+
+/* What is there now, and beneath it if asked for or if it isn't the directory that was looked at:
+ * another, or one that took the place and even the inode number of one that is gone. */
+static void examine_there(struct hf_capture *capture, size_t source, int parent_fd,
+                          const char *parent, const char *name, const struct stat *status,
+                          const struct state_row *row, enum examine_depth depth,
+                          int64_t unparsable_ns)
+{
+    char path[HF_PATH_MAX_BYTES + 300];
+    bool other = !row || row->print.dev != status->st_dev || row->print.ino != status->st_ino;
+    join(parent, name, path);
+    examine_entry(capture, source, parent_fd, parent, name, status, row, unparsable_ns);
+    if (S_ISDIR(status->st_mode)) {
+        bool unwatched = false;
+        watch_add(capture->watch, source, path, &unwatched);
+        if (depth == EXAMINE_BENEATH || other || unwatched) {
+            examine_beneath(capture, source, parent_fd, name, path);
+        }
+    }
+}
+
 void examine_path(struct hf_capture *capture, size_t source, const char *path,
                   enum examine_depth depth, int64_t unparsable_ns)
 {
-    const char *slash = strrchr(path, '/');
-    const char *name = slash ? slash + 1 : path;
-    char parent[HF_PATH_MAX_BYTES + 300] = "";
+    const struct hf_config_source *config = &capture->config->sources[source];
+    char parent[HF_PATH_MAX_BYTES + 300];
+    const char *name = split(path, parent);
     struct state_row row = {0};
     struct stat status;
-    if (slash) {
-        memcpy(parent, path, (size_t)(slash - path));
-        parent[slash - path] = '\0';
-    }
-    bool known = state_get(capture->state, source, parent, name, &row);
-    if (known && row.type == HF_FILE_ABSENT) {
-        state_row_free(&row);
-        row = (struct state_row){0};
-        known = false;
-    }
-    int parent_fd = open_parent(&capture->config->sources[source], path, parent);
+    bool known = on_record(capture, source, path, &row);
+    int parent_fd = open_parent(config, path, parent);
     bool there = parent_fd >= 0 && fstatat(parent_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
     int failure = there ? 0 : errno;
     if (failure && !means_gone(failure)) {
         complain(capture, source, path, strerror(failure)); /* whether it is there isn't known */
-    } else if (there &&
-               selected(&capture->config->sources[source], path, S_ISDIR(status.st_mode))) {
-        examine_entry(capture, source, parent_fd, parent, name, &status, known ? &row : NULL,
-                      unparsable_ns);
-        bool other = !known || row.print.dev != status.st_dev || row.print.ino != status.st_ino;
-        if (S_ISDIR(status.st_mode) && (depth == EXAMINE_BENEATH || other)) {
-            examine_beneath(capture, source, parent_fd, name, path);
+    } else if (!there || !selected(config, path, S_ISDIR(status.st_mode))) {
+        if (known) {
+            examine_gone(capture, source, parent, &row);
         }
-    } else if (known) {
-        examine_gone(capture, source, parent, &row);
+    } else if (!parent_on_record(capture, source, path, parent)) {
+        /* Its directory came anew: looking at that finds it. On record alone it would stay there
+         * if that is gone again before anybody looked. */
+        mark_dirty(capture, source, parent, 0, 0);
+    } else {
+        examine_there(capture, source, parent_fd, parent, name, &status, known ? &row : NULL, depth,
+                      unparsable_ns);
     }
     if (parent_fd >= 0) {
         close(parent_fd);

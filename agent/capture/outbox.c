@@ -15,12 +15,14 @@ struct lane {                     /* of one source */
     struct hf_unit *first, *last; /* in memory, oldest first */
     uint64_t acked, pushed;       /* seq */
     uint64_t loaded; /* seq: in memory or acknowledged; what the spool has comes after */
+    uint64_t sent;   /* seq: the collector may have it, but none beyond */
     bool online, resyncing;
     /* Content of more than a unit goes ahead of its version, in units of chunks alone. */
     bool chunks_left;  /* some did, and their version is the lane's first, or yet to be pushed */
     bool in_the_midst; /* the last unit that was pushed was such a one */
     bool torn;         /* ... when the connection broke: what is pushed next lacks its beginning */
-    bool unsure;       /* a resync was cut off: what the collector has is still not known */
+    bool unsure;       /* what the collector has isn't known: a resync was cut off, or a number that
+                          was sent was given up and means something else by now */
     unsigned rank;
 };
 
@@ -67,7 +69,11 @@ static void add_notice(struct hf_outbox *outbox, enum hf_outbox_notice_kind kind
     if (!notice) {
         abort(); /* a lost notice would leave files unprotected without a word */
     }
-    *notice = (struct hf_outbox_notice){.kind = kind, .source = source, .seq = seq, .row = row};
+    *notice = (struct hf_outbox_notice){.kind = kind,
+                                        .source = source,
+                                        .seq = seq,
+                                        .row = row,
+                                        .unsure = outbox->lanes[source].unsure};
     if (outbox->last_notice) {
         outbox->last_notice->next = notice;
     } else {
@@ -168,9 +174,12 @@ static void drop_from(struct hf_outbox *outbox, size_t source, uint64_t seq)
     lane->loaded = lane->loaded < seq ? lane->loaded : seq - 1;
 }
 
-/* Everything of a source from seq on is given up; capture will find it again. */
+/* Everything of a source from seq on is given up; capture will find it again, and number it anew:
+ * what the collector has under these numbers is compared then, if it may have any. */
 static void forget_from(struct hf_outbox *outbox, size_t source, uint64_t seq)
 {
+    struct lane *lane = &outbox->lanes[source];
+    lane->unsure = lane->unsure || lane->sent >= seq;
     drop_from(outbox, source, seq);
     add_notice(outbox, HF_NOTICE_FORGOTTEN, source, seq, NULL);
 }
@@ -182,8 +191,9 @@ static void spool_lane(struct hf_outbox *outbox, size_t source)
     struct hf_error error = {0};
     while (lane->first) {
         struct hf_unit *unit = lane->first;
-        if (unit->version_count > 0 && lane->chunks_left) {
-            /* Nobody knows how far the chunks came that went ahead. */
+        if (unit->version_count > 0 && lane->chunks_left && !unit->taken) {
+            /* Nobody knows how far the chunks came that went ahead. A version that may have come
+             * as well is kept: the collector says whether it has it, or lacks chunks. */
             forget_from(outbox, source, unit_first_seq(unit));
             break;
         }
@@ -248,7 +258,7 @@ enum hf_outbox_resume outbox_online(struct hf_outbox *outbox, size_t source, uin
     pthread_mutex_lock(&outbox->lock);
     struct lane *lane = &outbox->lanes[source];
     lane->online = true;
-    if (committed_seq < lane->acked || committed_seq > lane->pushed || lane->unsure) {
+    if (committed_seq < lane->acked || committed_seq > lane->sent || lane->unsure) {
         lane->unsure = true;
         drop_from(outbox, source, 1);
         lane->acked = lane->loaded = lane->pushed = committed_seq;
@@ -259,6 +269,7 @@ enum hf_outbox_resume outbox_online(struct hf_outbox *outbox, size_t source, uin
         drop_acked(outbox, source, committed_seq);
         add_notice(outbox, HF_NOTICE_CONNECTED, source, committed_seq, NULL);
     }
+    lane->sent = committed_seq; /* what else was sent did not come */
     unlock_and_notify(outbox);
     return resume;
 }
@@ -346,7 +357,9 @@ const struct hf_unit *outbox_take(struct hf_outbox *outbox)
         }
     }
     if (found) {
+        struct lane *lane = &outbox->lanes[found->source];
         found->taken = true;
+        lane->sent = found->version_count > 0 ? unit_last_seq(found) : lane->sent;
     }
     unlock_and_notify(outbox);
     return found;
@@ -390,6 +403,7 @@ void outbox_missing(struct hf_outbox *outbox, size_t source, uint64_t version_se
             unit->sent = false;
         }
     } else if (version_seq <= lane->pushed) {
+        lane->sent = version_seq - 1; /* and takes nothing behind it */
         forget_from(outbox, source, version_seq);
     }
     void (*wake)(void *) = outbox->wake;
@@ -407,11 +421,11 @@ void outbox_set_numbers(struct hf_outbox *outbox, size_t source, uint64_t acked,
 {
     pthread_mutex_lock(&outbox->lock);
     struct lane *lane = &outbox->lanes[source];
-    (void)last;
     *spooled = spool_last_seq(outbox->spool, source);
     lane->acked = lane->loaded = acked;
-    /* What was numbered beyond that was lost with the process; its files are captured again. */
-    lane->pushed = *spooled > acked ? *spooled : acked;
+    lane->pushed = lane->sent = *spooled > acked ? *spooled : acked;
+    /* What was numbered beyond that was lost with the process, or came to the collector. */
+    lane->unsure = last > lane->pushed;
     pthread_mutex_unlock(&outbox->lock);
 }
 

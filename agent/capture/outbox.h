@@ -61,6 +61,7 @@ struct hf_outbox_notice {
     size_t source;
     uint64_t seq;
     struct hf_unit *row; /* a unit with one version */
+    bool unsure;         /* there will be a RESYNC: numbers in use may mean other versions there */
 };
 
 /* notify is called, with no lock held, when outbox_notices has something. */

@@ -96,23 +96,30 @@ static int read_names(DIR *dir, const char *after, struct names *names)
 struct rows {
     struct state_row *rows;
     size_t count, at;
-    bool over; /* what is in hand is the last page */
+    bool over;                /* what is in hand is the last page */
+    char after[NAME_MAX + 1]; /* up to here names and rows are compared */
+    uint64_t looks;           /* when the page was read */
 };
 
-/* The row at hand; NULL when there is none any more, or *rc says why not. */
+/* The row at hand; NULL when there is none any more, or *rc says why not. A page that is older than
+ * what was looked at meanwhile is read again. */
 static const struct state_row *row_at_hand(struct hf_capture *capture, size_t source,
                                            const char *path, struct rows *rows, int *rc)
 {
-    if (rows->at == rows->count && !rows->over) {
-        struct state_row *before = rows->rows;
-        size_t count = rows->count;
-        *rc = state_children(capture->state, source, path, count > 0 ? before[count - 1].name : "",
-                             &rows->rows, &rows->count);
+    uint64_t looks = capture->work[source].looks;
+    if ((rows->at == rows->count && !rows->over) || rows->looks != looks) {
+        state_rows_free(rows->rows, rows->count);
+        *rc = state_children(capture->state, source, path, rows->after, &rows->rows, &rows->count);
         rows->at = 0;
         rows->over = *rc != HF_OK || rows->count < HF_STATE_PAGE_ROWS;
-        state_rows_free(before, count);
+        rows->looks = looks;
     }
     return *rc == HF_OK && rows->at < rows->count ? &rows->rows[rows->at] : NULL;
+}
+
+static void compared_until(struct rows *rows, const char *name)
+{
+    snprintf(rows->after, sizeof rows->after, "%s", name);
 }
 
 static void scan_entry(struct hf_capture *capture, size_t source, int dir_fd, const char *path,
@@ -146,49 +153,72 @@ static void scan_entry(struct hf_capture *capture, size_t source, int dir_fd, co
     }
 }
 
-/* A name against the rows, which are in the same order: those before it are gone. */
+/* Rows without a name, up to that name (NULL: all): they are gone, unless they came after the names
+ * were read. */
+static int scan_rows(struct hf_capture *capture, size_t source, int dir_fd, const char *path,
+                     const char *until, struct rows *rows, unsigned depth)
+{
+    const struct state_row *row;
+    int rc = HF_OK;
+    while (!stopping(capture) && (row = row_at_hand(capture, source, path, rows, &rc)) &&
+           (!until || strcmp(row->name, until) < 0)) {
+        compared_until(rows, row->name);
+        rows->at++;
+        scan_entry(capture, source, dir_fd, path, row->name, row, depth);
+    }
+    return rc;
+}
+
+/* A name against the rows, which are in the same order. */
 static int scan_name(struct hf_capture *capture, size_t source, int dir_fd, const char *path,
                      const char *name, struct rows *rows, unsigned depth)
 {
-    int rc = HF_OK;
-    const struct state_row *row = row_at_hand(capture, source, path, rows, &rc);
-    while (row && strcmp(row->name, name) < 0) {
-        examine_gone(capture, source, path, row);
-        rows->at++;
-        row = row_at_hand(capture, source, path, rows, &rc);
-    }
+    int rc = scan_rows(capture, source, dir_fd, path, name, rows, depth);
+    const struct state_row *row =
+        rc == HF_OK ? row_at_hand(capture, source, path, rows, &rc) : NULL;
     if (rc == HF_OK) {
         bool known = row && strcmp(row->name, name) == 0;
-        scan_entry(capture, source, dir_fd, path, name, known ? row : NULL, depth);
+        compared_until(rows, name);
         rows->at += known;
+        scan_entry(capture, source, dir_fd, path, name, known ? row : NULL, depth);
     }
     return rc;
+}
+
+/* Whether the directory is on record as the one that lies there. What was looked at meanwhile may
+ * have found it moved away, or another in its place: what is in it now belongs elsewhere. */
+static bool is_on_record(struct hf_capture *capture, size_t source, int dir_fd, const char *path)
+{
+    struct state_row row = {0};
+    struct stat status;
+    bool known =
+        on_record(capture, source, path, &row) && row.type == HF_FILE_DIRECTORY &&
+        fstat(dir_fd, &status) == 0 &&
+        (row.print.dev == 0 || (row.print.dev == status.st_dev && row.print.ino == status.st_ino));
+    state_row_free(&row);
+    return known;
 }
 
 static int scan_names(struct hf_capture *capture, size_t source, DIR *dir, const char *path,
                       unsigned depth)
 {
+    const uint64_t *looks = &capture->work[source].looks;
     struct names names = {.more = true};
-    struct rows rows = {0};
-    char after[NAME_MAX + 1] = "";
+    struct rows rows = {.looks = *looks};
+    uint64_t seen = *looks;
+    bool here = true;
     int rc = HF_OK;
-    while (rc == HF_OK && names.more && !stopping(capture)) {
-        rc = read_names(dir, after, &names);
-        for (size_t i = 0; rc == HF_OK && i < names.count && !stopping(capture); i++) {
+    while (rc == HF_OK && names.more && here && !stopping(capture)) {
+        rc = read_names(dir, rows.after, &names);
+        for (size_t i = 0; rc == HF_OK && i < names.count && here && !stopping(capture); i++) {
             rc = scan_name(capture, source, dirfd(dir), path, names.names[i], &rows, depth);
             service(capture);
-        }
-        if (names.count > 0) {
-            snprintf(after, sizeof after, "%s", names.names[names.count - 1]);
+            here = seen == *looks || is_on_record(capture, source, dirfd(dir), path);
+            seen = *looks;
         }
     }
-    while (rc == HF_OK && !stopping(capture)) {
-        const struct state_row *row = row_at_hand(capture, source, path, &rows, &rc);
-        if (!row) {
-            break;
-        }
-        examine_gone(capture, source, path, row);
-        rows.at++;
+    if (rc == HF_OK && here) {
+        rc = scan_rows(capture, source, dirfd(dir), path, NULL, &rows, depth);
     }
     drop_names(&names, 0);
     free(names.names);
@@ -200,7 +230,7 @@ void scan_directory(struct hf_capture *capture, size_t source, int fd, const cha
                     unsigned depth)
 {
     /* Watched first, then read: what happens in between is seen twice rather than never. */
-    watch_add(capture->watch, source, path);
+    watch_add(capture->watch, source, path, NULL);
     DIR *dir = fdopendir(fd);
     if (!dir) {
         complain(capture, source, path, strerror(errno));
@@ -221,7 +251,8 @@ static void scan_root(struct hf_capture *capture, size_t source, const char *roo
     snprintf(above, sizeof above, "%s", root);
     for (char *slash; (slash = strrchr(above, '/'));) {
         *slash = '\0';
-        if (watch_add(capture->watch, source, *above ? above + 1 : "") == HF_OK || slash == above) {
+        if (watch_add(capture->watch, source, *above ? above + 1 : "", NULL) == HF_OK ||
+            slash == above) {
             break;
         }
     }

@@ -11,8 +11,8 @@
 #include "common/log.h"
 
 #define EVENTS                                                                                     \
-    (IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_ATTRIB |            \
-     IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
+    (IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE |            \
+     IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
 #define BUFFER_BYTES 65536
 
 struct watched {          /* a directory of a source */
@@ -80,7 +80,8 @@ bool watch_degraded(const struct hf_watch *watch)
     return watch->degraded;
 }
 
-static int remember(struct hf_watch *watch, size_t wd, size_t source, const char *path)
+static int remember(struct hf_watch *watch, size_t wd, size_t source, const char *path,
+                    bool *is_new)
 {
     if (wd >= watch->capacity) {
         size_t capacity = watch->capacity ? watch->capacity : 256;
@@ -109,12 +110,16 @@ static int remember(struct hf_watch *watch, size_t wd, size_t source, const char
     memcpy(entry->path, path, length + 1);
     entry->next = watch->by_wd[wd];
     watch->by_wd[wd] = entry;
+    *is_new = true;
     return HF_OK;
 }
 
-int watch_add(struct hf_watch *watch, size_t source, const char *path)
+int watch_add(struct hf_watch *watch, size_t source, const char *path, bool *is_new)
 {
     char absolute[4300];
+    bool ignored;
+    is_new = is_new ? is_new : &ignored;
+    *is_new = false;
     if (watch->fd < 0) {
         return HF_ERR_UNSUPPORTED;
     }
@@ -129,7 +134,7 @@ int watch_add(struct hf_watch *watch, size_t source, const char *path)
         }
         return errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_NOT_FOUND;
     }
-    return remember(watch, (size_t)wd, source, path);
+    return remember(watch, (size_t)wd, source, path, is_new);
 }
 
 static bool read_more(struct hf_watch *watch)
@@ -159,6 +164,7 @@ static void fill_event(const struct hf_watch *watch, struct watch_event *out)
     *out = (struct watch_event){
         .source = entry->source,
         .now = (watch->event->mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) != 0,
+        .written = (watch->event->mask & IN_MODIFY) != 0,
     };
     if (watch->event->len > 0) {
         snprintf(out->path, sizeof out->path, "%s%s%s", entry->path, *entry->path ? "/" : "",

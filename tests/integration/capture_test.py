@@ -156,6 +156,15 @@ def test_files_in_folders_that_are_being_made_are_not_missed(fleet):
     assert sum(1 for path in held(fleet, host) if path.endswith(("deep", "mid"))) == 120
 
 
+def test_what_is_written_to_a_file_that_stays_open_is_on_record(fleet):
+    host = watched(fleet, "robot-open", debounce="100ms")
+    with open(host.path("data/run.log"), "ab", buffering=0) as log:
+        for i in range(5):
+            log.write(b"line %d\n" % i)
+            fleet.wait()
+            assert fleet.cli("cat", host.target("data", "data/run.log")).endswith(f"line {i}\n")
+
+
 def test_more_events_than_inotify_can_hold_are_made_up_by_a_scan(fleet):
     host = watched(fleet, "robot-overflow")
     os.kill(host.pid, signal.SIGSTOP)

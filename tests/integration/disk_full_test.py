@@ -30,6 +30,9 @@ def on_small_disk(process, directory, size):
 
 
 def inside(process, *command):
+    """Run it where the process sees its small disk: that is mounted once the shell has become the process."""
+    program = os.path.basename(process.command[-4])
+    wait_until(lambda: os.path.basename(os.readlink(f"/proc/{process.pid}/exe")) == program, "the small disk")
     user = [] if ROOT else ["--user", "--preserve-credentials"]
     return subprocess.run(["nsenter", "--target", str(process.pid), "--mount", *user, *map(str, command)],
                           capture_output=True, text=True, check=True).stdout

@@ -33,7 +33,9 @@ struct scene {
     struct hf_config config;
     struct hf_outbox *outbox;
     struct hf_capture *capture;
-    /* What left the outbox: versions of a source's file "f". */
+    /* What left the outbox: versions, of those of directories, and of those deletions; versions of
+     * a source's file "f". */
+    unsigned versions[SOURCES], directories[SOURCES], gone[SOURCES];
     unsigned seen[SOURCES], deletions[SOURCES];
     uint32_t flags[SOURCES];
     uint64_t job[SOURCES];
@@ -107,6 +109,9 @@ static inline void pump(struct scene *scene)
         for (size_t i = 0; i < unit->version_count; i++) {
             const struct hf_version *version = &unit->versions[i];
             last = version->seq;
+            scene->versions[source]++;
+            scene->directories[source] += version->type == HF_FILE_DIRECTORY;
+            scene->gone[source] += version->type == HF_FILE_ABSENT;
             if (version->path.size > 2 &&
                 memcmp(version->path.data + version->path.size - 2, "/f", 2) == 0) {
                 scene->seen[source]++;

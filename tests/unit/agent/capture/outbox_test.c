@@ -219,6 +219,84 @@ static void a_version_whose_first_chunks_went_ahead_is_given_up_with_the_line(vo
     box_free(&box);
 }
 
+/* Version 2, of a large file, is out when the line breaks. Its number means it for ever: the
+ * collector may have it. */
+static void large_and_cut_off(struct box *box, uint64_t spool_max_bytes)
+{
+    box_new(box, spool_max_bytes);
+    outbox_online(box->outbox, 0, 0, 0);
+    assert_int_equal(push(box, make(0, 1, 1, 10)), HF_OK);
+    assert_int_equal(push(box, make(0, 0, 0, 1000)), HF_OK); /* chunks alone */
+    assert_int_equal(push(box, make(0, 2, 2, 1000)), HF_OK);
+    assert_int_equal(take(box), 1);
+    assert_int_equal(take(box), 0);
+    assert_int_equal(take(box), 2);
+    outbox_offline(box->outbox);
+}
+
+static void a_large_version_that_was_out_when_the_line_broke_keeps_its_number(void **state)
+{
+    struct box box;
+    uint64_t seq = 0;
+    (void)state;
+    large_and_cut_off(&box, 1 << 20);
+    assert_int_equal(notices(&box, HF_NOTICE_FORGOTTEN, &seq), 0);
+    assert_int_equal(push(&box, make(0, 2, 2, 10)), HF_ERR_RACED);
+    assert_int_equal(push(&box, make(0, 3, 3, 10)), HF_OK);
+    assert_int_equal(outbox_online(box.outbox, 0, 2, 0), HF_OUTBOX_RESUME); /* it came */
+    assert_int_equal(take(&box), 3);
+    box_free(&box);
+    large_and_cut_off(&box, 1 << 20);
+    assert_int_equal(outbox_online(box.outbox, 0, 1, 0), HF_OUTBOX_RESUME); /* it did not */
+    assert_int_equal(take(&box), 2);
+    while (notices(&box, HF_NOTICE_FORGOTTEN, &seq) == 0) {
+        outbox_missing(box.outbox, 0, 2);
+        take(&box);
+    }
+    assert_int_equal(seq, 2);
+    assert_int_equal(push(&box, make(0, 2, 2, 10)), HF_OK); /* refused: another may be the second */
+    assert_int_equal(take(&box), 2);
+    outbox_offline(box.outbox);
+    assert_int_equal(outbox_online(box.outbox, 0, 1, 0), HF_OUTBOX_RESUME);
+    box_free(&box);
+}
+
+static void a_number_that_was_out_and_means_something_else_by_now_is_compared(void **state)
+{
+    struct box box;
+    bool forgotten = false;
+    (void)state;
+    large_and_cut_off(&box, 700); /* no room for the second */
+    for (struct hf_outbox_notice *notice = outbox_notices(box.outbox), *next; notice;
+         notice = next) {
+        next = notice->next;
+        forgotten = forgotten ||
+                    (notice->kind == HF_NOTICE_FORGOTTEN && notice->seq == 2 && notice->unsure);
+        outbox_notice_free(notice);
+    }
+    assert_true(forgotten);
+    assert_int_equal(push(&box, make(0, 2, 2, 10)), HF_OK);
+    assert_int_equal(outbox_online(box.outbox, 0, 2, 0), HF_OUTBOX_RESYNC);
+    box_free(&box);
+}
+
+static void numbers_that_were_lost_with_the_process_are_compared(void **state)
+{
+    struct box box;
+    uint64_t spooled = 0;
+    (void)state;
+    box_new(&box, 1 << 20);
+    outbox_set_numbers(box.outbox, 0, 1, 3, &spooled); /* 2 and 3 were under way, or came */
+    assert_int_equal(push(&box, make(0, 2, 4, 10)), HF_OK);
+    assert_int_equal(outbox_online(box.outbox, 0, 3, 0), HF_OUTBOX_RESYNC);
+    box_free(&box);
+    box_new(&box, 1 << 20);
+    outbox_set_numbers(box.outbox, 0, 1, 1, &spooled); /* the disk forgot even the numbers */
+    assert_int_equal(push(&box, make(0, 2, 4, 10)), HF_OK);
+    assert_int_equal(outbox_online(box.outbox, 0, 3, 0), HF_OUTBOX_RESYNC);
+    box_free(&box);
+}
+
 static void a_file_that_was_in_the_midst_of_it_when_the_line_broke_is_read_again(void **state)
 {
     struct box box;
@@ -367,6 +445,9 @@ int main(void)
         cmocka_unit_test(what_is_captured_while_the_spool_empties_waits_behind_it),
         cmocka_unit_test(what_was_not_acknowledged_is_sent_again_after_a_cut_and_after_a_restart),
         cmocka_unit_test(a_version_whose_first_chunks_went_ahead_is_given_up_with_the_line),
+        cmocka_unit_test(a_large_version_that_was_out_when_the_line_broke_keeps_its_number),
+        cmocka_unit_test(a_number_that_was_out_and_means_something_else_by_now_is_compared),
+        cmocka_unit_test(numbers_that_were_lost_with_the_process_are_compared),
         cmocka_unit_test(a_file_that_was_in_the_midst_of_it_when_the_line_broke_is_read_again),
         cmocka_unit_test(a_full_spool_keeps_room_for_important_classes),
         cmocka_unit_test(missing_chunks_are_sent_again_a_few_times_and_then_captured_again),

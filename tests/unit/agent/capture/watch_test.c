@@ -48,7 +48,7 @@ static const char *place(struct scene *scene, const char *name)
 
 static void watch_it(struct scene *scene, size_t source, const char *name)
 {
-    assert_int_equal(watch_add(scene->watch, source, place(scene, name)), HF_OK);
+    assert_int_equal(watch_add(scene->watch, source, place(scene, name), NULL), HF_OK);
 }
 
 static void make_directory(struct scene *scene, const char *name)
@@ -229,7 +229,8 @@ static void only_directories_that_are_there_can_be_watched(void **state)
     assert_int_equal(symlink("file", scratch_at(scene.scratch, "link")), 0);
     static const char *const names[] = {"file", "fifo", "link", "missing", "file/beneath"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        assert_int_equal(watch_add(scene.watch, 0, place(&scene, names[i])), HF_ERR_NOT_FOUND);
+        assert_int_equal(watch_add(scene.watch, 0, place(&scene, names[i]), NULL),
+                         HF_ERR_NOT_FOUND);
     }
     assert_false(watch_degraded(scene.watch));
     write_to(&scene, "file");
@@ -241,7 +242,7 @@ static void the_top_of_all_can_be_watched(void **state)
 {
     struct scene scene;
     scene_new(&scene, state);
-    assert_int_equal(watch_add(scene.watch, 0, ""), HF_OK);
+    assert_int_equal(watch_add(scene.watch, 0, "", NULL), HF_OK);
     scene_free(&scene);
 }
 
@@ -332,11 +333,11 @@ static enum verdict reach_the_limit(struct scene *scene)
         return NOT_POSSIBLE;
     }
     if (watch_new(&scene->watch) != HF_OK ||
-        watch_add(scene->watch, 0, place(scene, "first")) != HF_OK) {
+        watch_add(scene->watch, 0, place(scene, "first"), NULL) != HF_OK) {
         return NOT_POSSIBLE;
     }
     if (watch_degraded(scene->watch) ||
-        watch_add(scene->watch, 0, place(scene, "second")) != HF_ERR_NO_SPACE ||
+        watch_add(scene->watch, 0, place(scene, "second"), NULL) != HF_ERR_NO_SPACE ||
         !watch_degraded(scene->watch)) {
         return NOT_NOTICED;
     }
@@ -354,7 +355,7 @@ static enum verdict go_without(struct scene *scene)
     }
     bool noticed = watch_new(&scene->watch) == HF_OK && watch_degraded(scene->watch) &&
                    watch_fd(scene->watch) == -1 &&
-                   watch_add(scene->watch, 0, place(scene, "")) != HF_OK && !next(scene);
+                   watch_add(scene->watch, 0, place(scene, ""), NULL) != HF_OK && !next(scene);
     watch_free(scene->watch);
     return noticed ? AS_IT_SHOULD : NOT_NOTICED;
 }

@@ -1,0 +1,133 @@
+/* One path against what is on record. The thread is stopped: what it would look at is looked at
+ * here, in the order that the test is about. */
+#include "capture_scene.h"
+
+#include "agent/capture/capture_private.h"
+
+static int setup_stopped(void **state)
+{
+    setup(state);
+    struct scene *scene = *state;
+    flush(scene); /* the roots are on record, and watched */
+    capture_stop(scene->capture);
+    scene->capture->stopping = false; /* what scans does not end at once */
+    return 0;
+}
+
+static const char *place(const struct scene *scene, const char *name)
+{
+    static char path[160];
+    snprintf(path, sizeof path, "%s/%s", scene->roots[DATA], name);
+    return path;
+}
+
+static void make_link(const struct scene *scene, const char *name)
+{
+    assert_int_equal(symlink("x", place(scene, name)), 0);
+}
+
+static void look_at(const struct scene *scene, const char *name)
+{
+    examine_path(scene->capture, DATA, place(scene, name) + 1, EXAMINE_ONE, 0);
+}
+
+/* As the thread does: what has to be looked at, soon. */
+static void look_at_due(const struct scene *scene)
+{
+    struct dirty *entry;
+    while ((entry = dirty_take_due(scene->capture, INT64_MAX))) {
+        examine_path(scene->capture, entry->source, entry->path, EXAMINE_ONE, 0);
+        free(entry);
+    }
+}
+
+static bool is_on_record(const struct scene *scene, const char *name)
+{
+    struct state_row row = {0};
+    bool known = on_record(scene->capture, DATA, place(scene, name) + 1, &row);
+    state_row_free(&row);
+    return known;
+}
+
+static void test_what_came_in_a_new_directory_is_on_record_with_it(void **state)
+{
+    struct scene *scene = *state;
+    assert_int_equal(mkdir(place(scene, "sub"), 0700), 0);
+    assert_int_equal(mkdir(place(scene, "sub/deep"), 0700), 0);
+    make_link(scene, "sub/deep/f");
+    look_at(scene, "sub/deep/f");
+    assert_false(is_on_record(scene, "sub/deep/f"));
+    look_at_due(scene);
+    assert_true(is_on_record(scene, "sub"));
+    assert_true(is_on_record(scene, "sub/deep"));
+    assert_true(is_on_record(scene, "sub/deep/f"));
+}
+
+static void test_nothing_stays_on_record_of_a_directory_that_came_and_went(void **state)
+{
+    struct scene *scene = *state;
+    assert_int_equal(mkdir(place(scene, "sub"), 0700), 0);
+    make_link(scene, "sub/f");
+    look_at(scene, "sub/f");
+    assert_int_equal(unlink(place(scene, "sub/f")), 0);
+    assert_int_equal(rmdir(place(scene, "sub")), 0);
+    look_at_due(scene);
+    look_at(scene, "sub");
+    assert_false(is_on_record(scene, "sub"));
+    assert_false(is_on_record(scene, "sub/f"));
+}
+
+static void test_a_directory_with_the_inode_number_of_the_one_before_is_looked_into(void **state)
+{
+    struct scene *scene = *state;
+    struct stat status;
+    assert_int_equal(mkdir(place(scene, "sub"), 0700), 0);
+    look_at(scene, "sub");
+    assert_int_equal(rmdir(place(scene, "sub")), 0);
+    assert_int_equal(mkdir(place(scene, "sub"), 0700), 0);
+    make_link(scene, "sub/f");
+    /* File systems like to give the number that has just become free; others are helped along. */
+    assert_int_equal(stat(place(scene, "sub"), &status), 0);
+    struct state_print print = state_print_of(&status);
+    state_begin(scene->capture->state);
+    assert_int_equal(
+        state_touch(scene->capture->state, DATA, scene->roots[DATA] + 1, "sub", &print), HF_OK);
+    look_at(scene, "sub");
+    assert_true(is_on_record(scene, "sub/f"));
+    make_link(scene, "sub/g");
+    struct watch_event event;
+    bool told = false;
+    watch_gather(scene->capture->watch);
+    while (watch_next(scene->capture->watch, &event)) {
+        told = told || strcmp(event.path, place(scene, "sub/g") + 1) == 0;
+    }
+    assert_true(told);
+}
+
+static void test_a_directory_that_is_known_and_watched_is_not_looked_into_again(void **state)
+{
+    struct scene *scene = *state;
+    assert_int_equal(mkdir(place(scene, "sub"), 0700), 0);
+    look_at(scene, "sub");
+    make_link(scene, "sub/f");
+    look_at(scene, "sub");
+    assert_false(is_on_record(scene, "sub/f"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_what_came_in_a_new_directory_is_on_record_with_it,
+                                        setup_stopped, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_nothing_stays_on_record_of_a_directory_that_came_and_went, setup_stopped,
+            teardown),
+        cmocka_unit_test_setup_teardown(
+            test_a_directory_with_the_inode_number_of_the_one_before_is_looked_into, setup_stopped,
+            teardown),
+        cmocka_unit_test_setup_teardown(
+            test_a_directory_that_is_known_and_watched_is_not_looked_into_again, setup_stopped,
+            teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
