@@ -312,7 +312,9 @@ static void on_event(struct hf_capture *capture, const struct watch_event *event
         delay_ns = recent->seen_ns + source->debounce_ns - now;
     }
     mark_dirty(capture, event->source, event->path, delay_ns, 0);
-    mark_parent(capture, event->source, event->path, source->debounce_ns);
+    if (!event->written) {
+        mark_parent(capture, event->source, event->path, source->debounce_ns);
+    }
 }
 
 static void read_events(struct hf_capture *capture)
@@ -344,7 +346,7 @@ static void examine_due(struct hf_capture *capture)
         *recent = (struct recent){.key = key, .seen_ns = now};
         capture->since_ns = entry->since_ns;
         capture->work[entry->source].looks++;
-        examine_path(capture, entry->source, entry->path, EXAMINE_ONE, entry->unparsable_ns);
+        examine_path(capture, entry->source, entry->path, EXAMINE_ONE, entry->unsettled_ns);
         free(entry);
     }
     for (size_t i = 0; i < capture->config->source_count; i++) {

@@ -23,7 +23,9 @@ struct dirty {
     size_t source;
     int64_t due_ns;        /* monotonic */
     int64_t since_ns;      /* wall clock: it did not change before, or that was captured */
-    int64_t unparsable_ns; /* since when its content did not parse; 0: it did, or wasn't read */
+    int64_t not_before_ns; /* monotonic: it is expensive to look at, and still changes */
+    int64_t unsettled_ns;  /* since when its content did not parse or stay the same while it was
+                              read;  0: it did, or wasn't read */
     char path[];           /* without leading '/' */
 };
 
@@ -84,10 +86,13 @@ struct hf_capture {
     uint8_t *spare;  /* for what is read meanwhile */
 };
 
-/* read.c: one file's content into the unit. HF_ERR_RACED when it changed meanwhile. */
+/* read.c: one file's content into the unit, as long as the file was when it was opened.
+ * HF_ERR_RACED when it changed meanwhile. */
 struct file_content {
     struct hf_buf refs;
     uint8_t depth;
+    bool may_grow; /* in: what a file that only grows had when it was opened will do */
+    bool grew;     /* it did: there is more by now */
     bool unparsable;
 };
 int read_content(struct hf_capture *capture, size_t source, int fd, const struct stat *before,
@@ -95,16 +100,16 @@ int read_content(struct hf_capture *capture, size_t source, int fd, const struct
 
 /* examine.c */
 /* Compare a path with what was captured and record what changed. parent_fd is open on its
- * directory, or -1. unparsable_ns as in struct dirty. */
+ * directory, or -1. unsettled_ns as in struct dirty. */
 void examine_entry(struct hf_capture *capture, size_t source, int parent_fd, const char *parent,
                    const char *name, const struct stat *status, const struct state_row *row,
-                   int64_t unparsable_ns);
+                   int64_t unsettled_ns);
 enum examine_depth {
     EXAMINE_ONE,
     EXAMINE_BENEATH
 }; /* BENEATH: everything beneath a directory too */
 void examine_path(struct hf_capture *capture, size_t source, const char *path,
-                  enum examine_depth depth, int64_t unparsable_ns);
+                  enum examine_depth depth, int64_t unsettled_ns);
 /* The row of a path that is not ABSENT, to be freed. */
 bool on_record(struct hf_capture *capture, size_t source, const char *path, struct state_row *out);
 /* The path, and everything beneath it, is gone. */
@@ -133,7 +138,10 @@ void scan_source(struct hf_capture *capture, size_t source);
 uint64_t path_key(size_t source, const char *path);
 /* To be looked at in delay_ns; since capture->since_ns. */
 void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int64_t delay_ns,
-                int64_t unparsable_ns);
+                int64_t unsettled_ns);
+/* As mark_dirty, and no event hastens it. */
+void mark_unsettled(struct hf_capture *capture, size_t source, const char *path, int64_t delay_ns,
+                    int64_t unsettled_ns);
 /* When the first that may be looked at now is due (monotonic); INT64_MAX for none. */
 int64_t dirty_due_ns(const struct hf_capture *capture);
 /* The first that is due and may be looked at now, to be freed; NULL for none. */

@@ -41,6 +41,13 @@ static void take_out(struct hf_capture *capture, struct dirty *entry)
     *(entry->next ? &entry->next->previous : &capture->dirty_last) = entry->previous;
 }
 
+static void move(struct hf_capture *capture, struct dirty *entry, int64_t due_ns)
+{
+    take_out(capture, entry);
+    entry->due_ns = due_ns;
+    insert(capture, entry);
+}
+
 static struct dirty *remove_entry(struct hf_capture *capture, struct dirty *entry)
 {
     struct dirty **at = bucket_of(capture, entry->key);
@@ -72,7 +79,7 @@ static void scan_instead(struct hf_capture *capture, size_t source, int64_t due_
 }
 
 void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int64_t delay_ns,
-                int64_t unparsable_ns)
+                int64_t unsettled_ns)
 {
     int64_t due_ns = hf_clock_monotonic_ns() + delay_ns;
     uint64_t key = path_key(source, path);
@@ -81,10 +88,14 @@ void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int
         if (capture->since_ns < known->since_ns) {
             known->since_ns = capture->since_ns;
         }
+        if (unsettled_ns != 0 && (known->unsettled_ns == 0 || unsettled_ns < known->unsettled_ns)) {
+            known->unsettled_ns = unsettled_ns;
+        }
+        if (due_ns < known->not_before_ns) {
+            due_ns = known->not_before_ns;
+        }
         if (due_ns < known->due_ns) {
-            take_out(capture, known);
-            known->due_ns = due_ns;
-            insert(capture, known);
+            move(capture, known, due_ns);
         }
         return;
     }
@@ -100,11 +111,24 @@ void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int
                             .source = source,
                             .due_ns = due_ns,
                             .since_ns = capture->since_ns,
-                            .unparsable_ns = unparsable_ns};
+                            .unsettled_ns = unsettled_ns};
     memcpy(entry->path, path, length + 1);
     *bucket_of(capture, key) = entry;
     insert(capture, entry);
     capture->dirty_count++;
+}
+
+void mark_unsettled(struct hf_capture *capture, size_t source, const char *path, int64_t delay_ns,
+                    int64_t unsettled_ns)
+{
+    mark_dirty(capture, source, path, delay_ns, unsettled_ns);
+    struct dirty *entry = find(capture, source, path, path_key(source, path));
+    if (entry) { /* else there will be a scan */
+        entry->not_before_ns = hf_clock_monotonic_ns() + delay_ns;
+        if (entry->due_ns < entry->not_before_ns) {
+            move(capture, entry, entry->not_before_ns);
+        }
+    }
 }
 
 int64_t dirty_due_ns(const struct hf_capture *capture)

@@ -15,11 +15,14 @@
 #include "common/glob.h"
 #include "common/log.h"
 
-#define RACE_TRIES     3
-#define RACE_DELAY_NS  (50 * HF_NS_PER_MS)
-#define PARSE_DELAY_NS (200 * HF_NS_PER_MS)
-#define PARSE_LIMIT_NS (30 * HF_NS_PER_SECOND)
-#define SAME_TICK_NS   (20 * HF_NS_PER_MS) /* a file system's clock can stand still for so long */
+#define RACE_TRIES        3
+#define RACE_DELAY_NS     (50 * HF_NS_PER_MS)
+#define RACE_DELAY_MAX_NS (60 * HF_NS_PER_SECOND)
+#define RACE_SHARE        9 /* what changes while it is read has peace for so many times as long */
+#define RACE_LIMIT_NS     (2 * HF_NS_PER_SECOND) /* what grew for so long is taken as it was */
+#define PARSE_DELAY_NS    (200 * HF_NS_PER_MS)
+#define PARSE_LIMIT_NS    (30 * HF_NS_PER_SECOND)
+#define SAME_TICK_NS      (20 * HF_NS_PER_MS) /* a file system's clock can stand still for so long */
 
 /* --- names of owners, remembered --- */
 
@@ -192,7 +195,7 @@ static int open_file(int parent_fd, const char *name)
 static int read_once(struct hf_capture *capture, size_t source, int parent_fd, const char *name,
                      struct stat *status, struct file_content *content, struct hf_error *error)
 {
-    *content = (struct file_content){0};
+    *content = (struct file_content){.may_grow = content->may_grow};
     int fd = open_file(parent_fd, name);
     if (fd < 0) {
         int saved = errno;
@@ -205,9 +208,25 @@ static int read_once(struct hf_capture *capture, size_t source, int parent_fd, c
     return rc;
 }
 
+/* Look again later: the longer what changes takes to read, the later. What it was when this look
+ * began is on record then, or it isn't. */
+static void look_again(struct hf_capture *capture, size_t source, const char *path,
+                       int64_t spent_ns, int64_t unsettled_ns, bool recorded)
+{
+    int64_t since_ns = capture->since_ns;
+    int64_t delay_ns = RACE_SHARE * spent_ns;
+    delay_ns = delay_ns > RACE_DELAY_MAX_NS ? RACE_DELAY_MAX_NS : delay_ns;
+    delay_ns = delay_ns < RACE_DELAY_NS ? RACE_DELAY_NS : delay_ns;
+    if (recorded) {
+        capture->since_ns = hf_clock_now_ns() - spent_ns;
+    }
+    mark_unsettled(capture, source, path, delay_ns, unsettled_ns);
+    capture->since_ns = since_ns;
+}
+
 static void examine_file(struct hf_capture *capture, size_t source, int parent_fd,
                          const char *parent, const char *name, const struct state_row *row,
-                         int64_t unparsable_ns)
+                         int64_t unsettled_ns)
 {
     char path[HF_PATH_MAX_BYTES + 300];
     struct file_content content = {0};
@@ -215,13 +234,18 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
     struct stat status;
     int rc = HF_ERR_RACED;
     int64_t now = hf_clock_monotonic_ns();
+    uint64_t give_ups = capture->work[source].give_ups;
     join(parent, name, path);
+    content.may_grow = unsettled_ns != 0 && now - unsettled_ns >= RACE_LIMIT_NS;
     for (int i = 0; rc == HF_ERR_RACED && i < RACE_TRIES; i++) {
         hf_buf_free(&content.refs);
         rc = read_once(capture, source, parent_fd, name, &status, &content, &error);
     }
-    if (rc == HF_ERR_RACED) {
-        mark_dirty(capture, source, path, RACE_DELAY_NS, unparsable_ns);
+    if (rc == HF_ERR_RACED && capture->work[source].give_ups != give_ups) {
+        mark_dirty(capture, source, path, RACE_DELAY_NS, unsettled_ns);
+    } else if (rc == HF_ERR_RACED || (rc == HF_OK && content.grew)) {
+        look_again(capture, source, path, hf_clock_monotonic_ns() - now,
+                   unsettled_ns ? unsettled_ns : now, content.grew);
     } else if (rc == HF_ERR_CLOSED || rc == HF_ERR_NO_SPACE) {
         hf_buf_free(&content.refs); /* it can't be sent or kept now: a scan will find it again */
         return;
@@ -229,8 +253,8 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
         complain(capture, source, path, error.message[0] ? error.message : hf_error_name(rc));
     }
     if (rc == HF_OK && content.unparsable &&
-        (unparsable_ns == 0 || now - unparsable_ns < PARSE_LIMIT_NS)) {
-        mark_dirty(capture, source, path, PARSE_DELAY_NS, unparsable_ns ? unparsable_ns : now);
+        (unsettled_ns == 0 || now - unsettled_ns < PARSE_LIMIT_NS)) {
+        mark_dirty(capture, source, path, PARSE_DELAY_NS, unsettled_ns ? unsettled_ns : now);
     } else if (rc == HF_OK) {
         struct state_print print = state_print_of(&status);
         struct hf_version version = {
@@ -247,7 +271,9 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
             .refs = {content.refs.data, content.refs.size},
         };
         int64_t age_ns = hf_clock_now_ns() - print.mtime_ns;
-        if (age_ns >= 0 && age_ns < SAME_TICK_NS) {
+        if (content.grew) {
+            print.ctime_ns = 0;
+        } else if (age_ns >= 0 && age_ns < SAME_TICK_NS) {
             /* Another write may still get the same time: the next look reads again. */
             print.ctime_ns = 0;
             mark_dirty(capture, source, path, 2 * SAME_TICK_NS, 0);
@@ -299,7 +325,7 @@ static void examine_directory(struct hf_capture *capture, size_t source, const c
 
 void examine_entry(struct hf_capture *capture, size_t source, int parent_fd, const char *parent,
                    const char *name, const struct stat *status, const struct state_row *row,
-                   int64_t unparsable_ns)
+                   int64_t unsettled_ns)
 {
     struct state_print print = state_print_of(status);
     enum hf_file_type type = S_ISREG(status->st_mode)   ? HF_FILE_REGULAR
@@ -324,7 +350,7 @@ void examine_entry(struct hf_capture *capture, size_t source, int parent_fd, con
         return;
     }
     if (type == HF_FILE_REGULAR) {
-        examine_file(capture, source, parent_fd, parent, name, row, unparsable_ns);
+        examine_file(capture, source, parent_fd, parent, name, row, unsettled_ns);
     } else if (type == HF_FILE_SYMLINK) {
         examine_link(capture, source, parent_fd, parent, name, status, row);
     } else {
@@ -460,12 +486,12 @@ static bool parent_on_record(struct hf_capture *capture, size_t source, const ch
 static void examine_there(struct hf_capture *capture, size_t source, int parent_fd,
                           const char *parent, const char *name, const struct stat *status,
                           const struct state_row *row, enum examine_depth depth,
-                          int64_t unparsable_ns)
+                          int64_t unsettled_ns)
 {
     char path[HF_PATH_MAX_BYTES + 300];
     bool other = !row || row->print.dev != status->st_dev || row->print.ino != status->st_ino;
     join(parent, name, path);
-    examine_entry(capture, source, parent_fd, parent, name, status, row, unparsable_ns);
+    examine_entry(capture, source, parent_fd, parent, name, status, row, unsettled_ns);
     if (S_ISDIR(status->st_mode)) {
         bool unwatched = false;
         watch_add(capture->watch, source, path, &unwatched);
@@ -476,7 +502,7 @@ static void examine_there(struct hf_capture *capture, size_t source, int parent_
 }
 
 void examine_path(struct hf_capture *capture, size_t source, const char *path,
-                  enum examine_depth depth, int64_t unparsable_ns)
+                  enum examine_depth depth, int64_t unsettled_ns)
 {
     const struct hf_config_source *config = &capture->config->sources[source];
     char parent[HF_PATH_MAX_BYTES + 300];
@@ -499,7 +525,7 @@ void examine_path(struct hf_capture *capture, size_t source, const char *path,
         mark_dirty(capture, source, parent, 0, 0);
     } else {
         examine_there(capture, source, parent_fd, parent, name, &status, known ? &row : NULL, depth,
-                      unparsable_ns);
+                      unsettled_ns);
     }
     if (parent_fd >= 0) {
         close(parent_fd);

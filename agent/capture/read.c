@@ -71,10 +71,11 @@ static int make_lists(struct hf_capture *capture, size_t source, struct file_con
     return rc;
 }
 
-static int cut(struct hf_capture *capture, size_t source, int fd, struct hf_json_check *json,
-               uint64_t *total, struct file_content *out, struct hf_error *error)
+/* What there is now, up to limit: a file may grow faster than it is read. */
+static int cut(struct hf_capture *capture, size_t source, int fd, uint64_t limit,
+               struct hf_json_check *json, uint64_t *total, struct file_content *out,
+               struct hf_error *error)
 {
-    size_t window = 2 * HF_CHUNK_MAX_BYTES;
     size_t busy = capture->busy;
     size_t have = 0;
     bool last = false;
@@ -82,12 +83,14 @@ static int cut(struct hf_capture *capture, size_t source, int fd, struct hf_json
     capture->busy = busy == NOT_BUSY ? source : busy;
     while (rc == HF_OK && (!last || have > 0)) {
         if (!last) {
-            ssize_t got = fill(fd, capture->buffer + have, window - have);
+            size_t room = 2 * HF_CHUNK_MAX_BYTES - have;
+            room = limit - *total < room ? (size_t)(limit - *total) : room;
+            ssize_t got = fill(fd, capture->buffer + have, room);
             if (got < 0) {
                 rc = hf_error_set(error, HF_ERR_IO, errno, "Reading failed");
                 break;
             }
-            last = (size_t)got < window - have;
+            last = (size_t)got < room || *total + (uint64_t)got == limit;
             if (json) {
                 json_check_feed(json, capture->buffer + have, (size_t)got);
             }
@@ -115,10 +118,11 @@ static int64_t ns_of(struct timespec time)
 }
 
 /* Content of one chunk at most: read at one go. */
-static int read_small(struct hf_capture *capture, size_t source, int fd, struct hf_json_check *json,
-                      uint64_t *total, struct file_content *out, struct hf_error *error)
+static int read_small(struct hf_capture *capture, size_t source, int fd, uint64_t limit,
+                      struct hf_json_check *json, uint64_t *total, struct file_content *out,
+                      struct hf_error *error)
 {
-    ssize_t got = fill(fd, capture->buffer, HF_CHUNK_SINGLE_MAX_BYTES + 1);
+    ssize_t got = fill(fd, capture->buffer, (size_t)limit);
     if (got < 0) {
         return hf_error_set(error, HF_ERR_IO, errno, "Reading failed");
     }
@@ -126,18 +130,46 @@ static int read_small(struct hf_capture *capture, size_t source, int fd, struct 
     if (json) {
         json_check_feed(json, capture->buffer, (size_t)got);
     }
-    return got > 0 && got <= (ssize_t)HF_CHUNK_SINGLE_MAX_BYTES
-               ? add_chunk(capture, source, capture->buffer, (size_t)got, &out->refs)
-               : HF_OK;
+    return got > 0 ? add_chunk(capture, source, capture->buffer, (size_t)got, &out->refs) : HF_OK;
 }
 
-static int read_large(struct hf_capture *capture, size_t source, int fd, struct hf_json_check *json,
-                      uint64_t *total, struct file_content *out, struct hf_error *error)
+/* Whether a second reading gives the same. If it does, that is what the file held in the moment
+ * between the two. */
+static bool is_same_again(struct hf_capture *capture, size_t source, int fd,
+                          const struct hf_buf *refs)
 {
-    int rc = cut(capture, source, fd, json, total, out, error);
-    return rc == HF_OK && out->refs.size > (size_t)HF_CHUNK_REFS_MAX * HF_CHUNK_REF_BYTES
-               ? make_lists(capture, source, out)
-               : rc;
+    bool same = lseek(fd, 0, SEEK_SET) == 0;
+    size_t busy = capture->busy;
+    capture->busy = busy == NOT_BUSY ? source : busy;
+    for (size_t at = 0; same && at < refs->size; at += HF_CHUNK_REF_BYTES) {
+        const uint8_t *ref = refs->data + at;
+        uint8_t id[HF_HASH_BYTES];
+        size_t size = hf_get_le32(ref + HF_HASH_BYTES);
+        same = fill(fd, capture->buffer, size) == (ssize_t)size;
+        hf_sha256(capture->buffer, size, id);
+        same = same && memcmp(id, ref, sizeof id) == 0;
+        service(capture);
+    }
+    capture->busy = busy;
+    return same;
+}
+
+/* Whoever wrote meanwhile left a trace: what was read is thrown away then, unless it is the
+ * beginning of a file that only grew. */
+static int check_race(struct hf_capture *capture, size_t source, int fd, const struct stat *before,
+                      uint64_t total, struct file_content *out)
+{
+    struct stat after;
+    if (total != (uint64_t)before->st_size || fstat(fd, &after) != 0) {
+        return HF_ERR_RACED;
+    }
+    if (after.st_size == before->st_size && ns_of(after.st_mtim) == ns_of(before->st_mtim) &&
+        ns_of(after.st_ctim) == ns_of(before->st_ctim)) {
+        return HF_OK;
+    }
+    out->grew = out->may_grow && after.st_size > before->st_size &&
+                is_same_again(capture, source, fd, &out->refs);
+    return out->grew ? HF_OK : HF_ERR_RACED;
 }
 
 int read_content(struct hf_capture *capture, size_t source, int fd, const struct stat *before,
@@ -147,23 +179,20 @@ int read_content(struct hf_capture *capture, size_t source, int fd, const struct
     uint64_t total = 0;
     uint64_t give_ups = capture->work[source].give_ups;
     struct hf_json_check *json = NULL;
-    struct stat after;
-    *out = (struct file_content){0};
+    *out = (struct file_content){.may_grow = out->may_grow};
     if (capture->config->sources[source].validate == HF_VALIDATE_JSON) {
         json = json_check_new();
         if (!json) {
             return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory to check JSON");
         }
     }
-    int rc = (small ? read_small : read_large)(capture, source, fd, json, &total, out, error);
+    int rc = (small ? read_small : cut)(capture, source, fd, (uint64_t)before->st_size, json,
+                                        &total, out, error);
     out->unparsable = json && rc == HF_OK && !json_check_end(json);
     json_check_free(json);
-    /* Whoever wrote meanwhile left a trace: what was read is thrown away then. */
-    if (rc == HF_OK && (capture->work[source].give_ups != give_ups || fstat(fd, &after) != 0 ||
-                        after.st_size != before->st_size || total != (uint64_t)before->st_size ||
-                        ns_of(after.st_mtim) != ns_of(before->st_mtim) ||
-                        ns_of(after.st_ctim) != ns_of(before->st_ctim))) {
-        rc = HF_ERR_RACED;
+    rc = rc == HF_OK ? check_race(capture, source, fd, before, total, out) : rc;
+    if (rc == HF_OK && out->refs.size > (size_t)HF_CHUNK_REFS_MAX * HF_CHUNK_REF_BYTES) {
+        rc = make_lists(capture, source, out);
     }
-    return rc;
+    return rc == HF_OK && capture->work[source].give_ups != give_ups ? HF_ERR_RACED : rc;
 }

@@ -165,6 +165,33 @@ def test_what_is_written_to_a_file_that_stays_open_is_on_record(fleet):
             assert fleet.cli("cat", host.target("data", "data/run.log")).endswith(f"line {i}\n")
 
 
+def test_a_large_log_that_never_stands_still_is_on_record_as_far_as_it_was(fleet):
+    host = watched(fleet, "robot-hot", debounce="100ms")
+    path = host.write("data/hot.log", os.urandom(20_000_000))
+    ended = threading.Event()
+
+    def writer():
+        with open(path, "ab", buffering=0) as log:
+            while not ended.is_set():
+                log.write(os.urandom(100))
+                time.sleep(0.0005)
+
+    thread = threading.Thread(target=writer)
+    thread.start()
+    try:
+        time.sleep(0.2)
+        size = path.stat().st_size
+        fleet.wait()
+        content = fleet.cli("cat", host.target("data", "data/hot.log"), text=False)
+    finally:
+        ended.set()
+        thread.join()
+    assert len(content) >= size
+    assert path.read_bytes().startswith(content)
+    fleet.wait()
+    assert fleet.cli("cat", host.target("data", "data/hot.log"), text=False) == path.read_bytes()
+
+
 def test_more_events_than_inotify_can_hold_are_made_up_by_a_scan(fleet):
     host = watched(fleet, "robot-overflow")
     os.kill(host.pid, signal.SIGSTOP)

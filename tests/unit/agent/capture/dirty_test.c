@@ -184,7 +184,7 @@ static void how_long_it_did_not_parse_is_not_forgotten_with_the_next_change(void
     mark(scene, DATA, "a", 0);
     struct dirty *entry = dirty_take_due(&scene->capture, INT64_MAX);
     assert_non_null(entry);
-    assert_int_equal(entry->unparsable_ns, 1234);
+    assert_int_equal(entry->unsettled_ns, 1234);
     free(entry);
 }
 
@@ -324,11 +324,43 @@ static void after_any_number_of_changes_and_looks_the_list_is_what_it_should_be(
     assert_true(is_empty(scene));
 }
 
+static void what_is_costly_to_look_at_is_not_hastened(void **state)
+{
+    struct scene *scene = *state;
+    mark(scene, DATA, "log", 0);
+    mark_unsettled(&scene->capture, DATA, "log", HOUR_NS, 7);
+    mark(scene, DATA, "log", 0); /* written to once more */
+    int64_t now = hf_clock_monotonic_ns();
+    assert_null(dirty_take_due(&scene->capture, now + HOUR_NS / 2));
+    struct dirty *entry = dirty_take_due(&scene->capture, now + HOUR_NS);
+    assert_non_null(entry);
+    assert_int_equal(entry->unsettled_ns, 7);
+    free(entry);
+    mark(scene, DATA, "log", 0); /* looked at since */
+    assert_true(dirty_due_ns(&scene->capture) <= hf_clock_monotonic_ns());
+    assert_true(takes(scene, DATA, "log"));
+}
+
+static void since_when_it_is_unsettled_is_known_whoever_marks_it_first(void **state)
+{
+    struct scene *scene = *state;
+    mark(scene, DATA, "log", 0);
+    mark_dirty(&scene->capture, DATA, "log", 0, 7);
+    mark_dirty(&scene->capture, DATA, "log", 0, 9);
+    mark(scene, DATA, "log", 0);
+    struct dirty *entry = dirty_take_due(&scene->capture, INT64_MAX);
+    assert_non_null(entry);
+    assert_int_equal(entry->unsettled_ns, 7);
+    free(entry);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scene_make, scene_end)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(what_is_costly_to_look_at_is_not_hastened),
+        TEST(since_when_it_is_unsettled_is_known_whoever_marks_it_first),
         TEST(what_is_due_first_comes_first),
         TEST(what_is_due_at_once_comes_in_the_order_of_the_changes),
         TEST(nothing_comes_before_it_is_due),

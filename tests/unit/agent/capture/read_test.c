@@ -102,6 +102,9 @@ static void scene_new(struct scene *scene, void **state)
     assert_int_equal(outbox_open(&scene->config, &scene->capture.outbox, &error), HF_OK);
     outbox_set_wake(scene->capture.outbox, on_wake, scene);
     assert_int_equal(outbox_online(scene->capture.outbox, 0, 0, 0), HF_OUTBOX_RESUME);
+    examine_path(&scene->capture, 0, scene->root + 1, EXAMINE_ONE, 0); /* it is on record */
+    assert_int_equal(flush_unit(&scene->capture, 0), HF_OK);
+    outbox_acked(scene->capture.outbox, 0, scene->work.last_seq);
 }
 
 static void close_file(struct scene *scene)
@@ -420,6 +423,56 @@ static void what_changes_while_it_is_read_is_thrown_away(void **state)
     scene_free(&scene);
 }
 
+static void append_and_write_over(struct scene *scene)
+{
+    append(scene);
+    write_over(scene);
+}
+
+static void what_only_grows_is_taken_as_it_was_when_that_is_asked_for(void **state)
+{
+    static const size_t sizes[] = {5, HF_CHUNK_SINGLE_MAX_BYTES, 100000, 3 * MIB};
+    static const struct {
+        void (*change)(struct scene *scene);
+        bool only_grows;
+    } cases[] = {{append, true},     {append_and_write_over, false},  {write_over, false},
+                 {take_away, false}, {write_over_and_hide_it, false}, {shorten, false}};
+    struct scene scene;
+    uint8_t *data = noise(3 * MIB, 1);
+    scene_new(&scene, state);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+            bool large = sizes[i] == 3 * MIB; /* of that, some was read before the change */
+            write_file(&scene, "f", data, sizes[i]);
+            look(&scene, "f");
+            let_the_clock_tick(&scene, "f");
+            scene.content.may_grow = true;
+            if (large) {
+                scene.meanwhile = cases[k].change;
+            } else {
+                cases[k].change(&scene);
+            }
+            int rc = read_it(&scene);
+            if (cases[k].change == append_and_write_over && !large) {
+                /* All was read after the change: it is what the file begins with. */
+                assert_int_equal(rc, HF_OK);
+            } else {
+                assert_int_equal(rc, cases[k].only_grows ? HF_OK : HF_ERR_RACED);
+            }
+            assert_int_equal(scene.content.grew, rc == HF_OK);
+            if (cases[k].only_grows) {
+                struct hf_buf refs = {0};
+                cut_at_once(data, sizes[i], &refs);
+                assert_same(&scene.content.refs, &refs);
+                hf_buf_free(&refs);
+            }
+        }
+    }
+    scene.content.may_grow = false;
+    free(data);
+    scene_free(&scene);
+}
+
 /* Where a file system's clock stands still, not every trace need be there. */
 static void each_trace_of_a_change_alone_is_enough(void **state)
 {
@@ -709,6 +762,7 @@ int main(void)
         TEST(content_of_more_chunks_than_a_version_names_goes_by_lists),
         TEST(what_changed_between_look_and_read_is_thrown_away),
         TEST(what_changes_while_it_is_read_is_thrown_away),
+        TEST(what_only_grows_is_taken_as_it_was_when_that_is_asked_for),
         TEST(each_trace_of_a_change_alone_is_enough),
         TEST(what_is_half_given_up_is_read_again),
         TEST(without_a_collector_what_fills_more_than_a_unit_waits_for_one),
