@@ -25,7 +25,8 @@ struct dirty {
     int64_t since_ns;      /* wall clock: it did not change before, or that was captured */
     int64_t not_before_ns; /* monotonic: it is expensive to look at, and still changes */
     int64_t unsettled_ns;  /* since when its content did not parse or stay the same while it was
-                              read;  0: it did, or wasn't read */
+                              read; 0: it did, or wasn't read */
+    bool again;            /* nothing is known to have changed: what happens next decides when */
     char path[];           /* without leading '/' */
 };
 
@@ -139,6 +140,8 @@ uint64_t path_key(size_t source, const char *path);
 /* To be looked at in delay_ns; since capture->since_ns. */
 void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int64_t delay_ns,
                 int64_t unsettled_ns);
+/* To be looked at once more, unless it is anyway. */
+void mark_again(struct hf_capture *capture, size_t source, const char *path, int64_t delay_ns);
 /* As mark_dirty, and no event hastens it. */
 void mark_unsettled(struct hf_capture *capture, size_t source, const char *path, int64_t delay_ns,
                     int64_t unsettled_ns);

@@ -94,7 +94,8 @@ void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int
         if (due_ns < known->not_before_ns) {
             due_ns = known->not_before_ns;
         }
-        if (due_ns < known->due_ns) {
+        if (due_ns < known->due_ns || known->again) {
+            known->again = false;
             move(capture, known, due_ns);
         }
         return;
@@ -116,6 +117,18 @@ void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int
     *bucket_of(capture, key) = entry;
     insert(capture, entry);
     capture->dirty_count++;
+}
+
+void mark_again(struct hf_capture *capture, size_t source, const char *path, int64_t delay_ns)
+{
+    uint64_t key = path_key(source, path);
+    if (!find(capture, source, path, key)) {
+        mark_dirty(capture, source, path, delay_ns, 0);
+        struct dirty *entry = find(capture, source, path, key);
+        if (entry) { /* else there will be a scan */
+            entry->again = true;
+        }
+    }
 }
 
 void mark_unsettled(struct hf_capture *capture, size_t source, const char *path, int64_t delay_ns,

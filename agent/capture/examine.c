@@ -276,7 +276,7 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
         } else if (age_ns >= 0 && age_ns < SAME_TICK_NS) {
             /* Another write may still get the same time: the next look reads again. */
             print.ctime_ns = 0;
-            mark_dirty(capture, source, path, 2 * SAME_TICK_NS, 0);
+            mark_again(capture, source, path, 2 * SAME_TICK_NS);
         }
         record_if_changed(capture, source, parent, name, &print, row, &version);
     }

@@ -48,6 +48,7 @@ def test_a_burst_of_writes_is_few_versions_and_the_last_is_what_is_there(fleet):
     begin = time.monotonic()
     for i in range(200):
         host.write("data/checkpoint.json", json.dumps({"step": i}))
+        time.sleep(0.005)
     time.sleep(0.6)
     intervals = int((time.monotonic() - begin) / 0.5)
     versions = settle(fleet, host, "data/checkpoint.json")

@@ -341,6 +341,23 @@ static void what_is_costly_to_look_at_is_not_hastened(void **state)
     assert_true(takes(scene, DATA, "log"));
 }
 
+static void a_second_look_waits_for_the_next_change_if_there_is_one(void **state)
+{
+    struct scene *scene = *state;
+    mark_again(&scene->capture, DATA, "state", 0);
+    assert_true(takes(scene, DATA, "state"));
+    mark_again(&scene->capture, DATA, "state", 0);
+    mark(scene, DATA, "state", HOUR_NS); /* a burst: once in its debounce interval */
+    int64_t now = hf_clock_monotonic_ns();
+    assert_null(dirty_take_due(&scene->capture, now + HOUR_NS / 2));
+    mark_again(&scene->capture, DATA, "state", 0);
+    assert_null(dirty_take_due(&scene->capture, now + HOUR_NS / 2));
+    mark(scene, DATA, "state", HOUR_NS / 4);
+    struct dirty *entry = dirty_take_due(&scene->capture, now + HOUR_NS / 2);
+    assert_non_null(entry);
+    free(entry);
+}
+
 static void since_when_it_is_unsettled_is_known_whoever_marks_it_first(void **state)
 {
     struct scene *scene = *state;
@@ -360,6 +377,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_is_costly_to_look_at_is_not_hastened),
+        TEST(a_second_look_waits_for_the_next_change_if_there_is_one),
         TEST(since_when_it_is_unsettled_is_known_whoever_marks_it_first),
         TEST(what_is_due_first_comes_first),
         TEST(what_is_due_at_once_comes_in_the_order_of_the_changes),
