@@ -2,9 +2,11 @@
 
 #include <string.h>
 
+#include "common/xattr.h"
 #include "proto/codec.h"
 
-#define VERSION_FIELDS 16
+#define VERSION_FIELDS 18
+#define NEEDED_FIELDS  16 /* links and extended attributes came later */
 #define ABSENT_FIELDS  5
 
 void version_write(const struct hf_version *version, struct proto_writer *writer)
@@ -33,6 +35,8 @@ void version_write(const struct hf_version *version, struct proto_writer *writer
     write_uint(writer, version->depth);
     write_bytes(writer, version->refs, (size_t)HF_CHUNK_REFS_MAX * HF_CHUNK_REF_BYTES);
     write_uint(writer, version->job);
+    write_uint(writer, version->link);
+    write_bytes(writer, version->xattrs, HF_XATTRS_MAX_BYTES);
 }
 
 /* The references must be whole and their lengths possible; at depth 0 they must add up to the size.
@@ -83,6 +87,12 @@ static void check_kind(struct proto_reader *reader, const struct hf_version *ver
     } else if (memchr(version->target.data ? version->target.data : (const uint8_t *)"", 0,
                       version->target.size)) {
         reader_fail(reader, HF_ERR_PROTOCOL, "has a NUL byte");
+    } else if (version->link && version->type == HF_FILE_DIRECTORY) {
+        reader->field = "link";
+        reader_fail(reader, HF_ERR_PROTOCOL, "is given for a directory");
+    } else if (!hf_xattrs_valid(version->xattrs)) {
+        reader->field = "xattrs";
+        reader_fail(reader, HF_ERR_PROTOCOL, "are no list of names and values in order");
     }
 }
 
@@ -98,12 +108,12 @@ void version_read(struct proto_reader *reader, struct hf_version *version)
     version->captured_ns = reader_time(reader, "captured");
     if (reader->rc == HF_OK && version->type != HF_FILE_ABSENT) {
         reader->field = "version";
-        if (fields < VERSION_FIELDS) {
+        if (fields < NEEDED_FIELDS) {
             reader_fail(reader, HF_ERR_PROTOCOL, "has %zu fields; it needs %d", fields,
-                        VERSION_FIELDS);
+                        NEEDED_FIELDS);
             return;
         }
-        known = VERSION_FIELDS;
+        known = fields < VERSION_FIELDS ? NEEDED_FIELDS : VERSION_FIELDS;
         version->mode = (uint32_t)reader_uint(reader, "mode", 0, 07777);
         version->uid = (uint32_t)reader_uint(reader, "uid", 0, UINT32_MAX);
         version->gid = (uint32_t)reader_uint(reader, "gid", 0, UINT32_MAX);
@@ -116,6 +126,10 @@ void version_read(struct proto_reader *reader, struct hf_version *version)
         version->refs =
             reader_bytes(reader, "refs", (size_t)HF_CHUNK_REFS_MAX * HF_CHUNK_REF_BYTES);
         version->job = reader_uint(reader, "job", 0, INT64_MAX);
+        if (known == VERSION_FIELDS) {
+            version->link = reader_uint(reader, "link", 0, INT64_MAX);
+            version->xattrs = reader_bytes(reader, "xattrs", HF_XATTRS_MAX_BYTES);
+        }
         if (reader->rc == HF_OK) {
             check_content(reader, version);
             check_kind(reader, version);
@@ -151,7 +165,7 @@ int proto_version_decode(const uint8_t *data, size_t size, struct hf_version *ve
 
 size_t proto_version_size_bound(const struct hf_version *version)
 {
-    /* 16 numbers and headers of at most 9 bytes each. */
-    return 16u * 9u + version->path.size + version->owner.size + version->group.size +
-           version->target.size + version->refs.size;
+    /* Numbers and headers of at most 9 bytes each. */
+    return (VERSION_FIELDS + 1) * 9u + version->path.size + version->owner.size +
+           version->group.size + version->target.size + version->refs.size + version->xattrs.size;
 }

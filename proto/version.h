@@ -17,7 +17,8 @@ enum hf_file_type {
 
 enum hf_version_flag {
     HF_VERSION_UNPARSABLE = 1, /* `validate = json` and it did not parse for 30 s */
-    HF_VERSION_RESTORED = 2    /* written by Holdfast's own restore; .job says which */
+    HF_VERSION_RESTORED = 2,   /* written by Holdfast's own restore; .job says which */
+    HF_VERSION_SPARSE = 4      /* it had holes, which its content shows as zeros */
 };
 
 /* A chunk reference as bytes: 32 bytes of id, then the plaintext length, 32 bits little endian. */
@@ -46,6 +47,10 @@ struct hf_version {
     uint8_t depth;          /* 0: refs name data; 1: refs name lists */
     struct hf_bytes refs;   /* n * HF_CHUNK_REF_BYTES */
     uint64_t job;           /* restore job that wrote it, 0 for none */
+    /* Of a file or a link with more than one name: the same for all names of the same one, and for
+     * no other at that moment. Else 0. */
+    uint64_t link;
+    struct hf_bytes xattrs; /* as common/xattr.h has them */
 };
 
 #endif

@@ -44,6 +44,7 @@ struct source_work {
     uint64_t looks;    /* how many paths were looked at for themselves, not by a scan */
     unsigned held;     /* restores that write into it now: it isn't looked at */
     bool lost;         /* something was given up: scan when the collector is back */
+    int64_t links_scan_ns; /* monotonic: no scan for the sake of links before */
     char note[HF_MARK_NOTE_BYTES];
 };
 
@@ -81,6 +82,7 @@ struct hf_capture {
     int64_t serviced_ns;
     unsigned only_written; /* how often in a row events told of nothing but struct watch_event's */
     bool in_service;
+    bool looking;          /* at what an event told of, not in a scan */
     struct recent *recent; /* when paths were last looked at for an event, by hash */
     size_t busy;     /* the source of the file that is being read or waits for room, or NOT_BUSY */
     uint8_t *buffer; /* for reading */
@@ -91,11 +93,16 @@ struct hf_capture {
  * HF_ERR_RACED when it changed meanwhile. */
 struct file_content {
     struct hf_buf refs;
+    struct hf_buf lists;   /* while it is read: the references of lists of references */
+    struct hf_hash *whole; /* likewise, of all its bytes, if it may grow */
+    struct hf_buf xattrs;  /* the caller's */
     uint8_t depth;
     bool may_grow; /* in: what a file that only grows had when it was opened will do */
     bool grew;     /* it did: there is more by now */
     bool unparsable;
+    bool sparse; /* it has holes: zeros in its content */
 };
+void content_free(struct file_content *content);
 int read_content(struct hf_capture *capture, size_t source, int fd, const struct stat *before,
                  struct file_content *out, struct hf_error *error);
 
@@ -128,6 +135,17 @@ int open_parent(const struct hf_config_source *source, const char *path, const c
 bool selected(const struct hf_config_source *source, const char *path, bool directory);
 void record_version(struct hf_capture *capture, size_t source, const char *parent, const char *name,
                     const struct state_print *print, struct hf_version *version);
+
+/* parent/name. */
+void join(const char *parent, const char *name, char out[HF_PATH_MAX_BYTES + 300]);
+
+/* links.c: files with more than one name */
+/* What struct hf_version's says of it. */
+uint64_t link_of(const struct stat *status);
+/* A name's file is not as it was (status NULL: the name is gone; row NULL: it came): its other
+ * names are looked at soon, for inotify tells only of the one by which it was changed. */
+void look_at_links(struct hf_capture *capture, size_t source, const char *parent, const char *name,
+                   const struct stat *status, const struct state_row *row);
 
 /* scan.c */
 void scan_directory(struct hf_capture *capture, size_t source, int fd, const char *path,

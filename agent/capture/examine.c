@@ -14,6 +14,7 @@
 #include "common/fs.h"
 #include "common/glob.h"
 #include "common/log.h"
+#include "common/xattr.h"
 
 #define RACE_TRIES        3
 #define RACE_DELAY_NS     (50 * HF_NS_PER_MS)
@@ -114,7 +115,7 @@ bool selected(const struct hf_config_source *source, const char *path, bool dire
 
 /* --- recording --- */
 
-static void join(const char *parent, const char *name, char out[HF_PATH_MAX_BYTES + 300])
+void join(const char *parent, const char *name, char out[HF_PATH_MAX_BYTES + 300])
 {
     snprintf(out, HF_PATH_MAX_BYTES + 300, "%s%s%s", parent, *parent ? "/" : "", name);
 }
@@ -150,26 +151,12 @@ void record_version(struct hf_capture *capture, size_t source, const char *paren
 }
 /* NOLINTEND(clang-analyzer-core.StackAddressEscape) */
 
-static bool same_content(const struct state_row *row, const struct hf_version *version)
-{
-    return row && row->type == version->type && row->flags == version->flags &&
-           row->depth == version->depth && row->print.size == version->size &&
-           row->print.mode == version->mode && row->print.uid == version->uid &&
-           row->print.gid == version->gid && row->print.mtime_ns == version->mtime_ns &&
-           row->refs.size == version->refs.size &&
-           (row->refs.size == 0 ||
-            memcmp(row->refs.data, version->refs.data, row->refs.size) == 0) &&
-           row->target.size == version->target.size &&
-           (row->target.size == 0 ||
-            memcmp(row->target.data, version->target.data, row->target.size) == 0);
-}
-
 /* A row in doubt (dev 0) says nothing about what the collector has. */
 static void record_if_changed(struct hf_capture *capture, size_t source, const char *parent,
                               const char *name, const struct state_print *print,
                               const struct state_row *row, struct hf_version *version)
 {
-    if (row && row->print.dev != 0 && same_content(row, version)) {
+    if (row && row->print.dev != 0 && state_row_says(row, version)) {
         state_begin(capture->state);
         state_touch(capture->state, source, parent, name, print);
         return;
@@ -191,10 +178,21 @@ static int open_file(int parent_fd, const char *name)
     return fd < 0 && errno == EPERM ? openat(parent_fd, name, flags) : fd;
 }
 
-/* One try: the content of what is there now. */
-static int read_once(struct hf_capture *capture, size_t source, int parent_fd, const char *name,
-                     struct stat *status, struct file_content *content, struct hf_error *error)
+/* What can't be read is said, and the rest is recorded. */
+static void explain_xattrs(struct hf_capture *capture, size_t source, const char *parent,
+                           const char *name, const struct hf_error *error)
 {
+    char path[HF_PATH_MAX_BYTES + 300];
+    join(parent, name, path);
+    complain(capture, source, path, error->message);
+}
+
+/* One try: the content of what is there now. */
+static int read_once(struct hf_capture *capture, size_t source, int parent_fd, const char *parent,
+                     const char *name, struct stat *status, struct file_content *content,
+                     struct hf_error *error)
+{
+    struct hf_error why = {0};
     *content = (struct file_content){.may_grow = content->may_grow};
     int fd = open_file(parent_fd, name);
     if (fd < 0) {
@@ -203,8 +201,12 @@ static int read_once(struct hf_capture *capture, size_t source, int parent_fd, c
                             "Can't be opened");
     }
     int rc = fstat(fd, status) == 0 && S_ISREG(status->st_mode) ? HF_OK : HF_ERR_RACED;
+    int unread = rc == HF_OK ? hf_xattrs_read(fd, &content->xattrs, &why) : HF_OK;
     rc = rc == HF_OK ? read_content(capture, source, fd, status, content, error) : rc;
     close(fd);
+    if (rc == HF_OK && unread != HF_OK) {
+        explain_xattrs(capture, source, parent, name, &why);
+    }
     return rc;
 }
 
@@ -238,8 +240,8 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
     join(parent, name, path);
     content.may_grow = unsettled_ns != 0 && now - unsettled_ns >= RACE_LIMIT_NS;
     for (int i = 0; rc == HF_ERR_RACED && i < RACE_TRIES; i++) {
-        hf_buf_free(&content.refs);
-        rc = read_once(capture, source, parent_fd, name, &status, &content, &error);
+        content_free(&content);
+        rc = read_once(capture, source, parent_fd, parent, name, &status, &content, &error);
     }
     if (rc == HF_ERR_RACED && capture->work[source].give_ups != give_ups) {
         mark_dirty(capture, source, path, RACE_DELAY_NS, unsettled_ns);
@@ -247,7 +249,7 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
         look_again(capture, source, path, hf_clock_monotonic_ns() - now,
                    unsettled_ns ? unsettled_ns : now, content.grew);
     } else if (rc == HF_ERR_CLOSED || rc == HF_ERR_NO_SPACE) {
-        hf_buf_free(&content.refs); /* it can't be sent or kept now: a scan will find it again */
+        content_free(&content); /* it can't be sent or kept now: a scan will find it again */
         return;
     } else if (rc != HF_OK && rc != HF_ERR_NOT_FOUND) {
         complain(capture, source, path, error.message[0] ? error.message : hf_error_name(rc));
@@ -259,7 +261,8 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
         struct state_print print = state_print_of(&status);
         struct hf_version version = {
             .type = HF_FILE_REGULAR,
-            .flags = content.unparsable ? HF_VERSION_UNPARSABLE : 0,
+            .flags = (content.unparsable ? HF_VERSION_UNPARSABLE : 0u) |
+                     (content.sparse ? HF_VERSION_SPARSE : 0u),
             .mode = print.mode,
             .uid = print.uid,
             .gid = print.gid,
@@ -269,8 +272,11 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
             .size = print.size,
             .depth = content.depth,
             .refs = {content.refs.data, content.refs.size},
+            .link = link_of(&status),
+            .xattrs = {content.xattrs.data, content.xattrs.size},
         };
-        int64_t age_ns = hf_clock_now_ns() - print.mtime_ns;
+        int64_t changed_ns = print.mtime_ns > print.ctime_ns ? print.mtime_ns : print.ctime_ns;
+        int64_t age_ns = hf_clock_now_ns() - changed_ns;
         if (content.grew) {
             print.ctime_ns = 0;
         } else if (age_ns >= 0 && age_ns < SAME_TICK_NS) {
@@ -280,7 +286,20 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
         }
         record_if_changed(capture, source, parent, name, &print, row, &version);
     }
-    hf_buf_free(&content.refs);
+    content_free(&content);
+}
+
+/* Of what isn't read: a directory, a symbolic link. */
+static struct hf_buf xattrs_of(struct hf_capture *capture, size_t source, int parent_fd,
+                               const char *parent, const char *name)
+{
+    struct hf_buf xattrs = {0};
+    struct hf_error error = {0};
+    if (*name && hf_xattrs_read_at(parent_fd, name, &xattrs, &error) != HF_OK &&
+        !means_gone(error.sys_errno)) {
+        explain_xattrs(capture, source, parent, name, &error);
+    }
+    return xattrs;
 }
 
 static void examine_link(struct hf_capture *capture, size_t source, int parent_fd,
@@ -292,6 +311,7 @@ static void examine_link(struct hf_capture *capture, size_t source, int parent_f
     if (length <= 0 || length > (ssize_t)HF_PATH_MAX_BYTES) {
         return; /* gone meanwhile */
     }
+    struct hf_buf xattrs = xattrs_of(capture, source, parent_fd, parent, name);
     struct state_print print = state_print_of(status);
     struct hf_version version = {
         .type = HF_FILE_SYMLINK,
@@ -302,14 +322,18 @@ static void examine_link(struct hf_capture *capture, size_t source, int parent_f
         .group = text_of(group_name(print.gid)),
         .mtime_ns = print.mtime_ns,
         .target = {(const uint8_t *)target, (size_t)length},
+        .link = link_of(status),
+        .xattrs = {xattrs.data, xattrs.size},
     };
     record_if_changed(capture, source, parent, name, &print, row, &version);
+    hf_buf_free(&xattrs);
 }
 
-static void examine_directory(struct hf_capture *capture, size_t source, const char *parent,
-                              const char *name, const struct stat *status,
+static void examine_directory(struct hf_capture *capture, size_t source, int parent_fd,
+                              const char *parent, const char *name, const struct stat *status,
                               const struct state_row *row)
 {
+    struct hf_buf xattrs = xattrs_of(capture, source, parent_fd, parent, name);
     struct state_print print = state_print_of(status);
     struct hf_version version = {
         .type = HF_FILE_DIRECTORY,
@@ -319,8 +343,10 @@ static void examine_directory(struct hf_capture *capture, size_t source, const c
         .owner = text_of(owner_name(print.uid)),
         .group = text_of(group_name(print.gid)),
         .mtime_ns = print.mtime_ns,
+        .xattrs = {xattrs.data, xattrs.size},
     };
     record_if_changed(capture, source, parent, name, &print, row, &version);
+    hf_buf_free(&xattrs);
 }
 
 void examine_entry(struct hf_capture *capture, size_t source, int parent_fd, const char *parent,
@@ -349,12 +375,15 @@ void examine_entry(struct hf_capture *capture, size_t source, int parent_fd, con
     if (row && row->type == type && state_print_equal(&row->print, &print)) {
         return;
     }
+    if (type != HF_FILE_DIRECTORY && (status->st_nlink > 1 || (row && row->link))) {
+        look_at_links(capture, source, parent, name, status, row);
+    }
     if (type == HF_FILE_REGULAR) {
         examine_file(capture, source, parent_fd, parent, name, row, unsettled_ns);
     } else if (type == HF_FILE_SYMLINK) {
         examine_link(capture, source, parent_fd, parent, name, status, row);
     } else {
-        examine_directory(capture, source, parent, name, status, row);
+        examine_directory(capture, source, parent_fd, parent, name, status, row);
     }
 }
 
@@ -387,6 +416,9 @@ void examine_gone(struct hf_capture *capture, size_t source, const char *parent,
         /* Without what was in it the directory stays on record, and is found gone again. */
         complain(capture, source, path, "What was in this directory can't be read in state.db");
         return;
+    }
+    if (row->link) {
+        look_at_links(capture, source, parent, row->name, NULL, row);
     }
     struct hf_version version = {.type = HF_FILE_ABSENT};
     record_version(capture, source, parent, row->name, &(struct state_print){0}, &version);

@@ -8,6 +8,7 @@
 
 #include "agent/capture/capture_private.h"
 #include "common/clock.h"
+#include "common/xattr.h"
 
 #define ADOPTS_MAX 1024u /* restored files that wait to be recorded: a restore has any number */
 
@@ -162,6 +163,7 @@ static void adopt(struct hf_capture *capture, const struct order *order)
 {
     struct hf_version version = order->row->versions[0];
     char path[HF_PATH_MAX_BYTES + 1];
+    struct hf_buf xattrs = {0};
     struct stat status;
     if (version.path.size >= sizeof path) {
         return;
@@ -180,11 +182,16 @@ static void adopt(struct hf_capture *capture, const struct order *order)
         version.uid = print.uid;
         version.gid = print.gid;
         version.mtime_ns = print.mtime_ns;
+        version.link = version.type == HF_FILE_DIRECTORY ? 0 : link_of(&status);
+        version.xattrs = hf_xattrs_read_at(fd, name, &xattrs, NULL) == HF_OK
+                             ? (struct hf_bytes){xattrs.data, xattrs.size}
+                             : (struct hf_bytes){0};
         record_version(capture, order->source, parent, name, &print, &version);
     }
     if (fd >= 0) {
         close(fd);
     }
+    hf_buf_free(&xattrs);
     free(parent);
 }
 

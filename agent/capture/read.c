@@ -10,8 +10,11 @@
 #include "common/bytes.h"
 #include "common/chunker.h"
 #include "common/clock.h"
+#include "common/sparse.h"
 
 #define LIST_REFS_MAX (HF_CHUNK_MAX_BYTES / HF_CHUNK_REF_BYTES)
+/* What a version's references can name if all chunks are of the longest. */
+#define FILE_MAX_BYTES ((uint64_t)HF_CHUNK_REFS_MAX * LIST_REFS_MAX * HF_CHUNK_MAX_BYTES)
 
 /* Read until the window is full or the file ends. */
 static ssize_t fill(int fd, uint8_t *out, size_t size)
@@ -33,7 +36,8 @@ static ssize_t fill(int fd, uint8_t *out, size_t size)
     return (ssize_t)got;
 }
 
-static int add_chunk(struct hf_capture *capture, size_t source, const uint8_t *data, size_t size,
+/* A chunk for the unit, and its reference behind refs. */
+static int put_chunk(struct hf_capture *capture, size_t source, const uint8_t *data, size_t size,
                      struct hf_buf *refs)
 {
     uint8_t ref[HF_CHUNK_REF_BYTES];
@@ -53,25 +57,76 @@ static int add_chunk(struct hf_capture *capture, size_t source, const uint8_t *d
     return rc;
 }
 
-/* Lists of references for content of more chunks than a version names itself. */
-static int make_lists(struct hf_capture *capture, size_t source, struct file_content *content)
+/* The references so far become a list of their own. */
+static int put_list(struct hf_capture *capture, size_t source, struct file_content *content)
 {
-    struct hf_buf lists = {0};
-    int rc = HF_OK;
-    for (size_t at = 0; rc == HF_OK && at < content->refs.size;) {
-        size_t part = content->refs.size - at;
-        size_t most = (size_t)LIST_REFS_MAX * HF_CHUNK_REF_BYTES;
-        part = part < most ? part : most;
-        rc = add_chunk(capture, source, content->refs.data + at, part, &lists);
-        at += part;
+    struct hf_buf *refs = &content->refs;
+    if (content->lists.size >= (size_t)HF_CHUNK_REFS_MAX * HF_CHUNK_REF_BYTES) {
+        return HF_ERR_LIMIT;
     }
+    int rc = put_chunk(capture, source, refs->data, refs->size, &content->lists);
+    hf_buf_clear(refs);
+    return rc;
+}
+
+static int make_room(struct hf_capture *capture, size_t source, struct file_content *content)
+{
+    bool full = content->refs.size >= (size_t)LIST_REFS_MAX * HF_CHUNK_REF_BYTES;
+    return full ? put_list(capture, source, content) : HF_OK;
+}
+
+static int add_chunk(struct hf_capture *capture, size_t source, const uint8_t *data, size_t size,
+                     struct file_content *content)
+{
+    int rc = make_room(capture, source, content);
+    if (content->whole) {
+        hf_hash_update(content->whole, data, size);
+    }
+    return rc == HF_OK ? put_chunk(capture, source, data, size, &content->refs) : rc;
+}
+
+/* A hole is chunks of zeros, which are hashed, and sent, once. */
+static int add_hole(struct hf_capture *capture, size_t source, uint64_t size,
+                    struct file_content *content)
+{
+    uint8_t ref[HF_CHUNK_REF_BYTES] = {0};
+    bool known = false;
+    int rc = HF_OK;
+    content->sparse = true;
+    memset(capture->buffer, 0, HF_CHUNK_MAX_BYTES);
+    while (rc == HF_OK && size > 0) {
+        size_t part = size < HF_CHUNK_MAX_BYTES ? (size_t)size : HF_CHUNK_MAX_BYTES;
+        if (known && part == HF_CHUNK_MAX_BYTES) {
+            rc = make_room(capture, source, content);
+            rc = rc == HF_OK ? hf_buf_append(&content->refs, ref, sizeof ref) : rc;
+        } else {
+            rc = add_chunk(capture, source, capture->buffer, part, content);
+        }
+        if (rc == HF_OK && !known) {
+            memcpy(ref, content->refs.data + content->refs.size - sizeof ref, sizeof ref);
+            known = true;
+        }
+        size -= part;
+    }
+    return rc;
+}
+
+/* More chunks than a version names itself are named by lists. */
+static int finish_lists(struct hf_capture *capture, size_t source, struct file_content *content)
+{
+    bool many = content->refs.size > (size_t)HF_CHUNK_REFS_MAX * HF_CHUNK_REF_BYTES;
+    if (content->lists.size == 0 && !many) {
+        return HF_OK;
+    }
+    int rc = put_list(capture, source, content);
     hf_buf_free(&content->refs);
-    content->refs = lists;
+    content->refs = content->lists;
+    content->lists = (struct hf_buf){0};
     content->depth = 1;
     return rc;
 }
 
-/* What there is now, up to limit: a file may grow faster than it is read. */
+/* What there is from here on, up to limit: a file may grow faster than it is read. */
 static int cut(struct hf_capture *capture, size_t source, int fd, uint64_t limit,
                struct hf_json_check *json, uint64_t *total, struct file_content *out,
                struct hf_error *error)
@@ -101,7 +156,7 @@ static int cut(struct hf_capture *capture, size_t source, int fd, uint64_t limit
         while (rc == HF_OK && have - used > 0 && (last || have - used >= HF_CHUNK_MAX_BYTES)) {
             size_t length =
                 hf_chunker_cut(&hf_chunker_default, capture->buffer + used, have - used, last);
-            rc = add_chunk(capture, source, capture->buffer + used, length, &out->refs);
+            rc = add_chunk(capture, source, capture->buffer + used, length, out);
             used += length;
         }
         memmove(capture->buffer, capture->buffer + used, have - used);
@@ -109,6 +164,35 @@ static int cut(struct hf_capture *capture, size_t source, int fd, uint64_t limit
         service(capture);
     }
     capture->busy = busy;
+    return rc;
+}
+
+/* Data and holes by turns. JSON has no zeros: of a hole it is told by one. */
+static int cut_sparse(struct hf_capture *capture, size_t source, int fd, uint64_t limit,
+                      struct hf_json_check *json, uint64_t *total, struct file_content *out,
+                      struct hf_error *error)
+{
+    int rc = HF_OK;
+    while (rc == HF_OK && *total < limit) {
+        uint64_t at = *total;
+        bool hole = false;
+        uint64_t end = hf_sparse_extent(fd, at, limit, &hole);
+        if (hole) {
+            if (json) {
+                json_check_feed(json, (const uint8_t *)"", 1);
+            }
+            rc = add_hole(capture, source, end - at, out);
+            *total = end;
+        } else if (lseek(fd, (off_t)at, SEEK_SET) < 0) {
+            rc = hf_error_set(error, HF_ERR_IO, errno, "Reading failed");
+        } else {
+            rc = cut(capture, source, fd, end, json, total, out, error);
+            if (rc == HF_OK && *total < end) {
+                break; /* it was cut short: check_race sees that */
+            }
+        }
+        service(capture);
+    }
     return rc;
 }
 
@@ -130,28 +214,30 @@ static int read_small(struct hf_capture *capture, size_t source, int fd, uint64_
     if (json) {
         json_check_feed(json, capture->buffer, (size_t)got);
     }
-    return got > 0 ? add_chunk(capture, source, capture->buffer, (size_t)got, &out->refs) : HF_OK;
+    return got > 0 ? add_chunk(capture, source, capture->buffer, (size_t)got, out) : HF_OK;
 }
 
 /* Whether a second reading gives the same. If it does, that is what the file held in the moment
  * between the two. */
-static bool is_same_again(struct hf_capture *capture, size_t source, int fd,
-                          const struct hf_buf *refs)
+static bool is_same_again(struct hf_capture *capture, size_t source, int fd, uint64_t size,
+                          struct hf_hash *whole)
 {
     bool same = lseek(fd, 0, SEEK_SET) == 0;
     size_t busy = capture->busy;
+    uint8_t first[HF_HASH_BYTES];
+    uint8_t second[HF_HASH_BYTES];
+    hf_hash_final(whole, first);
     capture->busy = busy == NOT_BUSY ? source : busy;
-    for (size_t at = 0; same && at < refs->size; at += HF_CHUNK_REF_BYTES) {
-        const uint8_t *ref = refs->data + at;
-        uint8_t id[HF_HASH_BYTES];
-        size_t size = hf_get_le32(ref + HF_HASH_BYTES);
-        same = fill(fd, capture->buffer, size) == (ssize_t)size;
-        hf_sha256(capture->buffer, size, id);
-        same = same && memcmp(id, ref, sizeof id) == 0;
+    for (uint64_t left = size; same && left > 0;) {
+        size_t part = left < HF_CHUNK_MAX_BYTES ? (size_t)left : HF_CHUNK_MAX_BYTES;
+        same = fill(fd, capture->buffer, part) == (ssize_t)part;
+        hf_hash_update(whole, capture->buffer, part);
+        left -= part;
         service(capture);
     }
     capture->busy = busy;
-    return same;
+    hf_hash_final(whole, second);
+    return same && memcmp(first, second, sizeof first) == 0;
 }
 
 /* Whoever wrote meanwhile left a trace: what was read is thrown away then, unless it is the
@@ -167,32 +253,60 @@ static int check_race(struct hf_capture *capture, size_t source, int fd, const s
         ns_of(after.st_ctim) == ns_of(before->st_ctim)) {
         return HF_OK;
     }
-    out->grew = out->may_grow && after.st_size > before->st_size &&
-                is_same_again(capture, source, fd, &out->refs);
+    out->grew = out->whole && after.st_size > before->st_size &&
+                is_same_again(capture, source, fd, total, out->whole);
     return out->grew ? HF_OK : HF_ERR_RACED;
+}
+
+/* Even one too short to count: whoever writes the file again may leave out what is zero. */
+static bool has_hole(int fd, const struct stat *status)
+{
+    off_t hole = lseek(fd, 0, SEEK_HOLE);
+    return hole >= 0 && hole < status->st_size;
+}
+
+void content_free(struct file_content *content)
+{
+    hf_buf_free(&content->refs);
+    hf_buf_free(&content->lists);
+    hf_buf_free(&content->xattrs);
+    hf_hash_free(content->whole);
+    content->whole = NULL;
 }
 
 int read_content(struct hf_capture *capture, size_t source, int fd, const struct stat *before,
                  struct file_content *out, struct hf_error *error)
 {
     bool small = before->st_size <= (off_t)HF_CHUNK_SINGLE_MAX_BYTES;
+    bool sparse = hf_sparse_possible(before);
     uint64_t total = 0;
     uint64_t give_ups = capture->work[source].give_ups;
     struct hf_json_check *json = NULL;
-    *out = (struct file_content){.may_grow = out->may_grow};
+    if ((uint64_t)before->st_size > FILE_MAX_BYTES) {
+        return hf_error_set(error, HF_ERR_LIMIT, 0, "Is too long: at most %llu GB can be recorded",
+                            (unsigned long long)(FILE_MAX_BYTES / 1000000000u));
+    }
+    if (out->may_grow && !sparse) {
+        out->whole = hf_hash_new(); /* without, it is read again later */
+    }
     if (capture->config->sources[source].validate == HF_VALIDATE_JSON) {
         json = json_check_new();
         if (!json) {
             return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory to check JSON");
         }
     }
-    int rc = (small ? read_small : cut)(capture, source, fd, (uint64_t)before->st_size, json,
-                                        &total, out, error);
+    int rc =
+        (small    ? read_small
+         : sparse ? cut_sparse
+                  : cut)(capture, source, fd, (uint64_t)before->st_size, json, &total, out, error);
+    out->sparse = out->sparse || (sparse && rc == HF_OK && has_hole(fd, before));
     out->unparsable = json && rc == HF_OK && !json_check_end(json);
     json_check_free(json);
     rc = rc == HF_OK ? check_race(capture, source, fd, before, total, out) : rc;
-    if (rc == HF_OK && out->refs.size > (size_t)HF_CHUNK_REFS_MAX * HF_CHUNK_REF_BYTES) {
-        rc = make_lists(capture, source, out);
+    rc = rc == HF_OK ? finish_lists(capture, source, out) : rc;
+    if (rc == HF_ERR_LIMIT) {
+        hf_error_set(error, rc, 0, "Is too long: at most %llu GB can be recorded",
+                     (unsigned long long)(FILE_MAX_BYTES / 1000000000u));
     }
     return rc == HF_OK && capture->work[source].give_ups != give_ups ? HF_ERR_RACED : rc;
 }

@@ -25,11 +25,13 @@ enum query {
     QUERY_TOUCH,
     QUERY_GET,
     QUERY_CHILDREN,
+    QUERY_LINKED,
     QUERY_COUNT
 };
 
 #define ROW_COLUMNS                                                                                \
-    "name, type, dev, ino, size, mtime, ctime, mode, uid, gid, seq, flags, depth, refs, target"
+    "name, type, dev, ino, size, mtime, ctime, mode, uid, gid, seq, flags, depth, refs, target,"   \
+    " link, xattrs"
 
 static const char *const queries[QUERY_COUNT] = {
     [QUERY_BEGIN] = "BEGIN",
@@ -46,7 +48,7 @@ static const char *const queries[QUERY_COUNT] = {
     [QUERY_FORGET] = "DELETE FROM files WHERE source = ?1 AND seq = -1",
     [QUERY_PUT] =
         "INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
-        " ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+        " ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
     [QUERY_TOUCH] =
         "UPDATE files SET dev = ?4, ino = ?5, size = ?6, mtime = ?7, ctime = ?8,"
         " mode = ?9, uid = ?10, gid = ?11 WHERE source = ?1 AND parent = ?2 AND name = ?3"
@@ -56,6 +58,7 @@ static const char *const queries[QUERY_COUNT] = {
     [QUERY_CHILDREN] =
         "SELECT " ROW_COLUMNS " FROM files WHERE source = ?1 AND parent = ?2 AND name > ?3"
         " AND type <> 0 ORDER BY name LIMIT ?4",
+    [QUERY_LINKED] = "SELECT parent, name FROM files WHERE source = ?1 AND link = ?2 AND link <> 0",
 };
 
 struct hf_state {
@@ -75,8 +78,10 @@ static const char schema[] =
     " size INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, mode INTEGER NOT NULL,"
     " uid INTEGER NOT NULL, gid INTEGER NOT NULL, seq INTEGER NOT NULL, flags INTEGER NOT NULL,"
     " depth INTEGER NOT NULL, refs BLOB NOT NULL, target BLOB NOT NULL, content BLOB,"
+    " link INTEGER NOT NULL, xattrs BLOB NOT NULL,"
     " PRIMARY KEY (source, parent, name)) WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS files_gone ON files (source, seq) WHERE type = 0;"
+    "CREATE INDEX IF NOT EXISTS files_link ON files (source, link) WHERE link <> 0;"
     "CREATE INDEX IF NOT EXISTS files_content ON files (content) WHERE content IS NOT NULL";
 
 static int fail(struct hf_state *state, struct hf_error *error, const char *doing)
@@ -273,6 +278,8 @@ int state_put(struct hf_state *state, size_t source, const char *parent, const c
     } else {
         sqlite3_bind_null(statement, 18);
     }
+    sqlite3_bind_int64(statement, 19, (sqlite3_int64)version->link);
+    bind_bytes(statement, 20, version->xattrs.data, version->xattrs.size);
     return finish(state, statement);
 }
 
@@ -314,12 +321,15 @@ static int read_row(sqlite3_stmt *statement, struct state_row *row)
         .seq = (uint64_t)sqlite3_column_int64(statement, 10),
         .flags = (uint32_t)sqlite3_column_int64(statement, 11),
         .depth = (uint8_t)sqlite3_column_int(statement, 12),
+        .link = (uint64_t)sqlite3_column_int64(statement, 15),
     };
     const void *refs = sqlite3_column_blob(statement, 13);
     const void *target = sqlite3_column_blob(statement, 14);
+    const void *xattrs = sqlite3_column_blob(statement, 16);
     if (!row->name ||
         hf_buf_append(&row->refs, refs, (size_t)sqlite3_column_bytes(statement, 13)) != HF_OK ||
-        hf_buf_append(&row->target, target, (size_t)sqlite3_column_bytes(statement, 14)) != HF_OK) {
+        hf_buf_append(&row->target, target, (size_t)sqlite3_column_bytes(statement, 14)) != HF_OK ||
+        hf_buf_append(&row->xattrs, xattrs, (size_t)sqlite3_column_bytes(statement, 16)) != HF_OK) {
         state_row_free(row);
         return HF_ERR_NO_MEMORY;
     }
@@ -332,6 +342,7 @@ void state_row_free(struct state_row *row)
     row->name = NULL;
     hf_buf_free(&row->refs);
     hf_buf_free(&row->target);
+    hf_buf_free(&row->xattrs);
 }
 
 bool state_get(struct hf_state *state, size_t source, const char *parent, const char *name,
@@ -376,6 +387,33 @@ int state_children(struct hf_state *state, size_t source, const char *parent, co
     return rc;
 }
 
+static int append_path(sqlite3_stmt *statement, struct hf_buf *paths)
+{
+    size_t parent = (size_t)sqlite3_column_bytes(statement, 0);
+    int rc = hf_buf_append(paths, sqlite3_column_blob(statement, 0), parent);
+    rc = rc == HF_OK && parent > 0 ? hf_buf_append_byte(paths, '/') : rc;
+    rc = rc == HF_OK ? hf_buf_append(paths, sqlite3_column_blob(statement, 1),
+                                     (size_t)sqlite3_column_bytes(statement, 1))
+                     : rc;
+    return rc == HF_OK ? hf_buf_append_byte(paths, '\0') : rc;
+}
+
+int state_linked(struct hf_state *state, size_t source, uint64_t link, size_t most,
+                 struct hf_buf *paths, size_t *count)
+{
+    sqlite3_stmt *statement = query(state, QUERY_LINKED, source);
+    int code = SQLITE_DONE;
+    int rc = HF_OK;
+    sqlite3_bind_int64(statement, 2, (sqlite3_int64)link);
+    *count = 0;
+    while (rc == HF_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+        rc = *count < most ? append_path(statement, paths) : HF_OK;
+        (*count)++;
+    }
+    sqlite3_reset(statement);
+    return rc == HF_OK && code != SQLITE_DONE ? HF_ERR_IO : rc;
+}
+
 void state_rows_free(struct state_row *rows, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -405,23 +443,27 @@ bool state_print_equal(const struct state_print *a, const struct state_print *b)
            a->uid == b->uid && a->gid == b->gid;
 }
 
-static bool row_equals(const struct state_row *row, const struct hf_version *version)
+static bool same_bytes(const struct hf_buf *a, struct hf_bytes b)
 {
-    return row->print.dev != 0 && row->type == version->type && row->depth == version->depth &&
-           row->print.size == version->size && row->print.mode == version->mode &&
-           row->print.mtime_ns == version->mtime_ns && row->refs.size == version->refs.size &&
-           (row->refs.size == 0 ||
-            memcmp(row->refs.data, version->refs.data, row->refs.size) == 0) &&
-           row->target.size == version->target.size &&
-           (row->target.size == 0 ||
-            memcmp(row->target.data, version->target.data, row->target.size) == 0);
+    return a->size == b.size && (b.size == 0 || memcmp(a->data, b.data, b.size) == 0);
+}
+
+bool state_row_says(const struct state_row *row, const struct hf_version *version)
+{
+    return row->type == version->type && row->flags == version->flags &&
+           row->depth == version->depth && row->print.size == version->size &&
+           row->print.mode == version->mode && row->print.uid == version->uid &&
+           row->print.gid == version->gid && row->print.mtime_ns == version->mtime_ns &&
+           row->link == version->link && same_bytes(&row->refs, version->refs) &&
+           same_bytes(&row->target, version->target) && same_bytes(&row->xattrs, version->xattrs);
 }
 
 int state_confirm(struct hf_state *state, size_t source, const char *parent, const char *name,
                   const struct hf_version *version, uint64_t seq)
 {
     struct state_row row = {0};
-    bool same = state_get(state, source, parent, name, &row) && row_equals(&row, version);
+    bool same = state_get(state, source, parent, name, &row) && row.print.dev != 0 &&
+                state_row_says(&row, version);
     state_row_free(&row);
     if (!same) {
         struct hf_version copy = *version;

@@ -32,8 +32,13 @@ struct state_row {
     uint32_t flags;
     uint8_t depth;
     struct hf_buf refs, target;
+    uint64_t link; /* of the version */
+    struct hf_buf xattrs;
 };
 void state_row_free(struct state_row *row);
+
+/* Whether it records the same state of a file, whenever that was captured. */
+bool state_row_says(const struct state_row *row, const struct hf_version *version);
 
 struct state_print state_print_of(const struct stat *status);
 bool state_print_equal(const struct state_print *a, const struct state_print *b);
@@ -73,6 +78,10 @@ bool state_get(struct hf_state *state, size_t source, const char *parent, const 
  */
 int state_children(struct hf_state *state, size_t source, const char *parent, const char *after,
                    struct state_row **rows, size_t *count);
+/* Those of a source with this link, not 0: where they are. At most `most` paths, each with its NUL,
+ * go to paths; how many there are in all to *count. */
+int state_linked(struct hf_state *state, size_t source, uint64_t link, size_t most,
+                 struct hf_buf *paths, size_t *count);
 void state_rows_free(struct state_row *rows, size_t count); /* NULL is fine */
 
 #endif

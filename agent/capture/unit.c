@@ -121,9 +121,10 @@ int unit_add_version(struct hf_unit *unit, const struct hf_version *version)
     copy.group = unit_copy(unit, version->group);
     copy.target = unit_copy(unit, version->target);
     copy.refs = unit_copy(unit, version->refs);
+    copy.xattrs = unit_copy(unit, version->xattrs);
     if (copy.path.size != version->path.size || copy.owner.size != version->owner.size ||
         copy.group.size != version->group.size || copy.target.size != version->target.size ||
-        copy.refs.size != version->refs.size) {
+        copy.refs.size != version->refs.size || copy.xattrs.size != version->xattrs.size) {
         return HF_ERR_NO_MEMORY;
     }
     versions[unit->version_count++] = copy;

@@ -288,6 +288,10 @@ static int read_source(struct hf_config *config, struct hf_ini *ini, const char 
                                   &source->restore_root_count, error)
                      : rc;
     rc = rc == HF_OK ? read_hosts(ini, section, source, error) : rc;
+    rc = rc == HF_OK
+             ? hf_ini_get_bool(ini, section, "restore_privileged", source->restore_privileged,
+                               &source->restore_privileged, error)
+             : rc;
     rc = rc == HF_OK ? read_hook(ini, section, "before_restore", &source->before_restore, error)
                      : rc;
     rc = rc == HF_OK ? read_hook(ini, section, "after_restore", &source->after_restore, error) : rc;

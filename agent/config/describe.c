@@ -104,6 +104,9 @@ void config_describe(const struct hf_config *config, FILE *out)
         for (size_t j = 0; j < source->restore_root_count; j++) {
             fprintf(out, "    may be restored beneath %s\n", source->restore_roots[j]);
         }
+        if (source->restore_privileged) {
+            fprintf(out, "    takes set-id bits and file capabilities from the collector\n");
+        }
         for (size_t j = 0; j < source->restore_from_count; j++) {
             fprintf(out, "    takes restores of host %s\n", source->restore_from[j]);
         }

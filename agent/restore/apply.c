@@ -35,18 +35,10 @@ static bool was_placed(const struct hf_apply_options *options, const struct hf_v
 {
     struct hf_metadata metadata;
     struct hf_local *local = NULL;
-    struct stat status;
     enum hf_action action;
-    const char *name;
-    int parent_fd;
     if (!options->job->applied_before)
         return false;
-    metadata_of(options->owners, version, &metadata);
-    if (version->type == HF_FILE_REGULAR && version->depth > 0) /* decide_action can't tell */
-        return !targets_open_parent(options->targets, target, HF_TARGETS_LEAVE, &parent_fd, &name,
-                                    NULL) &&
-               !fstatat(parent_fd, name, &status, AT_SYMLINK_NOFOLLOW) && S_ISREG(status.st_mode) &&
-               (uint64_t)status.st_size == version->size && metadata_matches(&metadata, &status);
+    metadata_of(&options->rules, version, &metadata);
     int result = decide_action(options->targets, version, target, &metadata, HF_CONFLICT_REPLACE,
                                &action, &local, NULL);
     local_free(local);
@@ -137,7 +129,7 @@ static int take_directory(struct apply *apply, const struct hf_version *version,
             close(fd);
         return result;
     }
-    metadata_of(apply->options->owners, version, &metadata);
+    metadata_of(&apply->options->rules, version, &metadata);
     bool fresh = targets_is_fresh(fd);
     bool is_root = !strcmp(name, "."); /* which the administrator named */
     if (fresh && geteuid() == 0 && fchown(fd, metadata.uid, metadata.gid))
@@ -171,7 +163,7 @@ static int give_metadata(const struct apply *apply, const struct directory *dire
 {
     struct hf_metadata metadata;
     struct stat status;
-    metadata_of(apply->options->owners, version, &metadata);
+    metadata_of(&apply->options->rules, version, &metadata);
     if (fstat(fd, &status))
         return hf_error_set(error, HF_ERR_IO, errno, "can't look at it");
     if (status.st_dev != directory->dev || status.st_ino != directory->ino)
@@ -184,7 +176,11 @@ static int give_metadata(const struct apply *apply, const struct directory *dire
                             "away because who can write to the directory that holds it may have "
                             "put it there. Change its owner or remove it, and restore again",
                             (unsigned)status.st_uid, (unsigned)metadata.uid);
-    return metadata_set(fd, &metadata, &status, error);
+    struct hf_error shortfall = {0};
+    int result = metadata_set(fd, &metadata, &status, &shortfall, error);
+    if (!result && shortfall.code)
+        job_remark(apply->options->job, directory->index, shortfall.message);
+    return result;
 }
 
 static int complete_directory(struct apply *apply, const struct hf_version *version,
@@ -260,7 +256,8 @@ static int place_by_rule(const struct hf_apply_options *options, const struct hf
     }
     if (!result) {
         job->actions[index] = beside ? HF_ACTION_RENAMED : HF_ACTION_RESTORED;
-        tell_placed(options, target, version);
+        if (!version->link) /* else its times change when its other names come into place */
+            tell_placed(options, target, version);
     }
     return result;
 }
@@ -286,16 +283,23 @@ static void apply_one(struct apply *apply, const struct hf_version *version, uin
         job_fail(job, index, error.message);
 }
 
-static void finish_directory(struct apply *apply, const struct hf_version *version, uint64_t index)
+/* What had to wait until everything is in place. */
+static void finish_one(struct apply *apply, const struct hf_version *version, uint64_t index)
 {
     const struct hf_apply_options *options = apply->options;
     struct hf_job *job = options->job;
     bool kept = job->actions[index] == HF_ACTION_DIRECTORY_KEPT;
     struct hf_error error = {0};
     struct hf_target target;
-    if (!kept && job->actions[index] != HF_ACTION_DIRECTORY)
+    bool named = version->link && job->actions[index] == HF_ACTION_RESTORED;
+    if (!kept && !named && job->actions[index] != HF_ACTION_DIRECTORY)
         return;
     int result = targets_locate(options->targets, version, &target, &error);
+    if (named) {
+        if (!result)
+            tell_placed(options, &target, version);
+        return;
+    }
     if (!result)
         result = complete_directory(apply, version, &target, index, &error);
     if (result) {
@@ -332,7 +336,7 @@ int apply_job(const struct hf_apply_options *options, struct hf_error *error)
     targets_forget(options->targets);
     int result = walk_plan(&apply, apply_one, error);
     if (!result)
-        result = walk_plan(&apply, finish_directory, error);
+        result = walk_plan(&apply, finish_one, error);
     /* Promise 1's twin for restores: what is reported as restored survives a power cut. */
     if (!result)
         result = targets_sync(options->targets, error);

@@ -5,14 +5,14 @@
 #define HF_AGENT_RESTORE_APPLY_H
 
 #include "agent/restore/job.h"
-#include "agent/restore/owner.h"
+#include "agent/restore/metadata.h"
 #include "agent/restore/targets.h"
 #include "common/error.h"
 
 struct hf_apply_options {
     struct hf_job *job;
     struct hf_targets *targets;
-    struct hf_owners *owners;
+    struct hf_metadata_rules rules;
     /* Told of every version that is now in place as it should be: where, relative to "/". May be
      * NULL. */
     void (*placed)(void *context, const char *path, const struct hf_version *version);

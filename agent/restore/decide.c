@@ -59,7 +59,7 @@ static struct hf_local *cut_present(int parent_fd, const char *name, const struc
         fd = openat(parent_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return NULL;
-    struct hf_local *local = local_cut(fd, size);
+    struct hf_local *local = local_cut(fd, status);
     if (!local)
         close(fd);
     return local;
@@ -72,27 +72,33 @@ static void decide_regular(const struct hf_version *version, const struct hf_met
 {
     *local = cut_present(parent_fd, name, status, version);
     bool same_size = (uint64_t)status->st_size == version->size;
-    bool same = same_size && (version->size == 0 || (*local && version->depth == 0 &&
-                                                     local_equals(*local, version->refs)));
+    bool same = same_size && (version->size == 0 || (*local && local_equals(*local, version)));
     /* Where only mode, owner or times differ the file is made anew too: what is there may be
      * exchanged for another file, or written to, before they are set. */
-    *action = same && metadata_matches(metadata, status) ? HF_ACTION_IDENTICAL : by_rule(conflict);
+    same = same && metadata_matches(metadata, status) &&
+           metadata_xattrs_match(metadata, parent_fd, name);
+    *action = same ? HF_ACTION_IDENTICAL : by_rule(conflict);
 }
 
-static void decide_symlink(const struct hf_version *version, enum hf_conflict conflict,
-                           int parent_fd, const char *name, enum hf_action *action)
+static void decide_symlink(const struct hf_version *version, const struct hf_metadata *metadata,
+                           enum hf_conflict conflict, int parent_fd, const char *name,
+                           const struct stat *status, enum hf_action *action)
 {
     char target[4096];
     ssize_t size = readlinkat(parent_fd, name, target, sizeof(target));
     bool same = size >= 0 && (size_t)size == version->target.size &&
-                !memcmp(target, version->target.data, version->target.size);
+                !memcmp(target, version->target.data, version->target.size) &&
+                metadata_link_matches(metadata, status) &&
+                metadata_xattrs_match(metadata, parent_fd, name);
     *action = same ? HF_ACTION_IDENTICAL : by_rule(conflict);
 }
 
 static void decide_directory(const struct hf_metadata *metadata, enum hf_conflict conflict,
-                             const struct stat *status, enum hf_action *action)
+                             int parent_fd, const char *name, const struct stat *status,
+                             enum hf_action *action)
 {
-    bool same = metadata_matches(metadata, status);
+    bool same =
+        metadata_matches(metadata, status) && metadata_xattrs_match(metadata, parent_fd, name);
     if (conflict == HF_CONFLICT_REPLACE)
         *action = same ? HF_ACTION_DIRECTORY_KEPT : HF_ACTION_DIRECTORY;
     else if (same || conflict == HF_CONFLICT_RENAME)
@@ -130,11 +136,11 @@ int decide_action(struct hf_targets *targets, const struct hf_version *version,
     if (version->type == HF_FILE_DIRECTORY) {
         if (!S_ISDIR(status.st_mode))
             return in_the_way(version, status.st_mode, error);
-        decide_directory(metadata, conflict, &status, action);
+        decide_directory(metadata, conflict, parent_fd, name, &status, action);
     } else if (version->type == HF_FILE_REGULAR && is_file) {
         decide_regular(version, metadata, conflict, parent_fd, name, &status, action, local);
     } else if (version->type == HF_FILE_SYMLINK && is_link) {
-        decide_symlink(version, conflict, parent_fd, name, action);
+        decide_symlink(version, metadata, conflict, parent_fd, name, &status, action);
     } else {
         *action = by_rule(conflict);
         /* An empty directory gives way when the time comes; pipes, sockets, devices never do. */

@@ -18,7 +18,7 @@
 /* Of `phase` and `decided`. What another release of the agent left is staged anew. */
 #define PHASE_FORMAT "2"
 /* Past this many, a failure's reason is in the agent's log only. */
-#define FAILURES_KEPT_MAX 20000u
+#define REMARKS_KEPT_MAX 20000u
 
 static void job_file(const struct hf_job *job, const char *name, char out[4096 + 32])
 {
@@ -62,14 +62,14 @@ static int decided_encode(const struct hf_job *job, struct hf_buf *out)
     int result = hf_buf_append(out, number, 8);
     if (!result)
         result = hf_buf_append(out, job->actions, job->count);
-    for (size_t i = 0; !result && i < job->failure_count; i++) {
-        const struct hf_job_failure *failure = &job->failures[i];
+    for (size_t i = 0; !result && i < job->remark_count; i++) {
+        const struct hf_job_remark *remark = &job->remarks[i];
         uint8_t head[12];
-        hf_put_le64(head, failure->index);
-        hf_put_le32(head + 8, (uint32_t)strlen(failure->message));
+        hf_put_le64(head, remark->index);
+        hf_put_le32(head + 8, (uint32_t)strlen(remark->message));
         result = hf_buf_append(out, head, sizeof(head));
         if (!result)
-            result = hf_buf_append_str(out, failure->message);
+            result = hf_buf_append_str(out, remark->message);
     }
     return result;
 }
@@ -93,7 +93,7 @@ static int decided_decode(struct hf_job *job, const struct hf_buf *in)
         char *message = strndup((const char *)in->data + at, length);
         if (!message)
             return HF_ERR_NO_MEMORY;
-        job_fail(job, index, message);
+        job_remark(job, index, message);
         free(message);
         at += length;
     }
@@ -142,14 +142,14 @@ static int phase_decode(struct hf_job *job, struct hf_buf *in)
 
 static void forget_run(struct hf_job *job)
 {
-    for (size_t i = 0; i < job->failure_count; i++)
-        free(job->failures[i].message);
-    free(job->failures);
+    for (size_t i = 0; i < job->remark_count; i++)
+        free(job->remarks[i].message);
+    free(job->remarks);
     free(job->actions);
     hf_buf_free(&job->message);
-    job->failures = NULL;
+    job->remarks = NULL;
     job->actions = NULL;
-    job->failure_count = job->failure_capacity = job->count = job->capacity = 0;
+    job->remark_count = job->remark_capacity = job->count = job->capacity = 0;
     job->fetched_bytes = job->reused_bytes = 0;
     job->phase = HF_JOB_STAGING;
 }
@@ -314,41 +314,54 @@ int job_plan_next(struct hf_job *job, struct hf_buf *buf, struct hf_version *ver
     return proto_version_decode(data, size, version, error);
 }
 
+void job_remark(struct hf_job *job, uint64_t index, const char *message)
+{
+    job->remarks_sorted = false;
+    if (job->remark_count == REMARKS_KEPT_MAX)
+        return;
+    if (job->remark_count == job->remark_capacity) {
+        size_t capacity = job->remark_capacity > 0 ? 2 * job->remark_capacity : 64;
+        struct hf_job_remark *grown = realloc(job->remarks, capacity * sizeof(*job->remarks));
+        if (!grown)
+            return;
+        job->remarks = grown;
+        job->remark_capacity = capacity;
+    }
+    char *copy = strdup(message);
+    if (copy) {
+        job->remarks[job->remark_count] = (struct hf_job_remark){index, job->remark_count, copy};
+        job->remark_count++;
+    }
+}
+
 void job_fail(struct hf_job *job, uint64_t index, const char *message)
 {
     job->actions[index] = HF_ACTION_FAILED;
-    job->failures_sorted = false;
-    if (job->failure_count == FAILURES_KEPT_MAX)
-        return;
-    if (job->failure_count == job->failure_capacity) {
-        size_t capacity = job->failure_capacity > 0 ? 2 * job->failure_capacity : 64;
-        struct hf_job_failure *grown = realloc(job->failures, capacity * sizeof(*job->failures));
-        if (!grown)
-            return;
-        job->failures = grown;
-        job->failure_capacity = capacity;
+    job_remark(job, index, message);
+}
+
+static int compare_remarks(const void *a, const void *b)
+{
+    const struct hf_job_remark *left = a, *right = b;
+    if (left->index != right->index)
+        return left->index > right->index ? 1 : -1;
+    return (left->order > right->order) - (left->order < right->order);
+}
+
+const char *job_remark_of(struct hf_job *job, uint64_t index)
+{
+    if (!job->remarks_sorted && job->remark_count > 0)
+        qsort(job->remarks, job->remark_count, sizeof(*job->remarks), compare_remarks);
+    job->remarks_sorted = true;
+    size_t low = 0, high = job->remark_count; /* the first behind those of index */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (job->remarks[middle].index <= index)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    char *copy = strdup(message);
-    if (copy)
-        job->failures[job->failure_count++] = (struct hf_job_failure){index, copy};
-}
-
-static int compare_failures(const void *a, const void *b)
-{
-    uint64_t left = ((const struct hf_job_failure *)a)->index;
-    uint64_t right = ((const struct hf_job_failure *)b)->index;
-    return (left > right) - (left < right);
-}
-
-const char *job_failure(struct hf_job *job, uint64_t index)
-{
-    if (!job->failures_sorted)
-        qsort(job->failures, job->failure_count, sizeof(*job->failures), compare_failures);
-    job->failures_sorted = true;
-    struct hf_job_failure key = {.index = index};
-    const struct hf_job_failure *found =
-        bsearch(&key, job->failures, job->failure_count, sizeof(*job->failures), compare_failures);
-    return found ? found->message : "the reason is in the agent's log";
+    return low > 0 && job->remarks[low - 1].index == index ? job->remarks[low - 1].message : NULL;
 }
 
 int job_save_anchors(struct hf_job *job, const char *text, struct hf_error *error)

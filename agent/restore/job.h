@@ -4,7 +4,7 @@
  *   offer     the RESTORE_OFFER as it came
  *   anchors   directories that hold a staging directory of this job, one a line
  *   plan      the versions to restore, each after its length (32 bits little endian)
- *   decided   one byte per version of the plan, enum hf_action; then failures (see job.c)
+ *   decided   one byte per version of the plan, enum hf_action; then remarks (see job.c)
  *   phase     "applying", or "done" with the outcome; absent while staging
  *
  * While staging, the plan is fetched anew after an interruption and only staged content is kept.
@@ -39,8 +39,10 @@ enum hf_action {
 
 enum hf_job_phase { HF_JOB_STAGING = 0, HF_JOB_APPLYING = 1, HF_JOB_DONE = 2 };
 
-struct hf_job_failure {
+/* What is to be said of a version of the plan: why it failed, or what it is restored without. */
+struct hf_job_remark {
     uint64_t index;
+    size_t order; /* of those of one version the last counts */
     char *message;
 };
 
@@ -53,9 +55,9 @@ struct hf_job {
 
     uint8_t *actions; /* enum hf_action by index in the plan */
     size_t count, capacity;
-    struct hf_job_failure *failures; /* in the order in which they happened */
-    size_t failure_count, failure_capacity;
-    bool failures_sorted;
+    struct hf_job_remark *remarks; /* in the order in which they were made */
+    size_t remark_count, remark_capacity;
+    bool remarks_sorted;
     uint64_t fetched_bytes, reused_bytes;
     enum hf_job_outcome outcome;
     struct hf_buf message; /* of the outcome */
@@ -82,8 +84,10 @@ int job_plan_next(struct hf_job *job, struct hf_buf *buf, struct hf_version *ver
                   struct hf_error *error);
 /* The version at index failed: its action becomes FAILED, and why is kept. */
 void job_fail(struct hf_job *job, uint64_t index, const char *message);
-/* The message of a FAILED version, never NULL. */
-const char *job_failure(struct hf_job *job, uint64_t index);
+/* Something to be told of the version at index, which is restored all the same. */
+void job_remark(struct hf_job *job, uint64_t index, const char *message);
+/* What was said of a version; NULL for nothing. */
+const char *job_remark_of(struct hf_job *job, uint64_t index);
 
 /* Write down, durably. anchors: before the first staging directory is made there. */
 int job_save_anchors(struct hf_job *job, const char *text, struct hf_error *error);

@@ -7,6 +7,7 @@
 #include "common/bytes.h"
 #include "common/chunker.h"
 #include "common/fs.h"
+#include "common/sparse.h"
 #include "proto/version.h"
 
 /* Room for one chunk at its longest behind another. */
@@ -25,7 +26,8 @@ struct hf_local {
     struct local_chunk **by_id; /* made at the first look-up */
 };
 
-static int add_chunk(struct hf_local *local, const uint8_t *data, size_t size, uint64_t offset)
+static int put_chunk(struct hf_local *local, const uint8_t id[HF_HASH_BYTES], uint32_t size,
+                     uint64_t offset)
 {
     if (local->count == local->capacity) {
         size_t capacity = local->capacity > 0 ? 2 * local->capacity : 16;
@@ -36,10 +38,17 @@ static int add_chunk(struct hf_local *local, const uint8_t *data, size_t size, u
         local->capacity = capacity;
     }
     struct local_chunk *chunk = &local->chunks[local->count++];
-    hf_sha256(data, size, chunk->id);
+    memcpy(chunk->id, id, HF_HASH_BYTES);
     chunk->offset = offset;
-    chunk->size = (uint32_t)size;
+    chunk->size = size;
     return 0;
+}
+
+static int add_chunk(struct hf_local *local, const uint8_t *data, size_t size, uint64_t offset)
+{
+    uint8_t id[HF_HASH_BYTES];
+    hf_sha256(data, size, id);
+    return put_chunk(local, id, (uint32_t)size, offset);
 }
 
 /* Cut what lies in window[0..filled); *filled becomes what is left for the next round. */
@@ -63,29 +72,63 @@ static int cut_window(struct hf_local *local, uint8_t *window, size_t *filled, u
     return 0;
 }
 
-struct hf_local *local_cut(int fd, uint64_t size)
+/* Data up to end, cut like a file of its own. */
+static int cut_data(struct hf_local *local, uint8_t *window, uint64_t offset, uint64_t end)
+{
+    bool single = end - offset <= HF_CHUNK_SINGLE_MAX_BYTES;
+    uint64_t read = offset;
+    size_t filled = 0;
+    while (read < end) {
+        size_t part =
+            WINDOW_BYTES - filled < end - read ? WINDOW_BYTES - filled : (size_t)(end - read);
+        int result = hf_pread_all(local->fd, window + filled, part, read, NULL);
+        filled += part;
+        read += part;
+        if (!result)
+            result = cut_window(local, window, &filled, &offset, read == end, single);
+        if (result)
+            return result;
+    }
+    return 0;
+}
+
+/* As capture takes it: chunks of zeros. */
+static int cut_hole(struct hf_local *local, uint8_t *window, uint64_t offset, uint64_t end)
+{
+    uint8_t id[HF_HASH_BYTES];
+    uint32_t hashed = 0;
+    int result = 0;
+    memset(window, 0, HF_CHUNK_MAX_BYTES);
+    while (!result && offset < end) {
+        uint64_t left = end - offset;
+        uint32_t size = left < HF_CHUNK_MAX_BYTES ? (uint32_t)left : HF_CHUNK_MAX_BYTES;
+        if (size != hashed)
+            hf_sha256(window, size, id);
+        hashed = size;
+        result = put_chunk(local, id, size, offset);
+        offset += size;
+    }
+    return result;
+}
+
+struct hf_local *local_cut(int fd, const struct stat *status)
 {
     struct hf_local *local = calloc(1, sizeof(*local));
+    uint64_t size = (uint64_t)status->st_size, at = 0;
+    bool sparse = size > HF_CHUNK_SINGLE_MAX_BYTES && hf_sparse_possible(status);
     uint8_t *window = malloc(size < WINDOW_BYTES ? (size_t)size + 1 : WINDOW_BYTES);
-    uint64_t offset = 0, left = size;
-    size_t filled = 0;
-    if (!local || !window)
-        goto fail;
-    local->fd = fd;
-    while (left > 0) {
-        size_t part = WINDOW_BYTES - filled < left ? WINDOW_BYTES - filled : (size_t)left;
-        if (hf_pread_all(fd, window + filled, part, size - left, NULL))
-            goto fail;
-        filled += part;
-        left -= part;
-        if (cut_window(local, window, &filled, &offset, left == 0,
-                       size <= HF_CHUNK_SINGLE_MAX_BYTES))
-            goto fail;
+    int result = local && window ? 0 : HF_ERR_NO_MEMORY;
+    if (local)
+        local->fd = fd;
+    while (!result && at < size) {
+        bool hole = false;
+        uint64_t end = sparse ? hf_sparse_extent(fd, at, size, &hole) : size;
+        result = hole ? cut_hole(local, window, at, end) : cut_data(local, window, at, end);
+        at = end;
     }
     free(window);
-    return local;
-fail:
-    free(window);
+    if (!result)
+        return local;
     if (local)
         free(local->chunks);
     free(local);
@@ -102,7 +145,7 @@ void local_free(struct hf_local *local)
     free(local);
 }
 
-bool local_equals(const struct hf_local *local, struct hf_bytes refs)
+static bool equals_refs(const struct hf_local *local, struct hf_bytes refs)
 {
     if (refs.size != local->count * HF_CHUNK_REF_BYTES)
         return false;
@@ -113,6 +156,44 @@ bool local_equals(const struct hf_local *local, struct hf_bytes refs)
             return false;
     }
     return true;
+}
+
+/* Whether the list behind ref is that of count chunks from the first on. */
+static bool equals_list(const struct hf_local *local, const uint8_t *ref, size_t first,
+                        size_t count, uint8_t *list)
+{
+    uint8_t id[HF_HASH_BYTES];
+    if (count > local->count - first)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        uint8_t *at = list + i * HF_CHUNK_REF_BYTES;
+        memcpy(at, local->chunks[first + i].id, HF_HASH_BYTES);
+        hf_put_le32(at + HF_HASH_BYTES, local->chunks[first + i].size);
+    }
+    hf_sha256(list, count * HF_CHUNK_REF_BYTES, id);
+    return !memcmp(id, ref, HF_HASH_BYTES);
+}
+
+static bool equals_lists(const struct hf_local *local, struct hf_bytes refs)
+{
+    uint8_t *list = malloc(HF_CHUNK_MAX_BYTES);
+    size_t first = 0;
+    bool equal = list != NULL;
+    for (size_t at = 0; equal && at + HF_CHUNK_REF_BYTES <= refs.size; at += HF_CHUNK_REF_BYTES) {
+        size_t size = hf_get_le32(refs.data + at + HF_HASH_BYTES);
+        size_t count = size / HF_CHUNK_REF_BYTES;
+        equal = size <= HF_CHUNK_MAX_BYTES && size % HF_CHUNK_REF_BYTES == 0 &&
+                equals_list(local, refs.data + at, first, count, list);
+        first += count;
+    }
+    free(list);
+    return equal && first == local->count;
+}
+
+bool local_equals(const struct hf_local *local, const struct hf_version *version)
+{
+    return version->depth > 0 ? equals_lists(local, version->refs)
+                              : equals_refs(local, version->refs);
 }
 
 static int compare_ids(const void *a, const void *b)

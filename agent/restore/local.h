@@ -7,19 +7,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "common/buf.h"
 #include "common/error.h"
 #include "common/hash.h"
+#include "proto/version.h"
 
 struct hf_local;
 
-/* Reads the whole file behind fd (left to the caller until local_free, which closes it) of size
- * bytes. NULL when it can't be read or memory is short: then nothing local is known. */
-struct hf_local *local_cut(int fd, uint64_t size);
+/* Reads the whole file behind fd (left to the caller until local_free, which closes it), which is
+ * status. NULL when it can't be read or memory is short: then nothing local is known. */
+struct hf_local *local_cut(int fd, const struct stat *status);
 void local_free(struct hf_local *local);
-/* Whether its content is exactly what refs (HF_CHUNK_REF_BYTES each) name. */
-bool local_equals(const struct hf_local *local, struct hf_bytes refs);
+/* Whether its content is exactly the version's, as far as that is cut alike. */
+bool local_equals(const struct hf_local *local, const struct hf_version *version);
 /* The bytes of the chunk, verified, into out (size bytes); false when it hasn't got it. */
 bool local_read(struct hf_local *local, const uint8_t id[HF_HASH_BYTES], uint32_t size,
                 uint8_t *out);

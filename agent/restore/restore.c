@@ -118,6 +118,13 @@ static void adopt(void *context, const char *path, const struct hf_version *vers
                       run->job->id);
 }
 
+struct hf_metadata_rules run_rules(const struct hf_run *run)
+{
+    const struct hf_config_source *source = run->terms.source;
+    return (struct hf_metadata_rules){.owners = run->owners,
+                                      .privileged = source && source->restore_privileged};
+}
+
 /* After an interruption the service may run again, started by whoever started the host. */
 static int run_apply(struct hf_run *run, struct hf_error *error)
 {
@@ -129,11 +136,12 @@ static int run_apply(struct hf_run *run, struct hf_error *error)
         return hf_error_prefix(error, "some of the files may be in place, the others aren't");
     struct hf_apply_options options = {.job = run->job,
                                        .targets = run->targets,
-                                       .owners = run->owners,
+                                       .rules = run_rules(run),
                                        .placed = adopt,
                                        .context = run};
     capture_hold(capture, run->terms.roots, run->terms.root_count);
     result = apply_job(&options, error);
+    targets_remove_staging(run->targets);
     capture_release(capture, run->terms.roots, run->terms.root_count);
     struct hf_error after;
     int failed = source ? run_hook(run, source->after_restore, &after) : 0;

@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 #include "agent/restore/job.h"
+#include "agent/restore/metadata.h"
 #include "agent/restore/offer.h"
-#include "agent/restore/owner.h"
 #include "agent/restore/restore.h"
 #include "agent/restore/targets.h"
 
@@ -49,6 +49,9 @@ void restorer_wake(struct hf_restorer *restorer);
 int run_next_event(struct hf_run *run, int timeout_ms, struct hf_link_event **out);
 /* HF_ERR_CLOSED, HF_ERR_LIMIT, HF_ERR_NO_MEMORY. */
 int run_send(struct hf_run *run, const struct hf_frame *frame);
+
+/* What of the versions' metadata may be given. */
+struct hf_metadata_rules run_rules(const struct hf_run *run);
 
 /* The steps. HF_ERR_CLOSED interrupts the run (the job goes on later); any other error ends the
  * job with that message. */

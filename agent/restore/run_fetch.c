@@ -149,7 +149,7 @@ int run_fetch(struct hf_run *run, struct hf_error *error)
     struct fetch fetch = {.run = run};
     struct hf_stage_options options = {.job = run->job,
                                        .targets = run->targets,
-                                       .owners = run->owners,
+                                       .rules = run_rules(run),
                                        .request = request_chunks,
                                        .find_content = find_content,
                                        .wake = wake,
@@ -175,6 +175,8 @@ int run_fetch(struct hf_run *run, struct hf_error *error)
         if (!result)
             result = stage_collect(fetch.stage, 0, error);
     }
+    if (!result && !run->job->offer.dry_run)
+        result = stage_finish(fetch.stage, error);
     while (fetch.page_count > 0)
         link_event_free(fetch.pages[--fetch.page_count]);
     hf_buf_free(&fetch.cursor);

@@ -74,8 +74,11 @@ static int add_row(struct report *report, const struct hf_version *version, uint
     const char *message = "";
     if (!status)
         return 0;
-    if (status == HF_RESTORE_FAILED)
-        message = job_failure(job, index);
+    const char *remark = job_remark_of(job, index);
+    if (remark)
+        message = remark;
+    else if (status == HF_RESTORE_FAILED)
+        message = "the reason is in the agent's log";
     if (status == HF_RESTORE_RENAMED) {
         snprintf(beside, sizeof(beside), "/%.*s.restored-%llu", (int)version->path.size,
                  (const char *)version->path.data, (unsigned long long)job->id);

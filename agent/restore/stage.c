@@ -27,12 +27,14 @@ int stage_new(const struct hf_stage_options *options, struct hf_stage **out, str
     if (stage) {
         stage->options = *options;
         stage->current_other = -1;
-        stage->plain = malloc(HF_CHUNK_MAX_BYTES);
+        stage->plain = calloc(1, HF_CHUNK_MAX_BYTES);
+        stage->links = links_new();
     }
-    if (!stage || !stage->plain) {
+    if (!stage || !stage->plain || !stage->links) {
         stage_free(stage);
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
     }
+    hf_sha256(stage->plain, HF_CHUNK_MAX_BYTES, stage->zero);
     int result = writers_start(options->wake, options->context, &stage->writers, error);
     if (result) {
         stage_free(stage);
@@ -46,6 +48,7 @@ static void file_free(struct stage_file *file)
 {
     if (file->fd >= 0)
         close(file->fd);
+    free((void *)file->metadata.xattrs.data);
     free(file);
 }
 
@@ -91,6 +94,7 @@ void stage_free(struct hf_stage *stage)
     leave_current(stage);
     hf_buf_free(&stage->request);
     hf_buf_free(&stage->list);
+    links_free(stage->links);
     free(stage->plain);
     free(stage);
 }
@@ -132,16 +136,8 @@ int stage_write(struct hf_stage *stage, struct stage_file *file, const uint8_t *
     if (file->failed)
         return 0;
     int result = stage_open(stage, file, error);
-    while (!result && size > 0) {
-        ssize_t wrote = pwrite(file->fd, data, size, (off_t)offset);
-        if (wrote < 0 && errno == EINTR)
-            continue;
-        if (wrote <= 0)
-            return no_room(wrote < 0 ? errno : ENOSPC, "writing restored content", error);
-        data += wrote;
-        size -= (size_t)wrote;
-        offset += (uint64_t)wrote;
-    }
+    if (!result && write_content(file->fd, data, size, offset, file->sparse))
+        result = no_room(errno, "writing restored content", error);
     return result;
 }
 
@@ -155,9 +151,11 @@ static int file_finish(struct hf_stage *stage, struct stage_file *file, struct h
         return no_room(errno, "finishing a restored file", error);
     if ((uint64_t)status.st_size != file->size && ftruncate(file->fd, (off_t)file->size))
         return no_room(errno, "finishing a restored file", error);
-    struct hf_error why;
-    if (metadata_set(file->fd, &file->metadata, &status, &why))
+    struct hf_error why, shortfall = {0};
+    if (metadata_set(file->fd, &file->metadata, &status, &shortfall, &why))
         stage_fail(stage, file, why.message);
+    else if (shortfall.code)
+        job_remark(stage->options.job, file->index, shortfall.message);
     return 0;
 }
 
@@ -185,6 +183,32 @@ static bool find_here(struct hf_stage *stage, const uint8_t *id, uint32_t size)
             local_read_at(stage->current_other, stage->offset, id, size, stage->plain));
 }
 
+/* Promise: what is not sure to fit is not begun. */
+static int reserve(struct hf_stage *stage, size_t anchor, uint64_t size, struct hf_error *error)
+{
+    if (anchor >= ANCHORS)
+        return 0;
+    if (stage->free_bytes[anchor] == 0) {
+        int result =
+            targets_free_bytes(stage->options.targets, anchor, &stage->free_bytes[anchor], error);
+        if (result)
+            return result;
+    }
+    uint64_t wanted;
+    if (__builtin_add_overflow(stage->reserved_bytes[anchor], size + 4096, &wanted) ||
+        wanted > stage->free_bytes[anchor] || stage->free_bytes[anchor] - wanted < SPARE_BYTES) {
+        char need[HF_ERROR_MESSAGE_BYTES];
+        snprintf(need, sizeof(need), "%llu MiB", (unsigned long long)(wanted >> 20));
+        return hf_error_set(error, HF_ERR_NO_SPACE, 0,
+                            "the restore needs more than %s at %s and %llu MiB are free; nothing "
+                            "was changed, make room or restore fewer files",
+                            need, targets_anchor_path(stage->options.targets, anchor),
+                            (unsigned long long)(stage->free_bytes[anchor] >> 20));
+    }
+    stage->reserved_bytes[anchor] = wanted;
+    return 0;
+}
+
 static int place_reference(struct hf_stage *stage, const uint8_t *ref, struct hf_error *error)
 {
     struct stage_file *file = stage->current;
@@ -196,6 +220,15 @@ static int place_reference(struct hf_stage *stage, const uint8_t *ref, struct hf
         return 0;
     }
     int result = 0;
+    if (file->sparse) {
+        if (size == HF_CHUNK_MAX_BYTES && !memcmp(ref, stage->zero, HF_HASH_BYTES)) {
+            stage->offset = end; /* it stays a hole */
+            return 0;
+        }
+        result = reserve(stage, file->anchor, size, error);
+        if (result)
+            return result;
+    }
     if (stage->current_leftover) {
         result = stage_open(stage, file, error);
         if (!result && local_read_at(file->fd, stage->offset, ref, size, stage->plain)) {
@@ -268,32 +301,6 @@ int stage_advance(struct hf_stage *stage, struct hf_error *error)
     return 0;
 }
 
-/* Promise: what is not sure to fit is not begun. */
-static int reserve(struct hf_stage *stage, size_t anchor, uint64_t size, struct hf_error *error)
-{
-    if (anchor >= ANCHORS)
-        return 0;
-    if (stage->free_bytes[anchor] == 0) {
-        int result =
-            targets_free_bytes(stage->options.targets, anchor, &stage->free_bytes[anchor], error);
-        if (result)
-            return result;
-    }
-    uint64_t wanted;
-    if (__builtin_add_overflow(stage->reserved_bytes[anchor], size + 4096, &wanted) ||
-        wanted > stage->free_bytes[anchor] || stage->free_bytes[anchor] - wanted < SPARE_BYTES) {
-        char need[HF_ERROR_MESSAGE_BYTES];
-        snprintf(need, sizeof(need), "%llu MiB", (unsigned long long)(wanted >> 20));
-        return hf_error_set(error, HF_ERR_NO_SPACE, 0,
-                            "the restore needs more than %s at %s and %llu MiB are free; nothing "
-                            "was changed, make room or restore fewer files",
-                            need, targets_anchor_path(stage->options.targets, anchor),
-                            (unsigned long long)(stage->free_bytes[anchor] >> 20));
-    }
-    stage->reserved_bytes[anchor] = wanted;
-    return 0;
-}
-
 /* Staging directories must be found again after a crash, so they are written down first. */
 static int open_staging(struct hf_stage *stage, size_t anchor, uint64_t index, int *fd,
                         struct hf_error *error)
@@ -318,7 +325,8 @@ static int open_staging(struct hf_stage *stage, size_t anchor, uint64_t index, i
 }
 
 static int stage_symlink(const struct hf_version *version, uint64_t index,
-                         const struct hf_metadata *metadata, int staging_fd, struct hf_error *error)
+                         const struct hf_metadata *metadata, int staging_fd,
+                         struct hf_error *shortfall, struct hf_error *error)
 {
     char target[HF_PATH_MAX_BYTES + 1], name[HF_STAGED_NAME_BYTES];
     if (version->target.size == 0 || version->target.size > HF_PATH_MAX_BYTES)
@@ -329,23 +337,43 @@ static int stage_symlink(const struct hf_version *version, uint64_t index,
     unlinkat(staging_fd, name, 0); /* of an interrupted run */
     if (symlinkat(target, staging_fd, name))
         return hf_error_set(error, HF_ERR_IO, errno, "can't make a symbolic link");
-    return metadata_set_link(staging_fd, name, metadata, error);
+    return metadata_set_link(staging_fd, name, metadata, shortfall, error);
 }
 
-static int begin_file(struct hf_stage *stage, const struct hf_version *version, uint64_t index,
-                      const struct hf_metadata *metadata, int staging_fd, struct hf_local *local,
-                      struct hf_error *error)
+static struct stage_file *file_new(struct hf_stage *stage, const struct hf_version *version,
+                                   uint64_t index, const struct hf_metadata *metadata,
+                                   size_t anchor, int staging_fd)
 {
     struct stage_file *file = calloc(1, sizeof(*file));
-    if (!file) {
-        local_free(local);
-        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
+    uint8_t *xattrs = metadata->xattrs.size > 0 ? malloc(metadata->xattrs.size) : NULL;
+    if (!file || (metadata->xattrs.size > 0 && !xattrs)) {
+        free(file);
+        free(xattrs);
+        return NULL;
     }
     *file = (struct stage_file){.index = index,
                                 .size = version->size,
                                 .metadata = *metadata,
+                                .anchor = anchor,
                                 .staging_fd = staging_fd,
                                 .fd = -1};
+    if (xattrs)
+        memcpy(xattrs, metadata->xattrs.data, metadata->xattrs.size);
+    file->metadata.xattrs.data = xattrs;
+    /* What an interrupted run left may hold anything where zeros shall be. */
+    file->sparse = (version->flags & HF_VERSION_SPARSE) && !stage->options.job->interrupted;
+    return file;
+}
+
+static int begin_file(struct hf_stage *stage, const struct hf_version *version, uint64_t index,
+                      const struct hf_metadata *metadata, size_t anchor, int staging_fd,
+                      struct hf_local *local, struct hf_error *error)
+{
+    struct stage_file *file = file_new(stage, version, index, metadata, anchor, staging_fd);
+    if (!file) {
+        local_free(local);
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
+    }
     stage->current = file;
     stage->current_version = version;
     stage->current_local = local;
@@ -385,10 +413,10 @@ int stage_add(struct hf_stage *stage, const struct hf_version *version, struct h
     struct hf_metadata metadata;
     struct hf_target target = {0};
     struct hf_local *local = NULL;
-    struct hf_error why = {0};
+    struct hf_error why = {0}, shortfall = {0};
     uint64_t index = job->count;
 
-    metadata_of(stage->options.owners, version, &metadata);
+    metadata_of(&stage->options.rules, version, &metadata);
     int failed =
         version->type == HF_FILE_ABSENT ? 0 : targets_locate(targets, version, &target, &why);
     if (!failed)
@@ -407,25 +435,41 @@ int stage_add(struct hf_stage *stage, const struct hf_version *version, struct h
     int result = job_plan_append(job, version, failed ? HF_ACTION_FAILED : action, error);
     if (failed && !result)
         job_fail(job, index, why.message);
+    if (!result && !failed && action == HF_ACTION_IDENTICAL &&
+        job->offer.conflict == HF_CONFLICT_REPLACE)
+        result = links_add_there(stage->links, targets, version, index, &target, error);
     if (result || !staged) {
         local_free(local);
         return result;
     }
 
     int staging_fd = -1;
+    bool sparse = version->flags & HF_VERSION_SPARSE; /* its holes need no room */
     result = open_staging(stage, target.anchor, index, &staging_fd, error);
+    if (!result && links_add_made(stage->links, version, index, target.anchor)) {
+        local_free(local);
+        return 0; /* another name of one that is being made */
+    }
     if (!result)
-        result = reserve(stage, target.anchor, version->size, error);
+        result = reserve(stage, target.anchor, sparse ? 0 : version->size, error);
     if (result) {
         local_free(local);
         return result;
     }
     if (version->type == HF_FILE_REGULAR)
-        return begin_file(stage, version, index, &metadata, staging_fd, local, error);
+        return begin_file(stage, version, index, &metadata, target.anchor, staging_fd, local,
+                          error);
     local_free(local);
-    if (stage_symlink(version, index, &metadata, staging_fd, &why))
+    if (stage_symlink(version, index, &metadata, staging_fd, &shortfall, &why))
         job_fail(job, index, why.message);
+    else if (shortfall.code)
+        job_remark(job, index, shortfall.message);
     return 0;
+}
+
+int stage_finish(struct hf_stage *stage, struct hf_error *error)
+{
+    return links_make(stage->links, stage->options.job, stage->options.targets, error);
 }
 
 bool stage_wants_more(const struct hf_stage *stage)

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #include "agent/restore/job.h"
-#include "agent/restore/owner.h"
+#include "agent/restore/metadata.h"
 #include "agent/restore/targets.h"
 #include "common/error.h"
 #include "proto/frame.h"
@@ -26,7 +26,7 @@ struct hf_stage;
 struct hf_stage_options {
     struct hf_job *job;
     struct hf_targets *targets;
-    struct hf_owners *owners;
+    struct hf_metadata_rules rules;
     /* Ask the collector for chunks: ids of HF_HASH_BYTES each, at most HF_STAGE_REQUEST_IDS. */
     int (*request)(void *context, struct hf_bytes ids, struct hf_error *error);
     /* Another file of this host with the same content, as an absolute path in path; 0 if one is
@@ -59,6 +59,8 @@ int stage_lack(struct hf_stage *stage, struct hf_bytes ids, const char *reason,
 int stage_collect(struct hf_stage *stage, int timeout_ms, struct hf_error *error);
 /* Send the requests that are gathered; call when there is nothing to add just now. */
 int stage_flush(struct hf_stage *stage, struct hf_error *error);
+/* After the last version, when stage_idle: the files' other names. */
+int stage_finish(struct hf_stage *stage, struct hf_error *error);
 bool stage_wants_more(const struct hf_stage *stage);
 /* Nothing is being staged and nothing outstanding. */
 bool stage_idle(const struct hf_stage *stage);

@@ -46,6 +46,7 @@ static struct hf_write_use *use_new(struct stage_file *file, uint64_t offset)
         use->index = file->index;
         use->staging_fd = file->staging_fd;
         use->metadata = file->metadata;
+        use->sparse = file->sparse;
     }
     return use;
 }
@@ -150,6 +151,8 @@ static int finish_use(struct hf_stage *stage, const struct hf_write_use *use, st
         stage_fail(stage, use->file, message);
     else
         use->file->made = use->whole;
+    if (use->shortfall)
+        job_remark(stage->options.job, use->file->index, use->shortfall);
     return stage_settle(stage, use->file, error);
 }
 

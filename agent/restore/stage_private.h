@@ -2,6 +2,7 @@
 #ifndef HF_AGENT_RESTORE_STAGE_PRIVATE_H
 #define HF_AGENT_RESTORE_STAGE_PRIVATE_H
 
+#include "agent/restore/links.h"
 #include "agent/restore/local.h"
 #include "agent/restore/metadata.h"
 #include "agent/restore/stage.h"
@@ -14,14 +15,16 @@
 struct stage_file {
     uint64_t index;
     uint64_t size;
-    struct hf_metadata metadata;
+    struct hf_metadata metadata; /* its extended attributes are this file's own */
+    size_t anchor;
     int staging_fd; /* of targets */
     int fd;         /* -1 until the first chunk is written */
     size_t waiting; /* chunks asked for and not written */
     bool complete;  /* all its chunks are written or asked for */
     bool failed;
-    bool whole; /* one chunk: if it is fetched, a writer makes the file, metadata included, */
-    bool made;  /* and has done so */
+    bool whole;  /* one chunk: if it is fetched, a writer makes the file, metadata included, */
+    bool made;   /* and has done so */
+    bool sparse; /* what is zero in it is left out */
 };
 
 /* A chunk that was asked for. */
@@ -35,7 +38,9 @@ struct stage_wanted {
 struct hf_stage {
     struct hf_stage_options options;
     struct hf_writers *writers;
-    uint8_t *plain; /* HF_CHUNK_MAX_BYTES */
+    uint8_t *plain;              /* HF_CHUNK_MAX_BYTES */
+    uint8_t zero[HF_HASH_BYTES]; /* the id of as many zeros */
+    struct hf_links *links;
 
     struct stage_wanted *buckets[STAGE_BUCKETS];
     /* Asked for and not yet written. */

@@ -41,11 +41,23 @@ static int staging_open(int dir_fd, const char *name, const char *path, int *out
     return 0;
 }
 
+/* What comes and goes for our work alone leaves no trace in the time of the directory around it. */
+static void keep_time(int dir_fd, const struct stat *before)
+{
+    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, before->st_mtim};
+    futimens(dir_fd, times);
+}
+
 static int staging_make(struct hf_targets *targets, struct anchor *anchor, struct hf_error *error)
 {
     char name[64];
+    struct stat before;
     snprintf(name, sizeof(name), HF_STAGING_PREFIX "%llu", (unsigned long long)targets->job);
-    if (mkdirat(anchor->fd, name, 0700) && errno != EEXIST)
+    bool timed = !fstat(anchor->fd, &before);
+    bool made = !mkdirat(anchor->fd, name, 0700);
+    if (made && timed)
+        keep_time(anchor->fd, &before);
+    if (!made && errno != EEXIST)
         return hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
                             "can't make the working directory %s/%s", anchor->path, name);
     int result = staging_open(anchor->fd, name, anchor->path, &anchor->staging_fd, error);
@@ -127,9 +139,12 @@ static void staging_empty(int fd, bool shards)
 static void staging_remove(int dir_fd, int staging_fd, uint64_t job)
 {
     char name[64];
+    struct stat before;
     snprintf(name, sizeof(name), HF_STAGING_PREFIX "%llu", (unsigned long long)job);
     staging_empty(staging_fd, true);
-    unlinkat(dir_fd, name, AT_REMOVEDIR);
+    bool timed = !fstat(dir_fd, &before);
+    if (!unlinkat(dir_fd, name, AT_REMOVEDIR) && timed)
+        keep_time(dir_fd, &before);
 }
 
 void targets_remove_staging(struct hf_targets *targets)

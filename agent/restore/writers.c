@@ -12,6 +12,7 @@
 #include "agent/restore/targets.h"
 #include "common/chunker.h"
 #include "common/fs.h"
+#include "common/sparse.h"
 
 struct writer {
     struct hf_writers *writers;
@@ -35,15 +36,16 @@ static int use_failed(struct hf_write_use *use, bool of_file, const char *doing)
     return use->result;
 }
 
-static int write_bytes(struct hf_write_use *use, int fd, const uint8_t *data, size_t size)
+static int write_at(int fd, const uint8_t *data, size_t size, uint64_t offset)
 {
-    uint64_t offset = use->offset;
     while (size > 0) {
         ssize_t wrote = pwrite(fd, data, size, (off_t)offset);
         if (wrote < 0 && errno == EINTR)
             continue;
+        if (wrote == 0)
+            errno = ENOSPC;
         if (wrote <= 0)
-            return use_failed(use, false, "writing restored content");
+            return -1;
         data += wrote;
         size -= (size_t)wrote;
         offset += (uint64_t)wrote;
@@ -51,27 +53,73 @@ static int write_bytes(struct hf_write_use *use, int fd, const uint8_t *data, si
     return 0;
 }
 
+/* How much of it is zero up to the end of a block, or isn't. */
+static size_t stretch(const uint8_t *data, size_t size, uint64_t offset, bool *zero)
+{
+    size_t at = 0;
+    while (at < size) {
+        size_t block = HF_HOLE_BLOCK_BYTES - (size_t)((offset + at) % HF_HOLE_BLOCK_BYTES);
+        block = block < size - at ? block : size - at;
+        bool is_zero = hf_is_zero(data + at, block);
+        if (at > 0 && is_zero != *zero)
+            break;
+        *zero = is_zero;
+        at += block;
+    }
+    return at;
+}
+
+int write_content(int fd, const uint8_t *data, size_t size, uint64_t offset, bool sparse)
+{
+    if (!sparse)
+        return write_at(fd, data, size, offset);
+    while (size > 0) {
+        bool zero = false;
+        size_t part = stretch(data, size, offset, &zero);
+        if (!zero && write_at(fd, data, part, offset))
+            return -1;
+        data += part;
+        size -= part;
+        offset += part;
+    }
+    return 0;
+}
+
+static int write_bytes(struct hf_write_use *use, int fd, const uint8_t *data, size_t size)
+{
+    return write_content(fd, data, size, use->offset, use->sparse)
+               ? use_failed(use, false, "writing restored content")
+               : 0;
+}
+
 /* Few system calls: this is what a restore of many small files consists of. */
 static void write_whole(struct hf_write_use *use, const uint8_t *data, size_t size, bool own_umask)
 {
     char name[HF_STAGED_NAME_BYTES];
-    struct hf_error error;
+    struct hf_error error, shortfall = {0};
     stage_name(use->index, name);
-    int fd = openat(use->staging_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-                    own_umask ? use->metadata.mode : 0600);
+    /* Set-id bits are for last: who writes to a file takes them off it. */
+    mode_t mode = own_umask ? use->metadata.mode & 0777 : 0600;
+    int fd =
+        openat(use->staging_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
     if (fd < 0) {
         use_failed(use, false, "making a file for the restore");
         return;
     }
-    if (!write_bytes(use, fd, data, size)) {
+    if (write_bytes(use, fd, data, size)) {
+        close(fd);
+        return;
+    }
+    if (use->sparse && ftruncate(fd, (off_t)size)) {
+        use_failed(use, false, "writing restored content");
+    } else {
         /* Nobody but us can reach it, so it is as it was made. */
-        struct stat status = {.st_uid = geteuid(),
-                              .st_gid = getegid(),
-                              .st_mode = own_umask ? use->metadata.mode : 0600};
-        if (metadata_set(fd, &use->metadata, &status, &error)) {
+        struct stat status = {.st_uid = geteuid(), .st_gid = getegid(), .st_mode = mode};
+        if (metadata_set(fd, &use->metadata, &status, &shortfall, &error)) {
             errno = error.sys_errno;
             use_failed(use, true, "setting owner, mode and time");
         }
+        use->shortfall = shortfall.code ? strdup(shortfall.message) : NULL;
     }
     close(fd);
 }
@@ -150,6 +198,7 @@ void write_work_free(struct hf_write_work *work)
     while (work->uses) {
         struct hf_write_use *use = work->uses;
         work->uses = use->next;
+        free(use->shortfall);
         free(use);
     }
     hf_buf_free(&work->stored);

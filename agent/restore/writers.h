@@ -27,6 +27,7 @@ struct hf_write_use {
     uint64_t offset;
     /* The chunk is the whole file: it is made here, with its metadata. Else fd is open. */
     bool whole;
+    bool sparse; /* blocks that are all zero are left out: nothing else is there */
     int staging_fd, fd;
     uint64_t index;
     struct hf_metadata metadata;
@@ -35,7 +36,12 @@ struct hf_write_use {
     int result, sys_errno;
     bool of_file;
     const char *doing;
+    char *shortfall; /* what the file is made without; NULL for nothing */
 };
+
+/* Write all of size bytes at offset; with sparse, without blocks that are all zero. 0, or -1 with
+ * errno. */
+int write_content(int fd, const uint8_t *data, size_t size, uint64_t offset, bool sparse);
 
 struct hf_write_work {
     struct hf_queue_item item;

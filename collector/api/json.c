@@ -4,6 +4,7 @@
 #include "collector/api/call.h"
 #include "common/bytes.h"
 #include "common/clock.h"
+#include "common/xattr.h"
 
 json_t *json_of_time(int64_t ns)
 {
@@ -110,6 +111,16 @@ static const char *type_name(enum hf_file_type type)
     return "file";
 }
 
+static json_t *xattr_names(struct hf_bytes xattrs)
+{
+    struct hf_xattr attribute;
+    json_t *names = json_array();
+    while (hf_xattrs_next(&xattrs, &attribute)) {
+        json_array_append_new(names, json_of_text(attribute.name));
+    }
+    return names;
+}
+
 json_t *json_of_file(const struct hf_version_row *row)
 {
     const struct hf_version *version = &row->version;
@@ -137,6 +148,15 @@ json_t *json_of_file(const struct hf_version_row *row)
     json_object_set_new(file, "mtime", json_of_time(version->mtime_ns));
     if (version->type == HF_FILE_SYMLINK) {
         json_object_set_new(file, "target", json_of_text(version->target));
+    }
+    if (version->link) {
+        json_object_set_new(file, "link", json_integer((json_int_t)version->link));
+    }
+    if (version->xattrs.size > 0) {
+        json_object_set_new(file, "xattrs", xattr_names(version->xattrs));
+    }
+    if (version->flags & HF_VERSION_SPARSE) {
+        json_object_set_new(file, "sparse", json_true());
     }
     if (version->flags & HF_VERSION_UNPARSABLE) {
         json_object_set_new(file, "unparsable", json_true());

@@ -17,8 +17,9 @@ static int find_newest(struct hf_catalog *catalog, uint64_t source_row, struct h
                        sqlite3_stmt **out, bool *found, struct hf_error *error)
 {
     static const char sql[] =
-        "SELECT type, size, flags, mode, uid, gid, mtime_ns, depth, owner, grp, target, refs"
-        " FROM versions WHERE source_row = ?1 AND path = ?2 ORDER BY at_ns DESC, seq DESC LIMIT 1";
+        "SELECT type, size, flags, mode, uid, gid, mtime_ns, depth, owner, grp, target, refs,"
+        " link, xattrs FROM versions WHERE source_row = ?1 AND path = ?2 ORDER BY at_ns DESC, seq "
+        "DESC LIMIT 1";
     int rc = db_prepare(&catalog->db, sql, out, error);
     if (rc != HF_OK) {
         return rc;
@@ -42,7 +43,9 @@ static bool equals_row(const struct hf_version *version, sqlite3_stmt *newest)
            same_bytes(version->owner, view(newest, 8)) &&
            same_bytes(version->group, view(newest, 9)) &&
            same_bytes(version->target, view(newest, 10)) &&
-           same_bytes(version->refs, view(newest, 11));
+           same_bytes(version->refs, view(newest, 11)) &&
+           version->link == db_column_uint(newest, 12) &&
+           same_bytes(version->xattrs, view(newest, 13));
 }
 
 /* Fills catalog->live for this version, and *equal: would recording it change nothing? */
@@ -129,9 +132,9 @@ static int insert_version(struct hf_catalog *catalog, const struct hf_event_vers
 {
     static const char sql[] =
         "INSERT INTO versions (source_row, path, at_ns, seq, received_ns, captured_ns, type, flags,"
-        " mode, uid, gid, owner, grp, mtime_ns, size, target, depth, refs, job)"
+        " mode, uid, gid, owner, grp, mtime_ns, size, target, depth, refs, job, link, xattrs)"
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
-        " ?19)";
+        " ?19, ?20, ?21)";
     const struct hf_version *v = &e->version;
     DB_STATEMENT statement = NULL;
     int rc = db_prepare(&catalog->db, sql, &statement, error);
@@ -157,6 +160,8 @@ static int insert_version(struct hf_catalog *catalog, const struct hf_event_vers
     db_bind_uint(statement, 17, v->depth);
     db_bind_blob(statement, 18, v->refs);
     db_bind_uint(statement, 19, v->job);
+    db_bind_uint(statement, 20, v->link);
+    db_bind_blob(statement, 21, v->xattrs);
     return db_run(&catalog->db, statement, error);
 }
 

@@ -27,7 +27,8 @@ static bool same_content(const struct hf_version *a, const struct hf_version *b)
 static bool same_metadata(const struct hf_version *a, const struct hf_version *b)
 {
     return a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && same(a->owner, b->owner) &&
-           same(a->group, b->group) && a->mtime_ns == b->mtime_ns && a->flags == b->flags;
+           same(a->group, b->group) && a->mtime_ns == b->mtime_ns && a->flags == b->flags &&
+           a->link == b->link && same(a->xattrs, b->xattrs);
 }
 
 static enum hf_change compare(const struct hf_version_row *before,

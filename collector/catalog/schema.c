@@ -105,8 +105,12 @@ static const char schema_1[] =
     ") STRICT;"
     "INSERT INTO progress VALUES (1, 0, 0);";
 
+/* Hard links and extended attributes. */
+static const char schema_2[] = "ALTER TABLE versions ADD COLUMN link INTEGER NOT NULL DEFAULT 0;"
+                               "ALTER TABLE versions ADD COLUMN xattrs BLOB NOT NULL DEFAULT x'';";
+
 /* migrations[n] makes schema n + 1 of schema n. Published ones never change; new ones are added. */
-static const char *const migrations[] = {schema_1};
+static const char *const migrations[] = {schema_1, schema_2};
 
 int schema_newest(void)
 {

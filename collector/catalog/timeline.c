@@ -183,6 +183,8 @@ void timeline_read_row(sqlite3_stmt *statement, struct hf_catalog_memory *memory
     v->depth = (uint8_t)db_column_uint(statement, 15);
     v->refs = db_column_bytes(statement, 16, memory);
     v->job = db_column_uint(statement, 17);
+    v->link = db_column_uint(statement, 18);
+    v->xattrs = db_column_bytes(statement, 19, memory);
 }
 
 int timeline_find(struct db *db, uint64_t source_row, struct hf_bytes path, int64_t at_ns,

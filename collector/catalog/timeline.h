@@ -7,7 +7,7 @@
 /* The columns that timeline_read_row reads, in its order. */
 #define TIMELINE_COLUMNS                                                                           \
     "path, at_ns, seq, received_ns, captured_ns, type, flags, mode, uid, gid, owner, grp,"         \
-    " mtime_ns, size, target, depth, refs, job"
+    " mtime_ns, size, target, depth, refs, job, link, xattrs"
 enum { TIMELINE_PATH = 0, TIMELINE_AT = 1, TIMELINE_TYPE = 5, TIMELINE_SIZE = 13 };
 
 /* Room for a path and what is put behind it to make a bound. */

@@ -40,7 +40,8 @@ RAW, ZSTD = 0, 1
 VERSION_FIELDS = [
     ("version_seq", int), ("type", int), ("flags", int), ("path", bytes), ("captured", int),
     ("mode", int), ("uid", int), ("gid", int), ("owner", str), ("group", str), ("mtime", int),
-    ("size", int), ("target", bytes), ("depth", int), ("refs", bytes), ("job", int)]
+    ("size", int), ("target", bytes), ("depth", int), ("refs", bytes), ("job", int),
+    ("link", int), ("xattrs", bytes)]
 ABSENT_FIELDS = VERSION_FIELDS[:5]
 CHUNK_FIELDS = [("id", bytes), ("codec", int), ("plain_size", int), ("data", bytes)]
 ACK_FIELDS = [("stream", int), ("version_seq", int), ("received", int)]
@@ -243,7 +244,7 @@ def regular(seq, path, pieces=(), **changes):
                  "captured": time.time_ns(), "mode": 0o644, "uid": 0, "gid": 0, "owner": "root",
                  "group": "root", "mtime": 1_700_000_000_000_000_000,
                  "size": sum(map(len, pieces)), "target": b"", "depth": 0,
-                 "refs": references(pieces), "job": 0}, **changes)
+                 "refs": references(pieces), "job": 0, "link": 0, "xattrs": b""}, **changes)
 
 
 def absent(seq, path, **changes):

@@ -22,6 +22,9 @@
     "\x20\xcb\xc9\xf5\xa5\xd1\x34\x64\x5a\xdb\x5d\xb1\xb9\x73\x7e\xa3"
 #define SAMPLE_ZSTD_A "\x28\xb5\x2f\xfd\x60\xe8\x02\x4d\x00\x00\x10\x61\x61\x01\x00\xe3\x2b\x80\x05"
 
+/* user.a of "1", user.b of nothing. */
+#define SAMPLE_XATTRS "\x06user.a\x01\x00\x00\x00\x31\x06user.b\x00\x00\x00\x00"
+
 static const struct hf_version sample_versions[] = {
     {.seq = 41,
      .type = HF_FILE_REGULAR,
@@ -37,7 +40,9 @@ static const struct hf_version sample_versions[] = {
      .size = 6,
      .depth = 0,
      .refs = SAMPLE_TEXT(SAMPLE_ID "\x06\x00\x00\x00"),
-     .job = 0},
+     .job = 0,
+     .link = 6442450951,
+     .xattrs = SAMPLE_TEXT(SAMPLE_XATTRS)},
     {.seq = 42, .type = HF_FILE_ABSENT, .path = SAMPLE_TEXT("home/robot/old"), .captured_ns = 7},
     {.seq = 43,
      .type = HF_FILE_DIRECTORY,

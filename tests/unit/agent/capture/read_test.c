@@ -21,6 +21,7 @@
 #include "common/clock.h"
 #include "common/hash.h"
 #include "common/log.h"
+#include "common/sparse.h"
 #include "tests/unit/common/scratch.h"
 
 #define MIB (1024u * 1024u)
@@ -118,7 +119,7 @@ static void close_file(struct scene *scene)
 static void scene_free(struct scene *scene)
 {
     close_file(scene);
-    hf_buf_free(&scene->content.refs);
+    content_free(&scene->content);
     hf_buf_free(&scene->chunks);
     hf_buf_free(&scene->ids);
     dirty_clear(&scene->capture);
@@ -178,7 +179,7 @@ static int read_it(struct scene *scene)
     struct hf_error error = {0};
     assert_int_equal(flush_unit(&scene->capture, 0), HF_OK); /* what is left of another read */
     send_all(scene);
-    hf_buf_free(&scene->content.refs);
+    content_free(&scene->content);
     hf_buf_clear(&scene->chunks);
     hf_buf_clear(&scene->ids);
     int rc = read_content(&scene->capture, 0, scene->fd, &scene->before, &scene->content, &error);
@@ -261,8 +262,7 @@ static void long_chunks_are_cut_alike_wherever_a_window_ends(void **state)
     uint8_t *data = noise(size, 1);
     scene_new(&scene, state);
     memset(data + start, 0, size - start);
-    write_file(&scene, "f", data, start);
-    assert_int_equal(truncate(at(&scene, "f"), (off_t)size), 0); /* a hole */
+    write_file(&scene, "f", data, size);
     look(&scene, "f");
     assert_int_equal(read_it(&scene), HF_OK);
     cut_at_once(data, size, &refs);
@@ -273,6 +273,118 @@ static void long_chunks_are_cut_alike_wherever_a_window_ends(void **state)
     assert_same(&scene.ids, &refs);
     hf_buf_free(&refs);
     free(data);
+    scene_free(&scene);
+}
+
+/* A file of size bytes with data, noise, in these places; the rest are holes. */
+static uint8_t *write_holes(struct scene *scene, size_t size, const size_t (*places)[2],
+                            size_t count)
+{
+    uint8_t *content = calloc(1, size);
+    uint8_t *data = noise(size, 7);
+    int fd = open(at(scene, "f"), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_non_null(content);
+    assert_true(fd >= 0);
+    for (size_t i = 0; i < count; i++) {
+        size_t from = places[i][0], length = places[i][1];
+        memcpy(content + from, data + from, length);
+        assert_int_equal(pwrite(fd, data + from, length, (off_t)from), (ssize_t)length);
+    }
+    assert_int_equal(ftruncate(fd, (off_t)size), 0);
+    close(fd);
+    free(data);
+    return content;
+}
+
+static uint32_t length_of(const struct hf_buf *refs, size_t i)
+{
+    return hf_get_le32(refs->data + i * HF_CHUNK_REF_BYTES + HF_HASH_BYTES);
+}
+
+/* Whether the references name this content, in order. */
+static void assert_names(const struct hf_buf *refs, const uint8_t *content, size_t size)
+{
+    size_t offset = 0;
+    for (size_t i = 0; i < refs->size / HF_CHUNK_REF_BYTES; i++) {
+        uint8_t id[HF_HASH_BYTES];
+        uint32_t length = length_of(refs, i);
+        assert_true(length <= size - offset);
+        hf_sha256(content + offset, length, id);
+        assert_memory_equal(refs->data + i * HF_CHUNK_REF_BYTES, id, sizeof id);
+        offset += length;
+    }
+    assert_int_equal(offset, size);
+}
+
+static void holes_are_chunks_of_zeros_that_are_neither_read_nor_sent_again(void **state)
+{
+    static const size_t places[][2] = {
+        {5 * MIB, 200000}, {5 * MIB + 262144, 4096}, {9 * MIB, 4096}};
+    struct scene scene;
+    size_t size = 12 * MIB + 1000;
+    scene_new(&scene, state);
+    uint8_t *content = write_holes(&scene, size, places, 3);
+    look(&scene, "f");
+    if (hf_sparse_possible(&scene.before)) { /* else this file system has no holes */
+        assert_int_equal(read_it(&scene), HF_OK);
+        assert_true(scene.content.sparse);
+        assert_names(&scene.content.refs, content, size);
+        for (size_t i = 0; i < 10; i++) {
+            assert_int_equal(length_of(&scene.content.refs, i), HF_CHUNK_MAX_BYTES);
+        }
+        /* Of each of the three holes one chunk, and what is left at its end. */
+        assert_in_range(scene.chunks.size, 204096, 6 * HF_CHUNK_MAX_BYTES + 270336);
+    }
+    free(content);
+    scene_free(&scene);
+}
+
+static void a_hole_too_short_to_count_is_read_and_told_of(void **state)
+{
+    static const size_t places[][2] = {{0, 4096}, {16384, MIB}};
+    struct scene scene;
+    size_t size = 16384 + MIB;
+    scene_new(&scene, state);
+    uint8_t *content = write_holes(&scene, size, places, 2);
+    look(&scene, "f");
+    struct hf_buf refs = {0};
+    cut_at_once(content, size, &refs);
+    assert_int_equal(read_it(&scene), HF_OK);
+    assert_same(&scene.content.refs, &refs);
+    assert_int_equal(scene.content.sparse, hf_sparse_possible(&scene.before));
+    hf_buf_free(&refs);
+    free(content);
+    scene_free(&scene);
+}
+
+static void a_hole_of_terabytes_takes_no_time_and_no_memory(void **state)
+{
+    struct scene scene;
+    off_t size = (off_t)1 << 40;
+    scene_new(&scene, state);
+    write_file(&scene, "f", "x", 1);
+    assert_int_equal(truncate(at(&scene, "f"), size), 0);
+    look(&scene, "f");
+    if (hf_sparse_possible(&scene.before)) {
+        assert_int_equal(read_it(&scene), HF_OK);
+        assert_int_equal(scene.content.depth, 1);
+        assert_in_range(scene.content.refs.size, HF_CHUNK_REF_BYTES, 200 * HF_CHUNK_REF_BYTES);
+    }
+    scene_free(&scene);
+}
+
+static void a_file_longer_than_a_version_can_name_is_refused_before_it_is_read(void **state)
+{
+    struct scene scene;
+    struct hf_error error = {0};
+    scene_new(&scene, state);
+    write_file(&scene, "f", "x", 1);
+    look(&scene, "f");
+    scene.before.st_size = (off_t)1 << 50;
+    assert_int_equal(
+        read_content(&scene.capture, 0, scene.fd, &scene.before, &scene.content, &error),
+        HF_ERR_LIMIT);
+    assert_non_null(strstr(error.message, "too long"));
     scene_free(&scene);
 }
 
@@ -535,7 +647,7 @@ static void without_a_collector_what_fills_more_than_a_unit_waits_for_one(void *
     write_file(&scene, "small", data, 1000); /* fits, and can wait on disk with its version */
     look(&scene, "small");
     struct hf_error error = {0};
-    hf_buf_free(&scene.content.refs);
+    content_free(&scene.content);
     assert_int_equal(
         read_content(&scene.capture, 0, scene.fd, &scene.before, &scene.content, &error), HF_OK);
     assert_int_equal(scene.content.refs.size, HF_CHUNK_REF_BYTES);
@@ -551,7 +663,7 @@ static void what_can_not_be_read_says_why(void **state)
     look(&scene, ""); /* a directory */
     for (off_t size = 1000; size < 1000000; size *= 500) {
         scene.before.st_size = size;
-        hf_buf_free(&scene.content.refs);
+        content_free(&scene.content);
         assert_int_equal(
             read_content(&scene.capture, 0, scene.fd, &scene.before, &scene.content, &error),
             HF_ERR_IO);
@@ -758,6 +870,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(content_of_any_size_leaves_whole_and_is_cut_as_if_at_one_go),
         TEST(long_chunks_are_cut_alike_wherever_a_window_ends),
+        TEST(holes_are_chunks_of_zeros_that_are_neither_read_nor_sent_again),
+        TEST(a_hole_too_short_to_count_is_read_and_told_of),
+        TEST(a_hole_of_terabytes_takes_no_time_and_no_memory),
+        TEST(a_file_longer_than_a_version_can_name_is_refused_before_it_is_read),
         TEST(an_empty_file_has_no_chunks),
         TEST(content_of_more_chunks_than_a_version_names_goes_by_lists),
         TEST(what_changed_between_look_and_read_is_thrown_away),

@@ -85,7 +85,7 @@ static void an_empty_directory_gives_way_to_a_file_and_a_full_one_does_not(void 
     assert_int_equal(builder_restore(b, &error), 0);
     assert_content(b, "empty", "a file", 6);
     assert_int_equal(builder_outcome(b, 1), HF_ACTION_FAILED);
-    assert_non_null(strstr(job_failure(b->job, 1), "not empty"));
+    assert_non_null(strstr(job_remark_of(b->job, 1), "not empty"));
     assert_content(b, "full/x", "x", 1);
     builder_free(b);
 }
@@ -100,7 +100,7 @@ static void a_file_where_a_directory_should_be_fails_with_a_remedy(void **state)
     builder_text(b, "dir/file", "y");
     assert_int_equal(builder_restore(b, &error), 0);
     assert_int_equal(builder_outcome(b, 0), HF_ACTION_FAILED);
-    assert_non_null(strstr(job_failure(b->job, 0), "move it away"));
+    assert_non_null(strstr(job_remark_of(b->job, 0), "move it away"));
     assert_int_equal(builder_outcome(b, 1), HF_ACTION_FAILED);
     assert_content(b, "dir", "x", 1);
     builder_free(b);
@@ -119,7 +119,7 @@ static void a_link_planted_before_the_restore_leads_nowhere(void **state)
     builder_text(b, "etc/passwd", "evil");
     assert_int_equal(builder_restore(b, &error), 0);
     assert_int_equal(builder_outcome(b, 0), HF_ACTION_FAILED);
-    assert_non_null(strstr(job_failure(b->job, 0), "symbolic link"));
+    assert_non_null(strstr(job_remark_of(b->job, 0), "symbolic link"));
     assert_int_equal(access(victim, F_OK), -1);
     builder_free(b);
 }
@@ -213,7 +213,7 @@ static void restore_until_killed(struct builder *b, size_t renames)
         kill(getpid(), SIGKILL);
     b->answer_limit = renames;
     struct hf_apply_options options = {
-        .job = b->job, .targets = b->targets, .owners = b->owners, .context = b};
+        .job = b->job, .targets = b->targets, .rules = {.owners = b->owners}, .context = b};
     options.placed = kill_when_placed;
     apply_job(&options, &error);
     _exit(2);
@@ -273,7 +273,7 @@ static void a_working_directory_that_was_moved_away_is_no_proof_that_files_are_i
     assert_int_equal(builder_restore(b, &error), 0);
     for (size_t i = 0; i < b->version_count; i++) {
         assert_int_equal(builder_outcome(b, i), HF_ACTION_FAILED);
-        assert_non_null(strstr(job_failure(b->job, i), "restore again"));
+        assert_non_null(strstr(job_remark_of(b->job, i), "restore again"));
     }
     assert_content(b, "a", "old a", 5);
     builder_free(b);
@@ -335,7 +335,7 @@ static void a_directory_that_somebody_may_have_planted_is_not_given_away(void **
     builder_text(b, "made/file", "y");
     assert_int_equal(builder_restore(b, &error), 0);
     assert_int_equal(builder_outcome(b, 0), HF_ACTION_FAILED);
-    assert_non_null(strstr(job_failure(b->job, 0), "Change its owner or remove it"));
+    assert_non_null(strstr(job_remark_of(b->job, 0), "Change its owner or remove it"));
     assert_int_equal(stat(builder_path(b, "sub"), &status), 0);
     assert_int_equal(status.st_uid, 0);
     assert_int_equal(status.st_mode & 07777, 0700);
@@ -402,12 +402,12 @@ static void a_directory_that_is_exchanged_during_the_restore_keeps_what_it_has(v
     assert_int_equal(job_save_phase(b->job, HF_JOB_APPLYING, &error), 0);
     struct hf_apply_options options = {.job = b->job,
                                        .targets = b->targets,
-                                       .owners = b->owners,
+                                       .rules = {.owners = b->owners},
                                        .placed = exchange_directory,
                                        .context = &exchange};
     assert_int_equal(apply_job(&options, &error), 0);
     assert_int_equal(builder_outcome(b, 0), HF_ACTION_FAILED);
-    assert_non_null(strstr(job_failure(b->job, 0), "exchanged"));
+    assert_non_null(strstr(job_remark_of(b->job, 0), "exchanged"));
     assert_int_equal(stat(builder_path(b, "sub"), &status), 0);
     assert_int_equal(status.st_mode & 07777, 0700);
     builder_free(b);

@@ -45,6 +45,7 @@ struct builder {
     enum hf_conflict conflict;
     const char *destination;
     bool dry_run;
+    bool privileged;
     const char *elsewhere;      /* a file beneath root that is said to have every wanted content */
     size_t requests, requested; /* CHUNK_GET frames and ids of the last run */
     struct hf_buf asked;
@@ -327,7 +328,7 @@ static inline int builder_stage(struct builder *b, struct hf_error *error)
     struct hf_stage *stage;
     struct hf_stage_options options = {.job = b->job,
                                        .targets = b->targets,
-                                       .owners = b->owners,
+                                       .rules = {.owners = b->owners, .privileged = b->privileged},
                                        .request = builder_request,
                                        .find_content = builder_find,
                                        .context = b};
@@ -347,6 +348,8 @@ static inline int builder_stage(struct builder *b, struct hf_error *error)
                 result = stage_collect(stage, -1, error);
         }
     }
+    if (!result && alive && !b->dry_run)
+        result = stage_finish(stage, error);
     stage_free(stage);
     return result ? result : alive ? 0 : HF_ERR_CLOSED;
 }
@@ -355,7 +358,7 @@ static inline int builder_apply(struct builder *b, struct hf_error *error)
 {
     struct hf_apply_options options = {.job = b->job,
                                        .targets = b->targets,
-                                       .owners = b->owners,
+                                       .rules = {.owners = b->owners, .privileged = b->privileged},
                                        .placed = count_placed,
                                        .context = b};
     int result = apply_job(&options, error);

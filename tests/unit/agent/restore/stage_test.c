@@ -164,7 +164,7 @@ static void content_with_the_wrong_hash_never_replaces_anything(void **state)
     builder_put(b, "bad", "the old", 7);
     assert_int_equal(builder_restore(b, &error), 0);
     assert_int_equal(builder_outcome(b, 0), HF_ACTION_FAILED);
-    assert_non_null(strstr(job_failure(b->job, 0), "does not match its hash"));
+    assert_non_null(strstr(job_remark_of(b->job, 0), "does not match its hash"));
     assert_content(b, "bad", "the old", 7);
     assert_content(b, "good", "also wanted", 11);
     assert_no_staging(b);

@@ -74,6 +74,26 @@ static void an_empty_file_of_schema_0_is_migrated(void **state)
     remove_place(&place);
 }
 
+static void a_catalog_of_schema_1_keeps_its_versions(void **state)
+{
+    (void)state;
+    struct place place = make_place();
+    struct hf_catalog *catalog;
+    struct hf_error error;
+    assert_int_equal(catalog_open(place.path, &catalog, &error), HF_OK);
+    catalog_close(catalog);
+    run_sql(place.path, "ALTER TABLE versions DROP COLUMN link;"
+                        "ALTER TABLE versions DROP COLUMN xattrs;"
+                        "INSERT INTO versions VALUES (1, x'61', 1, 1, 1, 1, 1, 0, 420, 0, 0, '',"
+                        " '', 0, 0, x'', 0, x'', 0);"
+                        "PRAGMA user_version=1");
+    assert_int_equal(catalog_open(place.path, &catalog, &error), HF_OK);
+    catalog_close(catalog);
+    assert_int_equal(
+        ask_sql(place.path, "SELECT count(*) FROM versions WHERE link = 0 AND xattrs = x''"), 1);
+    remove_place(&place);
+}
+
 static void content_survives_closing_and_opening(void **state)
 {
     (void)state;
@@ -276,6 +296,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_catalog_is_private_and_has_the_newest_schema),
         cmocka_unit_test(an_empty_file_of_schema_0_is_migrated),
+        cmocka_unit_test(a_catalog_of_schema_1_keeps_its_versions),
         cmocka_unit_test(content_survives_closing_and_opening),
         cmocka_unit_test(a_second_writer_is_refused),
         cmocka_unit_test(a_foreign_database_is_refused_untouched),

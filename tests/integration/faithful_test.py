@@ -1,0 +1,205 @@
+"""Nothing that a file is gets lost: capture, wipe, restore, and rsync finds no difference."""
+import os
+import shutil
+import struct
+import subprocess
+import time
+
+import pytest
+
+from fleet import Fleet, now, wait_until
+
+ROOT = os.geteuid() == 0
+ACCESS, DEFAULT, CAPS = ("system.posix_acl_access", "system.posix_acl_default",
+                         "security.capability")
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    with Fleet() as fleet:
+        yield fleet
+
+
+def acl(user, rights):
+    """An access list that gives one more user rights (acl(5), as Linux keeps it)."""
+    entries = [(1, 6, 0xffffffff), (2, rights, user), (4, 4, 0xffffffff), (16, 7, 0xffffffff),
+               (32, 0, 0xffffffff)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def capability():
+    """cap_net_bind_service=ep (capabilities(7))."""
+    return struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
+
+
+def differences(one, other, options="-aHAX"):
+    """What rsync would do to make other like one."""
+    done = subprocess.run(
+        ["rsync", options + "n", "--checksum", "--delete", "--itemize-changes",
+         os.fsencode(one) + b"/", os.fsencode(other) + b"/"], stdout=subprocess.PIPE, check=True)
+    return done.stdout.decode(errors="backslashreplace").splitlines()
+
+
+def keep_copy(tree, where):
+    subprocess.run(["rsync", "-aHAX", "--sparse", f"{tree}/", f"{where}/"], check=True)
+
+
+def wipe(directory):
+    shutil.rmtree(directory)
+    directory.mkdir()
+
+
+def blocks(path):
+    return os.stat(path).st_blocks
+
+
+def make_tree(host):
+    data = host.path("data")
+    host.write("data/one/a", "shared by three names")
+    os.link(data / "one/a", data / "b")
+    (data / "two").mkdir()
+    os.link(data / "one/a", data / "two/c")
+    host.write("data/large", os.urandom(700_000))
+    os.link(data / "large", data / "large too")
+    host.write("data/alike 1", "the same bytes")
+    shutil.copy2(host.write("data/alike 2", "the same bytes"), data / "alike 1")
+    os.symlink("one/a", data / "link")
+    os.link(data / "link", data / "link too", follow_symlinks=False)
+    with open(data / "holes", "wb") as file:
+        for at in 0, 3 << 20, 40 << 20:
+            file.seek(at)
+            file.write(os.urandom(10_000))
+        file.truncate(100 << 20)
+    with open(data / "small holes", "wb") as file:
+        file.seek(50_000)
+        file.write(b"x")
+    os.truncate(host.write("data/all hole", b""), 1 << 30)
+    tagged = host.write("data/tagged", "t")
+    os.setxattr(tagged, "user.empty", b"")
+    os.setxattr(tagged, "user.binary", bytes(range(256)))
+    os.setxattr(tagged, "user.\u00e4", b"name")
+    os.setxattr(data / "two", "user.of a directory", b"yes")
+    (data / "empty").mkdir(mode=0o710)
+    with open(os.fsencode(data) + b"/\xff\n\x01 ", "wb") as file:
+        file.write(b"a name of any bytes")
+    os.setxattr(host.write("data/shared", "s"), ACCESS, acl(12345, 6))
+    (data / "inherits").mkdir()
+    os.setxattr(data / "inherits", DEFAULT, acl(12345, 7))
+    host.write("data/inherits/file", "gets an access list by itself")
+    os.chown(host.write("data/numbered", "n"), 54321, 54322) if ROOT else None
+    host.path("data/one").chmod(0o2775)
+    host.path("data/empty").chmod(0o1777)
+    for path in "empty", "one", "two", "inherits":
+        os.utime(data / path, ns=(1_600_000_000_000_000_001,) * 2)
+
+
+def test_a_wiped_tree_comes_back_as_rsync_sees_it(fleet, tmp_path):
+    host = fleet.add_host("faithful")
+    make_tree(host)
+    fleet.wait()
+    moment = now()
+    keep_copy(host.path("data"), tmp_path / "copy")
+    room = {name: blocks(host.path("data") / name) for name in ("holes", "small holes", "all hole")}
+    time.sleep(0.05)
+    wipe(host.path("data"))
+    fleet.wait()
+    fleet.restore("faithful:data", "--at", moment)
+    assert differences(tmp_path / "copy", host.path("data")) == []
+    for name, before in room.items():
+        assert blocks(host.path("data") / name) <= before + 16, name
+    # What came back is on record as what it is: nothing is captured as another change.
+    fleet.wait()
+    versions = fleet.versions(host, "data", "data/two/c")
+    assert versions[0].get("restored_by") and versions[1]["type"] == "absent"
+    assert versions[0]["link"] != versions[2]["link"]
+    assert len({fleet.versions(host, "data", f"data/{name}")[0]["link"]
+                for name in ("one/a", "b", "two/c")}) == 1
+    # And a second restore finds nothing to do.
+    job = fleet.restore("faithful:data", "--at", moment)
+    assert differences(tmp_path / "copy", host.path("data")) == []
+    assert "0 B sent" in job, job
+
+
+def test_names_of_a_file_that_were_parted_become_names_of_one_again(fleet):
+    host = fleet.add_host("parted")
+    one = host.write("data/1", "one file of four names")
+    for name in "2", "3", "4":
+        os.link(one, host.path(f"data/{name}"))
+    fleet.wait()
+    moment = now()
+    time.sleep(0.05)
+    host.path("data/3").unlink()             # one is lost,
+    host.path("data/4").unlink()             # another is a copy, alike in all else
+    shutil.copy2(one, host.path("data/4"))
+    fleet.wait()
+    fleet.restore("parted:data", "--at", moment)
+    assert len({host.path(f"data/{name}").stat().st_ino for name in "1234"}) == 1
+    assert host.path("data/3").read_text() == "one file of four names"
+    assert one.stat().st_nlink == 4
+
+
+def test_what_is_written_by_one_name_is_captured_for_all(fleet):
+    host = fleet.add_host("written")
+    host.write("data/dir/a", "before")
+    host.path("data/other").mkdir()
+    os.link(host.path("data/dir/a"), host.path("data/other/b"))
+    fleet.wait()
+    links = [fleet.versions(host, "data", f"data/{name}")[0]["link"] for name in ("dir/a", "other/b")]
+    assert links[0] == links[1]
+    before = len(fleet.versions(host, "data", "data/dir/a"))
+    with open(host.path("data/other/b"), "a") as file:
+        file.write(" and after")
+    wait_until(lambda: len(fleet.versions(host, "data", "data/dir/a")) > before,
+               "the other name is captured", seconds=30)
+    # A name that comes makes links of both; one that goes leaves a file of one name.
+    host.write("data/single", "of one name")
+    fleet.wait()
+    assert "link" not in fleet.versions(host, "data", "data/single")[0]
+    os.link(host.path("data/single"), host.path("data/other/double"))
+    wait_until(lambda: "link" in fleet.versions(host, "data", "data/single")[0],
+               "the first name knows of the second", seconds=50)
+    host.path("data/other/double").unlink()
+    wait_until(lambda: "link" not in fleet.versions(host, "data", "data/single")[0],
+               "the first name knows that it is alone", seconds=50)
+
+
+def test_an_attribute_that_comes_changes_or_goes_is_a_version(fleet):
+    host = fleet.add_host("attributes")
+    path = host.write("data/f", "f")
+    fleet.wait()
+    moments = []
+    for value in b"1", b"2":
+        os.setxattr(path, "user.tag", value)
+        time.sleep(0.3)
+        fleet.wait()
+        moments.append(now())
+    os.removexattr(path, "user.tag")
+    time.sleep(0.3)
+    fleet.wait()
+    assert [version.get("xattrs") for version in fleet.versions(host, "data", "data/f")] == [
+        None, ["user.tag"], ["user.tag"], None]
+    fleet.restore("attributes:data", "--at", moments[0])
+    assert os.getxattr(path, "user.tag") == b"1"
+    fleet.restore("attributes:data", "--at", moments[1])
+    assert os.getxattr(path, "user.tag") == b"2"
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can give files such powers")
+@pytest.mark.parametrize("allowed", [False, True])
+def test_powers_come_back_only_where_the_administrator_takes_them(fleet, allowed):
+    host = fleet.add_host(f"powers-{allowed}", start=False)
+    host.configure(host.source("data", **({"restore_privileged": "yes"} if allowed else {})))
+    host.start()
+    program = host.write("data/program", "#!/bin/sh\n")
+    program.chmod(0o4755)
+    os.setxattr(host.write("data/binds", "b"), CAPS, capability())
+    os.setxattr(host.path("data/binds"), "user.plain", b"1")
+    fleet.wait()
+    moment = now()
+    time.sleep(0.05)
+    wipe(host.path("data"))
+    fleet.wait()
+    fleet.restore(f"powers-{allowed}:data", "--at", moment)
+    assert os.stat(program).st_mode & 0o7777 == (0o4755 if allowed else 0o755)
+    attributes = set(os.listxattr(host.path("data/binds")))
+    assert attributes == ({"user.plain", CAPS} if allowed else {"user.plain"})
