@@ -391,10 +391,18 @@ void service(struct hf_capture *capture)
 int capture_find_content(struct hf_capture *capture, const struct hf_version *version,
                          struct hf_buf *path)
 {
-    if (!capture->finder) {
+    if (!capture->finder_made) {
         capture->finder = finder_new(capture->config);
+        capture->finder_made = true;
     }
     return capture->finder ? finder_find(capture->finder, version, path) : HF_ERR_NOT_FOUND;
+}
+
+void capture_find_end(struct hf_capture *capture)
+{
+    finder_free(capture->finder);
+    capture->finder = NULL;
+    capture->finder_made = false;
 }
 
 /* --- the thread --- */

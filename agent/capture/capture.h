@@ -51,8 +51,10 @@ void capture_adopt(struct hf_capture *capture, size_t source, const char *path,
 void capture_hold(struct hf_capture *capture, const char *const *roots, size_t count);
 void capture_release(struct hf_capture *capture, const char *const *roots, size_t count);
 /* The path (absolute, NUL-terminated) of a local file that had the same content when it was
- * captured. HF_ERR_NOT_FOUND. The caller verifies. */
+ * captured, by what was known when this was first asked since capture_find_end.
+ * HF_ERR_NOT_FOUND. The caller verifies. Both from one thread. */
 int capture_find_content(struct hf_capture *capture, const struct hf_version *version,
                          struct hf_buf *path);
+void capture_find_end(struct hf_capture *capture);
 
 #endif

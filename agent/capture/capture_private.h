@@ -58,7 +58,8 @@ struct hf_capture {
     struct hf_outbox *outbox;
     struct hf_state *state;
     int64_t complained_ns;    /* monotonic: when it was said that state.db can't be written */
-    struct hf_finder *finder; /* the restorer's; NULL until it asks */
+    struct hf_finder *finder; /* the restorer's; made when it asks */
+    bool finder_made;
     struct hf_watch *watch;
     struct hf_queue *orders;
     sem_t adopt_room; /* how many more ORDER_ADOPT may wait in orders */

@@ -13,17 +13,31 @@ struct hf_finder {
     sqlite3_stmt *by_content;
 };
 
+/* Restores are rare: an index that is kept up to date would cost every capture far more than the
+ * rows themselves, since hashes come in no order. This one lies in a temporary file. */
+static bool make_index(struct hf_finder *finder)
+{
+    static const char make[] =
+        "CREATE TEMP TABLE contents (content BLOB NOT NULL, depth INTEGER NOT NULL,"
+        " parent BLOB NOT NULL, name BLOB NOT NULL,"
+        " PRIMARY KEY (content, depth, parent, name)) WITHOUT ROWID;"
+        "INSERT OR IGNORE INTO contents SELECT content, depth, parent, name FROM files"
+        " WHERE content IS NOT NULL ORDER BY content, depth, parent, name";
+    static const char find[] =
+        "SELECT parent, name FROM contents WHERE content = ? AND depth = ? LIMIT 1";
+    return sqlite3_exec(finder->db, make, NULL, NULL, NULL) == SQLITE_OK &&
+           sqlite3_prepare_v3(finder->db, find, -1, SQLITE_PREPARE_PERSISTENT, &finder->by_content,
+                              NULL) == SQLITE_OK;
+}
+
 struct hf_finder *finder_new(const struct hf_config *config)
 {
-    static const char sql[] =
-        "SELECT parent, name FROM files WHERE content = ? AND depth = ? LIMIT 1";
     char file[4200];
     struct hf_finder *finder = calloc(1, sizeof *finder);
     snprintf(file, sizeof file, "%s/state.db", config->state);
     if (finder && (sqlite3_open_v2(file, &finder->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
                                    NULL) != SQLITE_OK ||
-                   sqlite3_prepare_v3(finder->db, sql, -1, SQLITE_PREPARE_PERSISTENT,
-                                      &finder->by_content, NULL) != SQLITE_OK)) {
+                   !make_index(finder))) {
         finder_free(finder);
         return NULL;
     }
@@ -61,6 +75,6 @@ int finder_find(struct hf_finder *finder, const struct hf_version *version, stru
         rc = rc == HF_OK ? append_column(statement, 1, path) : rc;
         rc = rc == HF_OK ? hf_buf_terminate(path) : rc;
     }
-    sqlite3_reset(statement); /* or the snapshot that it reads would hold up checkpoints */
+    sqlite3_reset(statement);
     return rc;
 }

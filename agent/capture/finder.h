@@ -1,5 +1,6 @@
-/* Which file of this host has a content, as state.db remembers it: a restore copies it from there
- * instead of asking for it. A connection of its own; any one thread at a time. */
+/* Which file of this host has a content, as state.db remembered it when the finder was made: a
+ * restore copies it from there instead of asking for it. A connection of its own; any one thread at
+ * a time. */
 #ifndef HF_AGENT_CAPTURE_FINDER_H
 #define HF_AGENT_CAPTURE_FINDER_H
 

@@ -82,7 +82,7 @@ static const char schema[] =
     " PRIMARY KEY (source, parent, name)) WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS files_gone ON files (source, seq) WHERE type = 0;"
     "CREATE INDEX IF NOT EXISTS files_link ON files (source, link) WHERE link <> 0;"
-    "CREATE INDEX IF NOT EXISTS files_content ON files (content) WHERE content IS NOT NULL";
+    "DROP INDEX IF EXISTS files_content"; /* of earlier ones: finder.c makes it when needed */
 
 static int fail(struct hf_state *state, struct hf_error *error, const char *doing)
 {

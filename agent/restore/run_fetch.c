@@ -181,5 +181,6 @@ int run_fetch(struct hf_run *run, struct hf_error *error)
         link_event_free(fetch.pages[--fetch.page_count]);
     hf_buf_free(&fetch.cursor);
     stage_free(fetch.stage);
+    capture_find_end(run->restorer->options.capture);
     return result;
 }
