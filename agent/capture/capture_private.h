@@ -44,7 +44,6 @@ struct source_work {
     uint64_t looks;    /* how many paths were looked at for themselves, not by a scan */
     unsigned held;     /* restores that write into it now: it isn't looked at */
     bool lost;         /* something was given up: scan when the collector is back */
-    int64_t links_scan_ns; /* monotonic: no scan for the sake of links before */
     char note[HF_MARK_NOTE_BYTES];
 };
 

@@ -1,14 +1,12 @@
 /* Hard links: what is done to a file by one of its names is done to all. inotify tells of that name
- * alone, so the others are looked at then. A name that isn't known yet is found by a scan. */
+ * alone, so the others are looked at then. */
 #include <string.h>
 
 #include "agent/capture/capture_private.h"
 #include "common/clock.h"
 
-/* A file of more names is scanned for. */
-#define NAMES_MAX         256u
-#define DELAY_MIN_NS      (50 * HF_NS_PER_MS)
-#define LINKS_SCAN_MIN_NS (2 * HF_NS_PER_SECOND)
+#define NAMES_MAX    1024u /* a file of more waits for the next scan */
+#define DELAY_MIN_NS (50 * HF_NS_PER_MS)
 
 uint64_t link_of(const struct stat *status)
 {
@@ -23,20 +21,19 @@ uint64_t link_of(const struct stat *status)
     return mixed ? mixed : 1;
 }
 
-/* The others; returns how many names are on record, of which it may be one. */
-static size_t mark_names(struct hf_capture *capture, size_t source, uint64_t link, const char *path)
+static void mark_names(struct hf_capture *capture, size_t source, uint64_t dev, uint64_t ino,
+                       const char *path)
 {
     /* Each look marks the others: not at once, or two names of a file that was written just now
      * would be read by turns until its time stands still. */
     int64_t debounce_ns = capture->config->sources[source].debounce_ns;
     int64_t delay_ns = debounce_ns < DELAY_MIN_NS ? DELAY_MIN_NS : debounce_ns;
     struct hf_buf paths = {0};
-    size_t count = 0;
-    if (state_linked(capture->state, source, link, NAMES_MAX, &paths, &count) != HF_OK ||
-        count > NAMES_MAX) {
-        count = 0;
+    size_t at = 0;
+    if (state_names(capture->state, source, dev, ino, NAMES_MAX, &paths) != HF_OK) {
+        paths.size = 0; /* a scan finds them */
     }
-    for (size_t at = 0, i = 0; i < count; i++) {
+    while (at < paths.size) {
         const char *other = (const char *)paths.data + at;
         if (strcmp(other, path) != 0) {
             mark_dirty(capture, source, other, delay_ns, 0);
@@ -44,34 +41,22 @@ static size_t mark_names(struct hf_capture *capture, size_t source, uint64_t lin
         at += strlen(other) + 1;
     }
     hf_buf_free(&paths);
-    return count;
-}
-
-static void scan_for_names(struct hf_capture *capture, size_t source)
-{
-    struct source_work *work = &capture->work[source];
-    int64_t due_ns = hf_clock_monotonic_ns() + LINKS_SCAN_MIN_NS;
-    due_ns = due_ns < work->links_scan_ns ? work->links_scan_ns : due_ns;
-    work->scan_due_ns = due_ns < work->scan_due_ns ? due_ns : work->scan_due_ns;
 }
 
 void look_at_links(struct hf_capture *capture, size_t source, const char *parent, const char *name,
                    const struct stat *status, const struct state_row *row)
 {
     char path[HF_PATH_MAX_BYTES + 300];
-    uint64_t link = status ? link_of(status) : 0;
-    uint64_t before = row ? row->link : 0;
+    bool other = row && row->link && row->print.dev != 0 &&
+                 (!status || row->print.ino != status->st_ino || row->print.dev != status->st_dev);
     if (!capture->looking) {
         return; /* a scan sees them all */
     }
     join(parent, name, path);
-    if (before && before != link) {
-        mark_names(capture, source, before, path);
+    if (other) {
+        mark_names(capture, source, row->print.dev, row->print.ino, path);
     }
-    if (link) {
-        size_t known = mark_names(capture, source, link, path) + (before != link);
-        if (known < status->st_nlink) {
-            scan_for_names(capture, source);
-        }
+    if (status) {
+        mark_names(capture, source, status->st_dev, status->st_ino, path);
     }
 }

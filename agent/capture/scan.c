@@ -12,8 +12,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define DEPTH_MAX   512
-#define LINKS_SHARE 100 /* scans for the sake of links take a hundredth of the time at most */
+#define DEPTH_MAX 512
 
 /* Of a directory's names that many at a time, by their order, however many there are. */
 #define NAMES_MAX 65536u
@@ -265,7 +264,6 @@ void scan_source(struct hf_capture *capture, size_t source)
     struct source_work *work = &capture->work[source];
     const struct hf_config_source *config = &capture->config->sources[source];
     int64_t started_ns = hf_clock_now_ns();
-    int64_t begun_ns = hf_clock_monotonic_ns();
     bool looking = capture->looking;
     capture->looking = false;
     work->scan_wanted = false;
@@ -279,8 +277,6 @@ void scan_source(struct hf_capture *capture, size_t source)
     }
     flush_unit(capture, source);
     capture->looking = looking;
-    work->links_scan_ns =
-        hf_clock_monotonic_ns() + LINKS_SHARE * (hf_clock_monotonic_ns() - begun_ns);
     if (stopping(capture)) {
         return;
     }

@@ -25,7 +25,7 @@ enum query {
     QUERY_TOUCH,
     QUERY_GET,
     QUERY_CHILDREN,
-    QUERY_LINKED,
+    QUERY_NAMES,
     QUERY_COUNT
 };
 
@@ -58,7 +58,8 @@ static const char *const queries[QUERY_COUNT] = {
     [QUERY_CHILDREN] =
         "SELECT " ROW_COLUMNS " FROM files WHERE source = ?1 AND parent = ?2 AND name > ?3"
         " AND type <> 0 ORDER BY name LIMIT ?4",
-    [QUERY_LINKED] = "SELECT parent, name FROM files WHERE source = ?1 AND link = ?2 AND link <> 0",
+    [QUERY_NAMES] = "SELECT parent, name FROM files WHERE ino = ?2 AND type IN (1, 3)"
+                    " AND source = ?1 AND dev = ?3 LIMIT ?4",
 };
 
 struct hf_state {
@@ -81,7 +82,7 @@ static const char schema[] =
     " link INTEGER NOT NULL, xattrs BLOB NOT NULL,"
     " PRIMARY KEY (source, parent, name)) WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS files_gone ON files (source, seq) WHERE type = 0;"
-    "CREATE INDEX IF NOT EXISTS files_link ON files (source, link) WHERE link <> 0;"
+    "CREATE INDEX IF NOT EXISTS files_inode ON files (ino) WHERE type IN (1, 3);"
     "DROP INDEX IF EXISTS files_content"; /* of earlier ones: finder.c makes it when needed */
 
 static int fail(struct hf_state *state, struct hf_error *error, const char *doing)
@@ -398,17 +399,17 @@ static int append_path(sqlite3_stmt *statement, struct hf_buf *paths)
     return rc == HF_OK ? hf_buf_append_byte(paths, '\0') : rc;
 }
 
-int state_linked(struct hf_state *state, size_t source, uint64_t link, size_t most,
-                 struct hf_buf *paths, size_t *count)
+int state_names(struct hf_state *state, size_t source, uint64_t dev, uint64_t ino, size_t most,
+                struct hf_buf *paths)
 {
-    sqlite3_stmt *statement = query(state, QUERY_LINKED, source);
+    sqlite3_stmt *statement = query(state, QUERY_NAMES, source);
     int code = SQLITE_DONE;
     int rc = HF_OK;
-    sqlite3_bind_int64(statement, 2, (sqlite3_int64)link);
-    *count = 0;
+    sqlite3_bind_int64(statement, 2, (sqlite3_int64)ino);
+    sqlite3_bind_int64(statement, 3, (sqlite3_int64)dev);
+    sqlite3_bind_int64(statement, 4, (sqlite3_int64)most);
     while (rc == HF_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
-        rc = *count < most ? append_path(statement, paths) : HF_OK;
-        (*count)++;
+        rc = append_path(statement, paths);
     }
     sqlite3_reset(statement);
     return rc == HF_OK && code != SQLITE_DONE ? HF_ERR_IO : rc;

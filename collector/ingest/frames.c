@@ -8,6 +8,7 @@
 #include "common/log.h"
 
 #define MARK_INTERVAL_NS (30 * HF_NS_PER_SECOND)
+#define NOTE_INTERVAL_NS HF_NS_PER_SECOND /* if its note is another */
 
 static void refuse(struct ingest_item *item, enum hf_ingest_reply_kind kind, enum hf_wire_code code,
                    uint32_t stream, uint64_t version_seq, const char *message,
@@ -296,7 +297,11 @@ static int commit_mark(struct hf_ingest *ingest, struct ingest_item *item, struc
         until_ns = now_ns;
     }
     mark_set(ingest, stream->source_row, until_ns, (int)mark->state);
-    if (stream->marked_state == (int)mark->state && now_ns - stream->marked_ns < MARK_INTERVAL_NS) {
+    uint8_t note[HF_HASH_BYTES];
+    hf_sha256(mark->note.data, mark->note.size, note);
+    bool other_note = memcmp(note, stream->marked_note, sizeof note) != 0;
+    if (stream->marked_state == (int)mark->state &&
+        now_ns - stream->marked_ns < (other_note ? NOTE_INTERVAL_NS : MARK_INTERVAL_NS)) {
         return HF_OK;
     }
     struct hf_event event = {.type = HF_EVENT_MARK,
@@ -311,6 +316,7 @@ static int commit_mark(struct hf_ingest *ingest, struct ingest_item *item, struc
     if (rc == HF_OK) {
         stream->marked_ns = now_ns;
         stream->marked_state = (int)mark->state;
+        memcpy(stream->marked_note, note, sizeof note);
     }
     return rc == HF_ERR_EXISTS || rc == HF_ERR_AGAIN ? HF_OK : rc;
 }

@@ -96,7 +96,8 @@ int ingest_run(struct hf_ingest *ingest,
                           struct hf_store_reader *store),
                void *arg);
 
-/* The newest mark of a source in this run of the process (marks are journalled at most every 30 s).
+/* The newest mark of a source in this run of the process (marks are journalled every 30 s,
+ * or when their state or note is another).
  * False when there was none. */
 bool ingest_mark(struct hf_ingest *ingest, uint64_t source_row, int64_t *until_ns, int *state);
 

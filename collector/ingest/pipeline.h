@@ -15,6 +15,7 @@ struct ingest_stream {
     uint64_t awaiting_seq;       /* after a refusal: everything but this is dropped; 0: none */
     int64_t marked_ns;           /* when a MARK was last journalled */
     int marked_state;
+    uint8_t marked_note[HF_HASH_BYTES]; /* a hash of its note */
 };
 
 struct hf_ingest_session {

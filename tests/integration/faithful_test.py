@@ -8,6 +8,7 @@ import time
 import pytest
 
 from fleet import Fleet, now, wait_until
+from hostile_tree import Tree, acl
 
 ROOT = os.geteuid() == 0
 ACCESS, DEFAULT, CAPS = ("system.posix_acl_access", "system.posix_acl_default",
@@ -20,19 +21,12 @@ def fleet():
         yield fleet
 
 
-def acl(user, rights):
-    """An access list that gives one more user rights (acl(5), as Linux keeps it)."""
-    entries = [(1, 6, 0xffffffff), (2, rights, user), (4, 4, 0xffffffff), (16, 7, 0xffffffff),
-               (32, 0, 0xffffffff)]
-    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
-
-
 def capability():
     """cap_net_bind_service=ep (capabilities(7))."""
     return struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
 
 
-def differences(one, other, options="-aHAX"):
+def differences(one, other, options="-rlptgoHAX"):
     """What rsync would do to make other like one."""
     done = subprocess.run(
         ["rsync", options + "n", "--checksum", "--delete", "--itemize-changes",
@@ -150,17 +144,17 @@ def test_what_is_written_by_one_name_is_captured_for_all(fleet):
     with open(host.path("data/other/b"), "a") as file:
         file.write(" and after")
     wait_until(lambda: len(fleet.versions(host, "data", "data/dir/a")) > before,
-               "the other name is captured", seconds=30)
+               "the other name is captured")
     # A name that comes makes links of both; one that goes leaves a file of one name.
     host.write("data/single", "of one name")
     fleet.wait()
     assert "link" not in fleet.versions(host, "data", "data/single")[0]
     os.link(host.path("data/single"), host.path("data/other/double"))
     wait_until(lambda: "link" in fleet.versions(host, "data", "data/single")[0],
-               "the first name knows of the second", seconds=50)
+               "the first name knows of the second")
     host.path("data/other/double").unlink()
     wait_until(lambda: "link" not in fleet.versions(host, "data", "data/single")[0],
-               "the first name knows that it is alone", seconds=50)
+               "the first name knows that it is alone")
 
 
 def test_an_attribute_that_comes_changes_or_goes_is_a_version(fleet):
@@ -203,3 +197,66 @@ def test_powers_come_back_only_where_the_administrator_takes_them(fleet, allowed
     assert os.stat(program).st_mode & 0o7777 == (0o4755 if allowed else 0o755)
     attributes = set(os.listxattr(host.path("data/binds")))
     assert attributes == ({"user.plain", CAPS} if allowed else {"user.plain"})
+
+
+def note_of(fleet, host):
+    return [source["note"] for source in fleet.json("sources")["sources"]
+            if source["host_name"] == host.name][0]
+
+
+def deep_path(top):
+    """Directories in each other until a path is as long as can be."""
+    here = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    length = len(os.fsencode(top))
+    name = b"d" * 200
+    while length + 1 + len(name) + 10 < 4095:
+        os.mkdir(name, dir_fd=here)
+        below = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=here)
+        os.close(here)
+        here, length = below, length + 1 + len(name)
+    last = b"f" * min(4095 - length - 1, 255)
+    file = os.open(last, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=here)
+    os.write(file, b"at the end of it")
+    os.close(file)
+    os.close(here)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_tree_of_hostile_names_and_types_comes_back(fleet, tmp_path, seed):
+    host = fleet.add_host(f"hostile-{seed}")
+    tree = Tree(host.path("data"), seed)
+    tree.grow(150)
+    deep_path(host.path("data"))
+    fleet.wait()
+    moment = now()
+    keep_copy(host.path("data"), tmp_path / "copy")
+    tree.make_special()
+    tree.make_special()
+    fleet.wait()
+    wait_until(lambda: "left out" in note_of(fleet, host), "the note of what is left out")
+    time.sleep(0.05)
+    wipe(host.path("data"))
+    fleet.wait()
+    fleet.restore(f"{host.name}:data", "--at", moment)
+    assert differences(tmp_path / "copy", host.path("data")) == []
+
+
+def test_ten_moments_of_a_tree_that_changes_at_random_come_back(fleet, tmp_path):
+    host = fleet.add_host("moments", start=False)
+    back = host.directory / "back"
+    back.mkdir()
+    host.configure(host.source("data", restore_root=back))
+    host.start()
+    tree = Tree(host.path("data"), 3)
+    tree.grow(60)
+    moments = []
+    for i in range(10):
+        tree.change(25)
+        fleet.wait()
+        moments.append(now())
+        keep_copy(host.path("data"), tmp_path / f"copy{i}")
+        time.sleep(0.05)
+    for i in tree.random.sample(range(10), 10):
+        fleet.restore("moments:data", "--at", moments[i], "--to", back / str(i))
+        restored = f"{back / str(i)}{host.path('data')}"
+        assert differences(tmp_path / f"copy{i}", restored) == [], i

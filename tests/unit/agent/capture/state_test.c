@@ -137,7 +137,9 @@ static void what_was_put_comes_back_after_a_restart_to_the_last_bit(void **state
                                        .flags = HF_VERSION_UNPARSABLE | HF_VERSION_RESTORED,
                                        .depth = 1,
                                        .refs = {refs, sizeof refs},
-                                       .target = {(const uint8_t *)"x", 1}};
+                                       .target = {(const uint8_t *)"x", 1},
+                                       .link = INT64_MAX,
+                                       .xattrs = {refs, 5}};
     scene_new(&scene, state);
     assert_int_equal(state_put(scene.state, 0, parent, name, &extreme, &version), HF_OK);
     scene_reopen(&scene);
@@ -152,6 +154,9 @@ static void what_was_put_comes_back_after_a_restart_to_the_last_bit(void **state
     assert_memory_equal(row.refs.data, refs, sizeof refs);
     assert_int_equal(row.target.size, 1);
     assert_memory_equal(row.target.data, "x", 1);
+    assert_int_equal(row.link, INT64_MAX);
+    assert_int_equal(row.xattrs.size, 5);
+    assert_memory_equal(row.xattrs.data, refs, 5);
     state_row_free(&row);
     assert_null(row.name);
     state_close(scene.state);
@@ -170,6 +175,35 @@ static void a_path_is_another_in_another_source_and_in_another_directory(void **
     assert_false(state_get(scene.state, 0, "srv/a", "", &row));
     assert_true(state_get(scene.state, 0, "", "srv", &row));
     state_row_free(&row);
+    state_close(scene.state);
+}
+
+static void the_names_of_an_inode_are_those_of_files_of_its_source(void **state)
+{
+    struct scene scene;
+    struct hf_buf paths = {0};
+    struct state_print another = print;
+    scene_new(&scene, state);
+    put(&scene, 0, "a", 1);
+    put(&scene, 0, "b", 2);
+    put(&scene, 1, "of another source", 1);
+    another.ino++;
+    struct hf_version version = version_of(3);
+    assert_int_equal(state_put(scene.state, 0, "srv", "other", &another, &version), HF_OK);
+    another = print;
+    another.dev++;
+    assert_int_equal(state_put(scene.state, 0, "srv", "elsewhere", &another, &version), HF_OK);
+    version.type = HF_FILE_DIRECTORY;
+    assert_int_equal(state_put(scene.state, 0, "srv", "dir", &print, &version), HF_OK);
+    version.type = HF_FILE_SYMLINK;
+    assert_int_equal(state_put(scene.state, 0, "", "link", &print, &version), HF_OK);
+    assert_int_equal(state_names(scene.state, 0, print.dev, print.ino, 10, &paths), HF_OK);
+    assert_int_equal(paths.size, sizeof "link\0srv/a\0srv/b");
+    assert_memory_equal(paths.data, "link\0srv/a\0srv/b", paths.size);
+    hf_buf_clear(&paths);
+    assert_int_equal(state_names(scene.state, 0, print.dev, print.ino, 2, &paths), HF_OK);
+    assert_int_equal(paths.size, sizeof "link\0srv/a");
+    hf_buf_free(&paths);
     state_close(scene.state);
 }
 
@@ -383,9 +417,9 @@ static void a_row_that_differs_in_any_part_from_the_collectors_is_replaced_and_d
 {
     struct scene scene;
     static const uint8_t other_refs[HF_CHUNK_REF_BYTES] = {1, 2, 4};
-    struct hf_version versions[8];
+    struct hf_version versions[13];
     scene_new(&scene, state);
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 13; i++) {
         versions[i] = version_of(1);
     }
     versions[0].type = HF_FILE_DIRECTORY;
@@ -396,7 +430,12 @@ static void a_row_that_differs_in_any_part_from_the_collectors_is_replaced_and_d
     versions[5].refs = (struct hf_bytes){0};
     versions[6].refs.data = other_refs;
     versions[7].target = (struct hf_bytes){(const uint8_t *)"t", 1};
-    for (size_t i = 0; i < 8; i++) {
+    versions[8].link = 5;
+    versions[9].xattrs = (struct hf_bytes){(const uint8_t *)"x", 1};
+    versions[10].flags = HF_VERSION_SPARSE;
+    versions[11].uid++;
+    versions[12].gid++;
+    for (size_t i = 0; i < 13; i++) {
         struct state_row row = {0};
         put(&scene, 0, "a", 1);
         assert_int_equal(state_confirm(scene.state, 0, "srv", "a", &versions[i], 2), HF_OK);
@@ -685,6 +724,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_was_put_comes_back_after_a_restart_to_the_last_bit),
         TEST(a_path_is_another_in_another_source_and_in_another_directory),
+        TEST(the_names_of_an_inode_are_those_of_files_of_its_source),
         TEST(what_is_put_twice_is_what_was_put_last),
         TEST(the_children_of_a_directory_come_by_name_without_the_absent),
         TEST(the_numbers_are_those_of_the_source_and_an_ack_only_raises_the_last),
