@@ -346,10 +346,7 @@ static void examine_due(struct hf_capture *capture)
         *recent = (struct recent){.key = key, .seen_ns = now};
         capture->since_ns = entry->since_ns;
         capture->work[entry->source].looks++;
-        bool looking = capture->looking;
-        capture->looking = true;
         examine_path(capture, entry->source, entry->path, EXAMINE_ONE, entry->unsettled_ns);
-        capture->looking = looking;
         free(entry);
     }
     for (size_t i = 0; i < capture->config->source_count; i++) {

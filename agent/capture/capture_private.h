@@ -82,7 +82,6 @@ struct hf_capture {
     int64_t serviced_ns;
     unsigned only_written; /* how often in a row events told of nothing but struct watch_event's */
     bool in_service;
-    bool looking;          /* at what an event told of, not in a scan */
     struct recent *recent; /* when paths were last looked at for an event, by hash */
     size_t busy;     /* the source of the file that is being read or waits for room, or NOT_BUSY */
     uint8_t *buffer; /* for reading */

@@ -21,16 +21,18 @@ uint64_t link_of(const struct stat *status)
     return mixed ? mixed : 1;
 }
 
-static void mark_names(struct hf_capture *capture, size_t source, uint64_t dev, uint64_t ino,
+/* Those that were captured at another time of change. */
+static void mark_names(struct hf_capture *capture, size_t source, const struct state_print *print,
                        const char *path)
 {
-    /* Each look marks the others: not at once, or two names of a file that was written just now
-     * would be read by turns until its time stands still. */
+    /* Not at once, or two names of a file that was written just now would be read by turns until
+     * its time stands still. */
     int64_t debounce_ns = capture->config->sources[source].debounce_ns;
     int64_t delay_ns = debounce_ns < DELAY_MIN_NS ? DELAY_MIN_NS : debounce_ns;
     struct hf_buf paths = {0};
     size_t at = 0;
-    if (state_names(capture->state, source, dev, ino, NAMES_MAX, &paths) != HF_OK) {
+    if (state_names(capture->state, source, print->dev, print->ino, print->ctime_ns, NAMES_MAX,
+                    &paths) != HF_OK) {
         paths.size = 0; /* a scan finds them */
     }
     while (at < paths.size) {
@@ -47,16 +49,15 @@ void look_at_links(struct hf_capture *capture, size_t source, const char *parent
                    const struct stat *status, const struct state_row *row)
 {
     char path[HF_PATH_MAX_BYTES + 300];
-    bool other = row && row->link && row->print.dev != 0 &&
-                 (!status || row->print.ino != status->st_ino || row->print.dev != status->st_dev);
-    if (!capture->looking) {
-        return; /* a scan sees them all */
-    }
     join(parent, name, path);
-    if (other) {
-        mark_names(capture, source, row->print.dev, row->print.ino, path);
+    if (row && row->link && row->print.dev != 0 &&
+        (!status || row->print.ino != status->st_ino || row->print.dev != status->st_dev)) {
+        struct state_print gone = row->print;
+        gone.ctime_ns = -1; /* of no file */
+        mark_names(capture, source, &gone, path);
     }
     if (status) {
-        mark_names(capture, source, status->st_dev, status->st_ino, path);
+        struct state_print print = state_print_of(status);
+        mark_names(capture, source, &print, path);
     }
 }

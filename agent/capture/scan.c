@@ -264,8 +264,6 @@ void scan_source(struct hf_capture *capture, size_t source)
     struct source_work *work = &capture->work[source];
     const struct hf_config_source *config = &capture->config->sources[source];
     int64_t started_ns = hf_clock_now_ns();
-    bool looking = capture->looking;
-    capture->looking = false;
     work->scan_wanted = false;
     work->scan_due_ns = hf_clock_monotonic_ns() + config->rescan_ns; /* unless something is lost */
     work->lost = false;
@@ -276,7 +274,6 @@ void scan_source(struct hf_capture *capture, size_t source)
         scan_root(capture, source, config->paths[i]);
     }
     flush_unit(capture, source);
-    capture->looking = looking;
     if (stopping(capture)) {
         return;
     }

@@ -59,7 +59,7 @@ static const char *const queries[QUERY_COUNT] = {
         "SELECT " ROW_COLUMNS " FROM files WHERE source = ?1 AND parent = ?2 AND name > ?3"
         " AND type <> 0 ORDER BY name LIMIT ?4",
     [QUERY_NAMES] = "SELECT parent, name FROM files WHERE ino = ?2 AND type IN (1, 3)"
-                    " AND source = ?1 AND dev = ?3 LIMIT ?4",
+                    " AND source = ?1 AND dev = ?3 AND ctime <> ?5 LIMIT ?4",
 };
 
 struct hf_state {
@@ -399,8 +399,8 @@ static int append_path(sqlite3_stmt *statement, struct hf_buf *paths)
     return rc == HF_OK ? hf_buf_append_byte(paths, '\0') : rc;
 }
 
-int state_names(struct hf_state *state, size_t source, uint64_t dev, uint64_t ino, size_t most,
-                struct hf_buf *paths)
+int state_names(struct hf_state *state, size_t source, uint64_t dev, uint64_t ino, int64_t ctime_ns,
+                size_t most, struct hf_buf *paths)
 {
     sqlite3_stmt *statement = query(state, QUERY_NAMES, source);
     int code = SQLITE_DONE;
@@ -408,6 +408,7 @@ int state_names(struct hf_state *state, size_t source, uint64_t dev, uint64_t in
     sqlite3_bind_int64(statement, 2, (sqlite3_int64)ino);
     sqlite3_bind_int64(statement, 3, (sqlite3_int64)dev);
     sqlite3_bind_int64(statement, 4, (sqlite3_int64)most);
+    sqlite3_bind_int64(statement, 5, ctime_ns);
     while (rc == HF_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
         rc = append_path(statement, paths);
     }

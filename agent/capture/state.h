@@ -78,10 +78,10 @@ bool state_get(struct hf_state *state, size_t source, const char *parent, const 
  */
 int state_children(struct hf_state *state, size_t source, const char *parent, const char *after,
                    struct state_row **rows, size_t *count);
-/* The files and links of a source that were captured as this inode: where they are. At most `most`
- * paths, each with its NUL, go to paths. */
-int state_names(struct hf_state *state, size_t source, uint64_t dev, uint64_t ino, size_t most,
-                struct hf_buf *paths);
+/* The files and links of a source that were captured as this inode, at another time of change than
+ * that: where they are. At most `most` paths, each with its NUL, go to paths. */
+int state_names(struct hf_state *state, size_t source, uint64_t dev, uint64_t ino, int64_t ctime_ns,
+                size_t most, struct hf_buf *paths);
 void state_rows_free(struct state_row *rows, size_t count); /* NULL is fine */
 
 #endif

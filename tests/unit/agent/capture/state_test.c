@@ -197,12 +197,16 @@ static void the_names_of_an_inode_are_those_of_files_of_its_source(void **state)
     assert_int_equal(state_put(scene.state, 0, "srv", "dir", &print, &version), HF_OK);
     version.type = HF_FILE_SYMLINK;
     assert_int_equal(state_put(scene.state, 0, "", "link", &print, &version), HF_OK);
-    assert_int_equal(state_names(scene.state, 0, print.dev, print.ino, 10, &paths), HF_OK);
+    assert_int_equal(state_names(scene.state, 0, print.dev, print.ino, -1, 10, &paths), HF_OK);
     assert_int_equal(paths.size, sizeof "link\0srv/a\0srv/b");
     assert_memory_equal(paths.data, "link\0srv/a\0srv/b", paths.size);
     hf_buf_clear(&paths);
-    assert_int_equal(state_names(scene.state, 0, print.dev, print.ino, 2, &paths), HF_OK);
+    assert_int_equal(state_names(scene.state, 0, print.dev, print.ino, -1, 2, &paths), HF_OK);
     assert_int_equal(paths.size, sizeof "link\0srv/a");
+    hf_buf_clear(&paths);
+    assert_int_equal(state_names(scene.state, 0, print.dev, print.ino, print.ctime_ns, 10, &paths),
+                     HF_OK);
+    assert_int_equal(paths.size, 0); /* captured as they are */
     hf_buf_free(&paths);
     state_close(scene.state);
 }
