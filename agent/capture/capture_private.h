@@ -122,6 +122,8 @@ bool on_record(struct hf_capture *capture, size_t source, const char *path, stru
 /* The path, and everything beneath it, is gone. */
 void examine_gone(struct hf_capture *capture, size_t source, const char *parent,
                   const struct state_row *row);
+/* Everything in a directory is. */
+int children_gone(struct hf_capture *capture, size_t source, const char *path);
 /* Whether an errno says that something isn't there: any other says nothing about that, and what
  * can't be looked at now is not taken for deleted. */
 bool means_gone(int failure);
@@ -131,6 +133,11 @@ void complain(struct hf_capture *capture, size_t source, const char *path, const
  * whoever may write there could make the agent, which may read everything, read something else in
  * its place. */
 int open_parent(const struct hf_config_source *source, const char *path, const char *parent);
+/* The root of a source that path lies beneath, without its leading '/', and where path goes on;
+ * NULL for a root itself and for what is above. */
+const char *root_of(const struct hf_config_source *source, const char *path, const char **rest);
+/* To read what is in it: -1 with errno for all but a directory. */
+int open_directory(int parent_fd, const char *name);
 bool selected(const struct hf_config_source *source, const char *path, bool directory);
 void record_version(struct hf_capture *capture, size_t source, const char *parent, const char *name,
                     const struct state_print *print, struct hf_version *version);
@@ -145,6 +152,13 @@ uint64_t link_of(const struct stat *status);
  * names are looked at soon, for inotify tells only of the one by which it was changed. */
 void look_at_links(struct hf_capture *capture, size_t source, const char *parent, const char *name,
                    const struct stat *status, const struct state_row *row);
+
+/* mounts.c */
+/* Whether an opened directory's own name belongs to the source, but not what is in it: another file
+ * system is mounted there (with one_file_system), or a directory above it once more. Notes it. */
+bool is_mounted_away(struct hf_capture *capture, size_t source, int fd, const char *path);
+/* Whether a directory lies in another file system than its source, with one_file_system. */
+bool is_beyond_mount(struct hf_capture *capture, size_t source, int parent_fd, const char *parent);
 
 /* scan.c */
 void scan_directory(struct hf_capture *capture, size_t source, int fd, const char *path,

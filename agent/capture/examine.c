@@ -171,11 +171,21 @@ void complain(struct hf_capture *capture, size_t source, const char *path, const
     snprintf(work->note, sizeof work->note, "/%.180s: %s", path, reason);
 }
 
-static int open_file(int parent_fd, const char *name)
+/* Reading leaves no trace in the times of access, where that is permitted. */
+static int open_quietly(int parent_fd, const char *name, int flags)
 {
-    int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
     int fd = openat(parent_fd, name, flags | O_NOATIME);
     return fd < 0 && errno == EPERM ? openat(parent_fd, name, flags) : fd;
+}
+
+static int open_file(int parent_fd, const char *name)
+{
+    return open_quietly(parent_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+}
+
+int open_directory(int parent_fd, const char *name)
+{
+    return open_quietly(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
 /* What can't be read is said, and the rest is recorded. */
@@ -387,8 +397,7 @@ void examine_entry(struct hf_capture *capture, size_t source, int parent_fd, con
     }
 }
 
-/* Everything in a directory that is gone. */
-static int children_gone(struct hf_capture *capture, size_t source, const char *path)
+int children_gone(struct hf_capture *capture, size_t source, const char *path)
 {
     char after[NAME_MAX + 1] = "";
     size_t count = HF_STATE_PAGE_ROWS;
@@ -424,10 +433,7 @@ void examine_gone(struct hf_capture *capture, size_t source, const char *parent,
     record_version(capture, source, parent, row->name, &(struct state_print){0}, &version);
 }
 
-/* The root of a source that path lies beneath, without its leading '/', and where path goes on;
- * NULL for a root itself and for what is above. */
-static const char *root_of(const struct hf_config_source *source, const char *path,
-                           const char **rest)
+const char *root_of(const struct hf_config_source *source, const char *path, const char **rest)
 {
     const char *found = NULL;
     for (size_t i = 0; i < source->path_count; i++) {
@@ -467,17 +473,6 @@ bool means_gone(int failure)
     return failure == ENOENT || failure == ENOTDIR || failure == ELOOP;
 }
 
-static void examine_beneath(struct hf_capture *capture, size_t source, int parent_fd,
-                            const char *name, const char *path)
-{
-    int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd >= 0) {
-        scan_directory(capture, source, fd, path, 0); /* closes fd */
-    } else if (!means_gone(errno)) {
-        complain(capture, source, path, strerror(errno));
-    }
-}
-
 /* Where the last part of a path begins; what is before goes to parent. */
 static const char *split(const char *path, char parent[HF_PATH_MAX_BYTES + 300])
 {
@@ -513,6 +508,31 @@ static bool parent_on_record(struct hf_capture *capture, size_t source, const ch
     return known;
 }
 
+/* A directory is watched; what is in it is looked at if asked for, or if it wasn't watched. */
+static void look_into(struct hf_capture *capture, size_t source, int parent_fd, const char *name,
+                      const char *path, bool beneath)
+{
+    bool unwatched = false;
+    int fd = open_directory(parent_fd, name);
+    if (fd < 0) {
+        if (!means_gone(errno)) {
+            complain(capture, source, path, strerror(errno));
+        }
+        return;
+    }
+    if (is_mounted_away(capture, source, fd, path)) {
+        children_gone(capture, source, path);
+        close(fd);
+        return;
+    }
+    watch_add(capture->watch, source, path, &unwatched);
+    if (beneath || unwatched) {
+        scan_directory(capture, source, fd, path, 0); /* closes fd */
+    } else {
+        close(fd);
+    }
+}
+
 /* What is there now, and beneath it if asked for or if it isn't the directory that was looked at:
  * another, or one that took the place and even the inode number of one that is gone. */
 static void examine_there(struct hf_capture *capture, size_t source, int parent_fd,
@@ -525,11 +545,7 @@ static void examine_there(struct hf_capture *capture, size_t source, int parent_
     join(parent, name, path);
     examine_entry(capture, source, parent_fd, parent, name, status, row, unsettled_ns);
     if (S_ISDIR(status->st_mode)) {
-        bool unwatched = false;
-        watch_add(capture->watch, source, path, &unwatched);
-        if (depth == EXAMINE_BENEATH || other || unwatched) {
-            examine_beneath(capture, source, parent_fd, name, path);
-        }
+        look_into(capture, source, parent_fd, name, path, depth == EXAMINE_BENEATH || other);
     }
 }
 
@@ -547,7 +563,8 @@ void examine_path(struct hf_capture *capture, size_t source, const char *path,
     int failure = there ? 0 : errno;
     if (failure && !means_gone(failure)) {
         complain(capture, source, path, strerror(failure)); /* whether it is there isn't known */
-    } else if (!there || !selected(config, path, S_ISDIR(status.st_mode))) {
+    } else if (!there || !selected(config, path, S_ISDIR(status.st_mode)) ||
+               is_beyond_mount(capture, source, parent_fd, parent)) {
         if (known) {
             examine_gone(capture, source, parent, &row);
         }

@@ -144,8 +144,11 @@ static void scan_entry(struct hf_capture *capture, size_t source, int dir_fd, co
     }
     examine_entry(capture, source, dir_fd, path, name, &status, row, 0);
     if (S_ISDIR(status.st_mode) && depth < DEPTH_MAX) {
-        int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd >= 0) {
+        int fd = open_directory(dir_fd, name);
+        if (fd >= 0 && is_mounted_away(capture, source, fd, child)) {
+            children_gone(capture, source, child);
+            close(fd);
+        } else if (fd >= 0) {
             scan_directory(capture, source, fd, child, depth + 1);
         } else if (!means_gone(errno)) {
             complain(capture, source, child, strerror(errno));

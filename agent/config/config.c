@@ -284,6 +284,9 @@ static int read_source(struct hf_config *config, struct hf_ini *ini, const char 
     rc = rc == HF_OK ? hf_ini_get_duration(ini, section, "rescan", source->rescan_ns,
                                            &source->rescan_ns, error)
                      : rc;
+    rc = rc == HF_OK ? hf_ini_get_bool(ini, section, "one_file_system", source->one_file_system,
+                                       &source->one_file_system, error)
+                     : rc;
     rc = rc == HF_OK ? read_paths(ini, section, "restore_root", &source->restore_roots,
                                   &source->restore_root_count, error)
                      : rc;

@@ -22,6 +22,7 @@ struct hf_config_source {
     size_t include_count, exclude_count;
     int64_t debounce_ns, rescan_ns;
     enum hf_validate validate;
+    bool one_file_system; /* what is mounted in it is left out */
     char **restore_roots; /* absolute; the paths unless given */
     size_t restore_root_count;
     char **restore_from; /* ids of other hosts, or "*" */

@@ -101,6 +101,9 @@ void config_describe(const struct hf_config *config, FILE *out)
         for (size_t j = 0; j < source->exclude_count; j++) {
             fprintf(out, "    without %s\n", source->excludes[j]);
         }
+        if (source->one_file_system) {
+            fprintf(out, "    without what is mounted beneath\n");
+        }
         for (size_t j = 0; j < source->restore_root_count; j++) {
             fprintf(out, "    may be restored beneath %s\n", source->restore_roots[j]);
         }

@@ -32,6 +32,8 @@ const struct hf_ini_key config_keys[] = {
     {SOURCE, "debounce", "DURATION", "200ms",
      "how long a file has to be quiet, so that a burst of writes makes one version"},
     {SOURCE, "rescan", "DURATION", "60s", "how often everything is compared without being told"},
+    {SOURCE, "one_file_system", "yes|no", "no",
+     "leave out what is on other file systems, mounted beneath a path"},
     {SOURCE, "validate", "json", NULL,
      "read a file that does not parse again before it is recorded; after 30 s it is recorded and "
      "flagged"},

@@ -10,32 +10,15 @@ import urllib.error
 import pytest
 
 from fleet import Fleet, now, tree_digest, wait_until
-
-ROOT = os.geteuid() == 0
-UNSHARE = ["unshare", "--mount"] if ROOT else ["unshare", "--mount", "--map-root-user"]
-
-
-def can_mount():
-    return subprocess.run([*UNSHARE, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode == 0
-
+from mount_namespace import begin_with, can_mount, inside
 
 pytestmark = pytest.mark.skipif(not can_mount(), reason="mount namespaces are not allowed here")
 
 
 def on_small_disk(process, directory, size):
     """Let the process see `directory`, with what is in it, on a disk of that size."""
-    script = ('set -e; kept=$(mktemp -d); cp -a "$1/." "$kept"; mount -t tmpfs -o size=$2,mode=0700 none "$1"; '
-              'cp -a "$kept/." "$1"; rm -rf "$kept"; shift 2; exec "$@"')
-    process.command = [*UNSHARE, "sh", "-c", script, "sh", str(directory), size, *process.command]
-
-
-def inside(process, *command):
-    """Run it where the process sees its small disk: that is mounted once the shell has become the process."""
-    program = os.path.basename(process.command[-4])
-    wait_until(lambda: os.path.basename(os.readlink(f"/proc/{process.pid}/exe")) == program, "the small disk")
-    user = [] if ROOT else ["--user", "--preserve-credentials"]
-    return subprocess.run(["nsenter", "--target", str(process.pid), "--mount", *user, *map(str, command)],
-                          capture_output=True, text=True, check=True).stdout
+    begin_with(process, 'kept=$(mktemp -d); cp -a "$1/." "$kept"; mount -t tmpfs -o size=$2,mode=0700 none "$1"; '
+               'cp -a "$kept/." "$1"; rm -rf "$kept"', directory, size)
 
 
 def resize(process, directory, size):
