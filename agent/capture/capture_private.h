@@ -7,6 +7,7 @@
 
 #include "agent/capture/capture.h"
 #include "agent/capture/finder.h"
+#include "agent/capture/page_cache.h"
 #include "agent/capture/state.h"
 #include "agent/capture/unit.h"
 #include "common/queue.h"
@@ -92,9 +93,10 @@ struct hf_capture {
  * HF_ERR_RACED when it changed meanwhile. */
 struct file_content {
     struct hf_buf refs;
-    struct hf_buf lists;   /* while it is read: the references of lists of references */
-    struct hf_hash *whole; /* likewise, of all its bytes, if it may grow */
-    struct hf_buf xattrs;  /* the caller's */
+    struct hf_buf lists;      /* while it is read: the references of lists of references */
+    struct page_cache *cache; /* likewise, of a long one */
+    struct hf_hash *whole;    /* likewise, of all its bytes, if it may grow */
+    struct hf_buf xattrs;     /* the caller's */
     uint8_t depth;
     bool may_grow; /* in: what a file that only grows had when it was opened will do */
     bool grew;     /* it did: there is more by now */

@@ -140,6 +140,7 @@ static int cut(struct hf_capture *capture, size_t source, int fd, uint64_t limit
         if (!last) {
             size_t room = 2 * HF_CHUNK_MAX_BYTES - have;
             room = limit - *total < room ? (size_t)(limit - *total) : room;
+            page_cache_before(out->cache, *total);
             ssize_t got = fill(fd, capture->buffer + have, room);
             if (got < 0) {
                 rc = hf_error_set(error, HF_ERR_IO, errno, "Reading failed");
@@ -274,19 +275,43 @@ void content_free(struct file_content *content)
     content->whole = NULL;
 }
 
+static int too_long(struct hf_error *error)
+{
+    return hf_error_set(error, HF_ERR_LIMIT, 0, "Is too long: at most %llu GB can be recorded",
+                        (unsigned long long)(FILE_MAX_BYTES / 1000000000u));
+}
+
+static int read_all(struct hf_capture *capture, size_t source, int fd, const struct stat *before,
+                    struct hf_json_check *json, struct file_content *out, struct hf_error *error)
+{
+    uint64_t total = 0;
+    uint64_t limit = (uint64_t)before->st_size;
+    bool sparse = hf_sparse_possible(before);
+    int rc;
+    out->cache = page_cache_begin(fd, limit);
+    if (limit <= HF_CHUNK_SINGLE_MAX_BYTES) {
+        rc = read_small(capture, source, fd, limit, json, &total, out, error);
+    } else if (sparse) {
+        rc = cut_sparse(capture, source, fd, limit, json, &total, out, error);
+    } else {
+        rc = cut(capture, source, fd, limit, json, &total, out, error);
+    }
+    out->sparse = out->sparse || (sparse && rc == HF_OK && has_hole(fd, before));
+    rc = rc == HF_OK ? check_race(capture, source, fd, before, total, out) : rc;
+    page_cache_end(out->cache);
+    out->cache = NULL;
+    return rc;
+}
+
 int read_content(struct hf_capture *capture, size_t source, int fd, const struct stat *before,
                  struct file_content *out, struct hf_error *error)
 {
-    bool small = before->st_size <= (off_t)HF_CHUNK_SINGLE_MAX_BYTES;
-    bool sparse = hf_sparse_possible(before);
-    uint64_t total = 0;
     uint64_t give_ups = capture->work[source].give_ups;
     struct hf_json_check *json = NULL;
     if ((uint64_t)before->st_size > FILE_MAX_BYTES) {
-        return hf_error_set(error, HF_ERR_LIMIT, 0, "Is too long: at most %llu GB can be recorded",
-                            (unsigned long long)(FILE_MAX_BYTES / 1000000000u));
+        return too_long(error);
     }
-    if (out->may_grow && !sparse) {
+    if (out->may_grow && !hf_sparse_possible(before)) {
         out->whole = hf_hash_new(); /* without, it is read again later */
     }
     if (capture->config->sources[source].validate == HF_VALIDATE_JSON) {
@@ -295,18 +320,12 @@ int read_content(struct hf_capture *capture, size_t source, int fd, const struct
             return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory to check JSON");
         }
     }
-    int rc =
-        (small    ? read_small
-         : sparse ? cut_sparse
-                  : cut)(capture, source, fd, (uint64_t)before->st_size, json, &total, out, error);
-    out->sparse = out->sparse || (sparse && rc == HF_OK && has_hole(fd, before));
+    int rc = read_all(capture, source, fd, before, json, out, error);
     out->unparsable = json && rc == HF_OK && !json_check_end(json);
     json_check_free(json);
-    rc = rc == HF_OK ? check_race(capture, source, fd, before, total, out) : rc;
     rc = rc == HF_OK ? finish_lists(capture, source, out) : rc;
     if (rc == HF_ERR_LIMIT) {
-        hf_error_set(error, rc, 0, "Is too long: at most %llu GB can be recorded",
-                     (unsigned long long)(FILE_MAX_BYTES / 1000000000u));
+        too_long(error);
     }
     return rc == HF_OK && capture->work[source].give_ups != give_ups ? HF_ERR_RACED : rc;
 }

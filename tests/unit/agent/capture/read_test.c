@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -385,6 +386,45 @@ static void a_file_longer_than_a_version_can_name_is_refused_before_it_is_read(v
         read_content(&scene.capture, 0, scene.fd, &scene.before, &scene.content, &error),
         HF_ERR_LIMIT);
     assert_non_null(strstr(error.message, "too long"));
+    scene_free(&scene);
+}
+
+/* Of a file's pages from `from` on for size bytes, the share in the page cache, in percent. */
+static size_t cached_percent(int fd, size_t from, size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = size / page, count = 0;
+    uint8_t *resident = malloc(pages);
+    void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, (off_t)from);
+    assert_non_null(resident);
+    assert_true(map != MAP_FAILED);
+    assert_int_equal(mincore(map, size, resident), 0);
+    for (size_t i = 0; i < pages; i++) {
+        count += resident[i] & 1;
+    }
+    munmap(map, size);
+    free(resident);
+    return count * 100 / pages;
+}
+
+static void reading_a_long_file_leaves_in_the_cache_what_was_there_and_nothing_else(void **state)
+{
+    struct scene scene;
+    size_t size = 12 * MIB, hot = 8 * MIB;
+    uint8_t *data = noise(size, 3);
+    scene_new(&scene, state);
+    write_file(&scene, "f", data, size);
+    look(&scene, "f");
+    assert_int_equal(fsync(scene.fd), 0);
+    assert_int_equal(posix_fadvise(scene.fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    if (cached_percent(scene.fd, 0, size) == 0) { /* else this file system is the cache */
+        assert_int_equal(posix_fadvise(scene.fd, 0, 0, POSIX_FADV_RANDOM), 0); /* nothing ahead */
+        assert_int_equal(pread(scene.fd, data, MIB, (off_t)hot), (ssize_t)MIB);
+        assert_int_equal(read_it(&scene), HF_OK);
+        assert_int_equal(cached_percent(scene.fd, hot, MIB), 100);
+        assert_in_range(cached_percent(scene.fd, 0, hot), 0, 5);
+        assert_in_range(cached_percent(scene.fd, hot + 2 * MIB, 2 * MIB), 0, 5);
+    }
+    free(data);
     scene_free(&scene);
 }
 
@@ -872,6 +912,7 @@ int main(void)
         TEST(long_chunks_are_cut_alike_wherever_a_window_ends),
         TEST(holes_are_chunks_of_zeros_that_are_neither_read_nor_sent_again),
         TEST(a_hole_too_short_to_count_is_read_and_told_of),
+        TEST(reading_a_long_file_leaves_in_the_cache_what_was_there_and_nothing_else),
         TEST(a_hole_of_terabytes_takes_no_time_and_no_memory),
         TEST(a_file_longer_than_a_version_can_name_is_refused_before_it_is_read),
         TEST(an_empty_file_has_no_chunks),
