@@ -10,6 +10,7 @@
 
 #define PROBE_BYTES    4096u
 #define PROBE_FROM     65536u /* below this a probe costs more than it saves */
+#define WINDOW_LOG_MIN 10     /* RFC 8878: no window is smaller */
 #define WINDOW_LOG_MAX 23     /* 8 MiB: far above any chunk, far below a bomb */
 
 struct hf_compressor {
@@ -19,6 +20,16 @@ struct hf_compressor {
 struct hf_decompressor {
     ZSTD_DCtx *context;
 };
+
+bool hf_codec_is_known(unsigned codec)
+{
+    return codec == HF_CODEC_RAW || codec == HF_CODEC_ZSTD || codec == HF_CODEC_DELTA;
+}
+
+bool hf_codec_has_aid(enum hf_codec codec)
+{
+    return codec == HF_CODEC_DELTA;
+}
 
 struct hf_compressor *hf_compressor_new(int level)
 {
@@ -44,6 +55,12 @@ void hf_compressor_free(struct hf_compressor *compressor)
     }
 }
 
+void hf_compressor_set_level(struct hf_compressor *compressor, int level)
+{
+    /* Fails for no level: zstd clamps it. */
+    ZSTD_CCtx_setParameter(compressor->context, ZSTD_c_compressionLevel, level);
+}
+
 /* The most that size bytes may become: 3 % less, or it isn't worth the reader's time. */
 static size_t worthwhile(size_t size)
 {
@@ -56,7 +73,7 @@ static int append_raw(const uint8_t *data, size_t size, struct hf_buf *out, enum
     return hf_buf_append(out, data, size);
 }
 
-static bool probe_says_no(struct hf_compressor *compressor, const uint8_t *data, size_t size)
+bool hf_is_incompressible(struct hf_compressor *compressor, const uint8_t *data, size_t size)
 {
     uint8_t scratch[PROBE_BYTES];
     if (size < PROBE_FROM) {
@@ -72,7 +89,7 @@ static bool probe_says_no(struct hf_compressor *compressor, const uint8_t *data,
 int hf_compress(struct hf_compressor *compressor, const uint8_t *data, size_t size,
                 struct hf_buf *out, enum hf_codec *codec)
 {
-    if (size == 0 || probe_says_no(compressor, data, size)) {
+    if (size == 0 || hf_is_incompressible(compressor, data, size)) {
         return append_raw(data, size, out, codec);
     }
     int rc = hf_buf_reserve(out, size);
@@ -87,6 +104,41 @@ int hf_compress(struct hf_compressor *compressor, const uint8_t *data, size_t si
     }
     out->size += got;
     *codec = HF_CODEC_ZSTD;
+    return HF_OK;
+}
+
+/* Base and content have to be within one window. */
+static int window_log(size_t bytes)
+{
+    int log = WINDOW_LOG_MIN;
+    while (log < WINDOW_LOG_MAX && ((size_t)1 << log) < bytes) {
+        log++;
+    }
+    return log;
+}
+
+int hf_compress_delta(struct hf_compressor *compressor, struct hf_bytes base, const uint8_t *data,
+                      size_t size, size_t limit, struct hf_buf *out)
+{
+    size_t room = limit < size ? limit : size;
+    int rc = hf_buf_reserve(out, room);
+    if (rc != HF_OK) {
+        return rc;
+    }
+    ZSTD_CCtx *context = compressor->context;
+    size_t got = ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, window_log(base.size + size));
+    if (!ZSTD_isError(got)) {
+        got = ZSTD_CCtx_refPrefix(context, base.data, base.size);
+    }
+    if (!ZSTD_isError(got)) {
+        got = ZSTD_compress2(context, out->data + out->size, room, data, size);
+    }
+    ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, 0); /* by the level again */
+    ZSTD_CCtx_refPrefix(context, NULL, 0);
+    if (ZSTD_isError(got) || got >= room) {
+        return HF_ERR_LIMIT;
+    }
+    out->size += got;
     return HF_OK;
 }
 
@@ -127,8 +179,8 @@ static bool window_too_large(const uint8_t *frame, size_t size)
     return exponent > WINDOW_LOG_MAX || (exponent == WINDOW_LOG_MAX && mantissa > 0);
 }
 
-int hf_decompress(struct hf_decompressor *decompressor, enum hf_codec codec, const uint8_t *data,
-                  size_t size, uint8_t *out, size_t plain_size)
+int hf_decompress(struct hf_decompressor *decompressor, enum hf_codec codec, struct hf_bytes aid,
+                  const uint8_t *data, size_t size, uint8_t *out, size_t plain_size)
 {
     if (codec == HF_CODEC_RAW) {
         if (size != plain_size) {
@@ -139,16 +191,19 @@ int hf_decompress(struct hf_decompressor *decompressor, enum hf_codec codec, con
         }
         return HF_OK;
     }
-    if (codec != HF_CODEC_ZSTD) {
-        return HF_ERR_CORRUPT;
-    }
-    if (size < 4 || hf_get_le32(data) != ZSTD_MAGICNUMBER) {
+    if (!hf_codec_is_known(codec) || size < 4 || hf_get_le32(data) != ZSTD_MAGICNUMBER) {
         return HF_ERR_CORRUPT; /* a skippable frame would pass for empty content */
     }
     unsigned long long declared = ZSTD_getFrameContentSize(data, size);
     if (declared != plain_size || window_too_large(data, size) ||
         ZSTD_findFrameCompressedSize(data, size) != size) {
         return HF_ERR_CORRUPT; /* ERROR and UNKNOWN are numbers that no plain_size has */
+    }
+    /* A prefix is for one frame; without one the reference is none. */
+    bool delta = codec == HF_CODEC_DELTA;
+    if (ZSTD_isError(ZSTD_DCtx_refPrefix(decompressor->context, delta ? aid.data : NULL,
+                                         delta ? aid.size : 0))) {
+        return HF_ERR_CORRUPT;
     }
     size_t got = ZSTD_decompressDCtx(decompressor->context, out, plain_size, data, size);
     return ZSTD_isError(got) || got != plain_size ? HF_ERR_CORRUPT : HF_OK;

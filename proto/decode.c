@@ -140,33 +140,32 @@ void decode_need(struct proto_reader *reader, struct hf_frame *frame)
     frame->need.bitmap = reader_bytes(reader, "bitmap", HF_FRAME_IDS_MAX / 8);
 }
 
-static void read_chunk(struct proto_reader *reader, struct hf_chunk *chunk)
+static void read_block(struct proto_reader *reader, struct hf_block *block)
 {
-    reader_array(reader, "chunk", 4, 4);
-    struct hf_bytes id = reader_bytes(reader, "id", HF_HASH_BYTES);
-    if (reader->rc == HF_OK && id.size != HF_HASH_BYTES) {
-        reader_fail(reader, HF_ERR_PROTOCOL, "has %zu bytes; it needs %d", id.size, HF_HASH_BYTES);
-    }
-    chunk->id = id.data;
-    chunk->codec = (enum hf_codec)reader_uint(reader, "codec", HF_CODEC_RAW, HF_CODEC_ZSTD);
-    chunk->plain_size = (uint32_t)reader_uint(reader, "plain-size", 1, HF_CHUNK_MAX_BYTES);
-    chunk->data = reader_bytes(reader, "data", HF_CHUNK_MAX_BYTES);
-    if (reader->rc == HF_OK && chunk->codec == HF_CODEC_RAW &&
-        chunk->data.size != chunk->plain_size) {
-        reader_fail(reader, HF_ERR_PROTOCOL, "has %zu raw bytes where plain-size says %u",
-                    chunk->data.size, chunk->plain_size);
+    reader_array(reader, "block", 4, 4);
+    unsigned codec = (unsigned)reader_uint(reader, "codec", HF_CODEC_RAW, HF_CODEC_LAST);
+    block->codec = (enum hf_codec)codec;
+    block->aid = reader_bytes(reader, "aid", HF_HASH_BYTES);
+    block->chunks =
+        reader_bytes(reader, "chunks", (size_t)HF_BLOCK_CHUNKS_MAX * HF_CHUNK_REF_BYTES);
+    block->data = reader_bytes(reader, "data", HF_BLOCK_MAX_BYTES);
+    if (reader->rc == HF_OK && !hf_codec_is_known(codec)) {
+        reader_fail(reader, HF_ERR_PROTOCOL, "names codec %u, which is none", codec);
+    } else if (reader->rc == HF_OK && hf_block_plain_size(block) == 0) {
+        reader_fail(reader, HF_ERR_PROTOCOL,
+                    "is no block: its chunks' lengths, its codec and its data do not fit together");
     }
 }
 
 void decode_chunks(struct proto_reader *reader, struct hf_frame *frame)
 {
     frame->chunks.job = reader_uint(reader, "job", 0, INT64_MAX);
-    frame->chunks.count = reader_array(reader, "chunks", 1, HF_FRAME_CHUNKS_MAX);
-    struct hf_chunk *chunks = own_array(reader, frame, frame->chunks.count, sizeof *chunks);
-    for (size_t i = 0; chunks && i < frame->chunks.count && reader->rc == HF_OK; i++) {
-        read_chunk(reader, &chunks[i]);
+    frame->chunks.count = reader_array(reader, "blocks", 1, HF_FRAME_BLOCKS_MAX);
+    struct hf_block *blocks = own_array(reader, frame, frame->chunks.count, sizeof *blocks);
+    for (size_t i = 0; blocks && i < frame->chunks.count && reader->rc == HF_OK; i++) {
+        read_block(reader, &blocks[i]);
     }
-    frame->chunks.chunks = chunks;
+    frame->chunks.blocks = blocks;
 }
 
 static const struct hf_version *read_versions(struct proto_reader *reader, struct hf_frame *frame,

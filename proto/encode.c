@@ -89,17 +89,17 @@ void encode_need(const struct hf_frame *frame, struct proto_writer *writer)
 void encode_chunks(const struct hf_frame *frame, struct proto_writer *writer)
 {
     write_uint(writer, frame->chunks.job);
-    write_array(writer, frame->chunks.count, HF_FRAME_CHUNKS_MAX);
+    write_array(writer, frame->chunks.count, HF_FRAME_BLOCKS_MAX);
     for (size_t i = 0; i < frame->chunks.count && writer->rc == HF_OK; i++) {
-        const struct hf_chunk *chunk = &frame->chunks.chunks[i];
-        if (chunk->plain_size == 0 || chunk->plain_size > HF_CHUNK_MAX_BYTES) {
+        const struct hf_block *block = &frame->chunks.blocks[i];
+        if (hf_block_plain_size(block) == 0) {
             writer_refuse(writer);
         }
         write_array(writer, 4, 4);
-        write_bytes(writer, (struct hf_bytes){chunk->id, HF_HASH_BYTES}, HF_HASH_BYTES);
-        write_uint(writer, chunk->codec);
-        write_uint(writer, chunk->plain_size);
-        write_bytes(writer, chunk->data, HF_CHUNK_MAX_BYTES);
+        write_uint(writer, block->codec);
+        write_bytes(writer, block->aid, HF_HASH_BYTES);
+        write_bytes(writer, block->chunks, (size_t)HF_BLOCK_CHUNKS_MAX * HF_CHUNK_REF_BYTES);
+        write_bytes(writer, block->data, HF_BLOCK_MAX_BYTES);
     }
 }
 

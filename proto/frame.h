@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/block.h"
 #include "common/buf.h"
-#include "common/compress.h"
 #include "common/error.h"
 #include "common/hash.h"
 #include "proto/version.h"
@@ -21,7 +21,7 @@
 #define HF_FRAME_MAX_BYTES    (1024u * 1024u)
 #define HF_FRAME_DEPTH_MAX    6u
 #define HF_FRAME_OBJECTS_MAX  65536u
-#define HF_FRAME_CHUNKS_MAX   1024u /* chunks in one CHUNKS frame */
+#define HF_FRAME_BLOCKS_MAX   1024u /* blocks in one CHUNKS frame */
 #define HF_FRAME_VERSIONS_MAX 1024u /* versions in one VERSIONS, LISTING or RESTORE_PAGE */
 #define HF_FRAME_IDS_MAX      8192u /* ids in one HAVE or CHUNK_GET */
 #define HF_FRAME_RESULTS_MAX  1024u
@@ -106,13 +106,6 @@ enum hf_restore_status { /* of one file */
 enum hf_job_outcome { HF_JOB_SUCCEEDED = 1, HF_JOB_FAILED = 2, HF_JOB_CANCELLED = 3 };
 
 #define HF_INSTANCE_BYTES 16
-
-struct hf_chunk {
-    const uint8_t *id; /* HF_HASH_BYTES */
-    enum hf_codec codec;
-    uint32_t plain_size; /* 1..HF_CHUNK_MAX_BYTES */
-    struct hf_bytes data;
-};
 
 struct hf_ack {
     uint32_t stream;
@@ -260,7 +253,7 @@ struct hf_frame {
         struct hf_ids ids; /* HAVE, CHUNK_GET */
         struct hf_need need;
         struct {
-            const struct hf_chunk *chunks;
+            const struct hf_block *blocks;
             size_t count;
             uint64_t job; /* 0, or the restore job that asked for them */
         } chunks;

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/block.h"
 #include "common/buf.h"
 #include "common/hash.h"
 
@@ -21,9 +22,7 @@ enum hf_version_flag {
     HF_VERSION_SPARSE = 4      /* it had holes, which its content shows as zeros */
 };
 
-/* A chunk reference as bytes: 32 bytes of id, then the plaintext length, 32 bits little endian. */
-#define HF_CHUNK_REF_BYTES 36
-#define HF_CHUNK_REFS_MAX  1024
+#define HF_CHUNK_REFS_MAX 1024 /* that a version names itself */
 /* Longer content: depth 1, where `refs` name chunks whose plaintexts, concatenated, are the
  * references of the data chunks. No such list chunk is over HF_CHUNK_MAX_BYTES, so a file has at
  * most 1024 * 14563 chunks (about 1.9 TB at the default average). */

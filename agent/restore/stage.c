@@ -65,7 +65,7 @@ static void leave_current(struct hf_stage *stage)
 }
 
 /* A chunk will not come any more: files that waited for it last are freed. */
-static void abandon_uses(struct hf_stage *stage, struct hf_write_use *uses)
+void stage_abandon(struct hf_stage *stage, struct hf_write_use *uses)
 {
     for (struct hf_write_use *use = uses; use; use = use->next)
         if (use->file && --use->file->waiting == 0 && use->file != stage->current)
@@ -78,7 +78,8 @@ void stage_free(struct hf_stage *stage)
         return;
     for (struct hf_write_work *work;
          stage->writers && (work = writers_collect(stage->writers, -1));) {
-        abandon_uses(stage, work->uses);
+        for (size_t i = 0; i < work->part_count; i++)
+            stage_abandon(stage, work->parts[i].uses);
         write_work_free(work);
     }
     writers_stop(stage->writers);
@@ -86,7 +87,7 @@ void stage_free(struct hf_stage *stage)
         while (stage->buckets[i]) {
             struct stage_wanted *wanted = stage->buckets[i];
             stage->buckets[i] = wanted->next;
-            abandon_uses(stage, wanted->uses);
+            stage_abandon(stage, wanted->uses);
             stage_wanted_free(wanted);
         }
     if (stage->current)

@@ -88,16 +88,17 @@ int stage_want(struct hf_stage *stage, const uint8_t *id, uint32_t plain_size,
 int stage_copy(struct hf_stage *stage, const uint8_t *id, uint32_t plain_size,
                struct stage_file *file, const char *path, struct hf_error *error)
 {
-    struct hf_write_work *work = calloc(1, sizeof(*work));
+    struct hf_write_work *work = write_work_new(1);
     if (work) {
         work->local_path = strdup(path);
-        work->uses = use_new(file, 0);
+        work->parts[0].uses = use_new(file, 0);
     }
-    if (!work || !work->local_path || !work->uses) {
+    if (!work || !work->local_path || !work->parts[0].uses) {
         write_work_free(work);
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for restored content");
     }
-    memcpy(work->id, id, HF_HASH_BYTES);
+    memcpy(work->parts[0].id, id, HF_HASH_BYTES);
+    work->parts[0].size = plain_size;
     work->plain_size = plain_size;
     file->waiting++;
     stage->outstanding_count++;
@@ -175,30 +176,62 @@ static struct stage_wanted *take_wanted(struct stage_wanted **at)
     return wanted;
 }
 
-static int take_chunk(struct hf_stage *stage, const struct hf_chunk *chunk, struct hf_error *error)
+static size_t count_wanted(struct hf_stage *stage, const struct hf_block *block)
 {
-    struct stage_wanted **at = find_wanted(stage, chunk->id);
-    if (!*at)
-        return 0; /* nothing that is missing: a repeat */
-    struct hf_write_work *work = calloc(1, sizeof(*work));
-    if (!work || hf_buf_append(&work->stored, chunk->data.data, chunk->data.size)) {
-        write_work_free(work);
-        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for restored content");
-    }
+    size_t count = 0;
+    for (size_t i = 0; i < hf_block_chunk_count(block); i++)
+        count += *find_wanted(stage, hf_block_chunk_id(block, i)) != NULL;
+    return count;
+}
+
+/* What was asked for goes to the part, with the files that it is for open. */
+static int take_part(struct hf_stage *stage, struct stage_wanted **at, uint32_t position,
+                     uint32_t size, struct hf_write_part *part, struct hf_error *error)
+{
     struct stage_wanted *wanted = take_wanted(at);
-    memcpy(work->id, chunk->id, HF_HASH_BYTES);
-    work->codec = chunk->codec;
-    work->plain_size = wanted->plain_size;
-    work->uses = wanted->uses;
-    free(wanted);
-    stage->options.job->fetched_bytes += chunk->data.size;
     int result = 0;
-    for (struct hf_write_use *use = work->uses; use; use = use->next) {
-        work->keep_plain = work->keep_plain || !use->file;
+    memcpy(part->id, wanted->id, HF_HASH_BYTES);
+    part->position = position;
+    part->size = wanted->plain_size;
+    part->mismatch = wanted->plain_size != size;
+    part->uses = wanted->uses;
+    free(wanted);
+    for (struct hf_write_use *use = part->uses; use; use = use->next) {
+        part->keep_plain = part->keep_plain || !use->file;
         if (!result && use->file && !use->whole && !use->file->failed) {
             result = stage_open(stage, use->file, error);
             use->fd = use->file->fd;
         }
+    }
+    return result;
+}
+
+static int take_block(struct hf_stage *stage, const struct hf_block *block, struct hf_error *error)
+{
+    size_t count = count_wanted(stage, block);
+    if (count == 0)
+        return 0; /* nothing that is missing: a repeat */
+    struct hf_write_work *work = write_work_new(count);
+    if (!work || hf_buf_append(&work->stored, block->data.data, block->data.size)) {
+        write_work_free(work);
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for restored content");
+    }
+    work->codec = block->codec;
+    work->plain_size = hf_block_plain_size(block);
+    work->part_count = 0;
+    stage->options.job->fetched_bytes += block->data.size;
+    int result = 0;
+    uint32_t position = 0;
+    for (size_t i = 0; i < hf_block_chunk_count(block); i++) {
+        struct stage_wanted **at = find_wanted(stage, hf_block_chunk_id(block, i));
+        uint32_t size = hf_block_chunk_size(block, i);
+        struct hf_error *why = result ? NULL : error;
+        if (*at) {
+            int failed =
+                take_part(stage, at, position, size, &work->parts[work->part_count++], why);
+            result = result ? result : failed;
+        }
+        position += size;
     }
     /* Even after a failure: what it is for must be accounted for. */
     writers_push(stage->writers, work);
@@ -206,27 +239,40 @@ static int take_chunk(struct hf_stage *stage, const struct hf_chunk *chunk, stru
 }
 
 /* The local file has changed since it was captured: the chunk has to come after all. */
-static int fetch_instead(struct hf_stage *stage, const struct hf_write_work *work,
+static int fetch_instead(struct hf_stage *stage, const struct hf_write_part *part,
                          struct hf_error *error)
 {
-    struct stage_file *file = work->uses->file;
+    struct stage_file *file = part->uses->file;
     file->waiting--;
     stage->outstanding_count--;
-    stage->outstanding_bytes -= work->plain_size;
-    return stage_want(stage, work->id, work->plain_size, file, 0, error);
+    stage->outstanding_bytes -= part->size;
+    return stage_want(stage, part->id, part->size, file, 0, error);
+}
+
+static int finish_part(struct hf_stage *stage, struct hf_write_part *part, bool local,
+                       struct hf_error *error)
+{
+    if (local && part->mismatch)
+        return fetch_instead(stage, part, error);
+    if (local)
+        stage->options.job->reused_bytes += part->size;
+    return finish_chunk(stage, part->size, part->uses, &part->plain,
+                        part->mismatch ? "the collector sent content that does not match its hash; "
+                                         "have its repository checked, the old file stands"
+                                       : NULL,
+                        error);
 }
 
 static int finish_work(struct hf_stage *stage, struct hf_write_work *work, struct hf_error *error)
 {
-    if (work->local_path && work->mismatch)
-        return fetch_instead(stage, work, error);
-    if (work->local_path)
-        stage->options.job->reused_bytes += work->plain_size;
-    return finish_chunk(stage, work->plain_size, work->uses, &work->plain,
-                        work->mismatch ? "the collector sent content that does not match its hash; "
-                                         "have its repository checked, the old file stands"
-                                       : NULL,
-                        error);
+    int result = 0;
+    for (size_t i = 0; i < work->part_count; i++) {
+        if (result)
+            stage_abandon(stage, work->parts[i].uses);
+        else
+            result = finish_part(stage, &work->parts[i], work->local_path != NULL, error);
+    }
+    return result;
 }
 
 int stage_collect(struct hf_stage *stage, int timeout_ms, struct hf_error *error)
@@ -244,7 +290,7 @@ int stage_collect(struct hf_stage *stage, int timeout_ms, struct hf_error *error
 int stage_take(struct hf_stage *stage, const struct hf_frame *frame, struct hf_error *error)
 {
     for (size_t i = 0; i < frame->chunks.count; i++) {
-        int result = take_chunk(stage, &frame->chunks.chunks[i], error);
+        int result = take_block(stage, &frame->chunks.blocks[i], error);
         if (result)
             return result;
     }

@@ -7,7 +7,7 @@
 #include "agent/restore/metadata.h"
 #include "agent/restore/stage.h"
 #include "agent/restore/writers.h"
-#include "common/chunker.h"
+#include "common/block.h"
 
 #define STAGE_BUCKETS 4096u
 
@@ -78,6 +78,8 @@ int stage_open(struct hf_stage *stage, struct stage_file *file, struct hf_error 
 /* Write a verified chunk into a file being staged. */
 int stage_write(struct hf_stage *stage, struct stage_file *file, const uint8_t *data, size_t size,
                 uint64_t offset, struct hf_error *error);
+/* Nobody will write what these are for: the job ends. */
+void stage_abandon(struct hf_stage *stage, struct hf_write_use *uses);
 void stage_wanted_free(struct stage_wanted *wanted);
 void stage_fail(struct hf_stage *stage, struct stage_file *file, const char *message);
 /* Give the file its metadata and close it, if nothing of it is missing any more. */

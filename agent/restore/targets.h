@@ -13,6 +13,8 @@
 
 #define HF_STAGING_PREFIX ".holdfast-restore-" /* then the job's number */
 #define HF_STAGING_SHARDS 2u                   /* directories in it, for as many writers */
+/* Files that follow each other share a shard: their content comes together. */
+#define HF_STAGING_RUN 64u
 
 struct hf_targets;
 
@@ -78,5 +80,8 @@ bool targets_is_guarded(int dir_fd);
 bool targets_is_fresh(int fd);
 /* Remove the job's staging directory in the directory at path, if it is ours. */
 void targets_remove_staging_at(const char *path, uint64_t job);
+
+/* The shard of the file with that index in the plan. */
+size_t targets_shard(uint64_t index);
 
 #endif

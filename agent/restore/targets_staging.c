@@ -10,6 +10,11 @@
 
 #include "agent/restore/targets_private.h"
 
+size_t targets_shard(uint64_t index)
+{
+    return (size_t)(index / HF_STAGING_RUN % HF_STAGING_SHARDS);
+}
+
 void anchor_close_staging(struct anchor *anchor)
 {
     for (size_t i = 0; i < HF_STAGING_SHARDS; i++) {
@@ -81,7 +86,7 @@ int targets_staging(struct hf_targets *targets, size_t index_of_anchor, uint64_t
                     struct hf_error *error)
 {
     struct anchor *anchor = &targets->anchors[index_of_anchor];
-    *fd = anchor->shard_fds[index % HF_STAGING_SHARDS];
+    *fd = anchor->shard_fds[targets_shard(index)];
     if (*fd >= 0)
         return 0;
     int result = anchor_open(targets, index_of_anchor, HF_TARGETS_CREATE, error);
@@ -89,7 +94,7 @@ int targets_staging(struct hf_targets *targets, size_t index_of_anchor, uint64_t
         result = staging_make(targets, anchor, error);
     if (result)
         anchor_close_staging(anchor);
-    *fd = anchor->shard_fds[index % HF_STAGING_SHARDS];
+    *fd = anchor->shard_fds[targets_shard(index)];
     return result;
 }
 

@@ -138,32 +138,38 @@ static int read_local(const char *path, uint8_t *plain, size_t size)
 static int plain_of(const struct hf_write_work *work, struct hf_decompressor *decompressor,
                     uint8_t *plain)
 {
-    if (work->plain_size > HF_CHUNK_MAX_BYTES)
-        return HF_ERR_LIMIT;
     if (work->local_path)
         return read_local(work->local_path, plain, work->plain_size);
-    return hf_decompress(decompressor, work->codec, work->stored.data, work->stored.size, plain,
-                         work->plain_size);
+    return hf_decompress(decompressor, work->codec, (struct hf_bytes){0}, work->stored.data,
+                         work->stored.size, plain, work->plain_size);
 }
 
+static void do_part(struct hf_write_part *part, const uint8_t *plain, bool own_umask)
+{
+    uint8_t hash[HF_HASH_BYTES];
+    if (part->mismatch)
+        return;
+    hf_sha256(plain, part->size, hash);
+    part->mismatch = memcmp(hash, part->id, HF_HASH_BYTES) != 0 ||
+                     (part->keep_plain && hf_buf_append(&part->plain, plain, part->size));
+    for (struct hf_write_use *use = part->uses; use && !part->mismatch; use = use->next) {
+        if (use->file && use->whole)
+            write_whole(use, plain, part->size, own_umask);
+        else if (use->file && use->fd >= 0)
+            write_bytes(use, use->fd, plain, part->size);
+    }
+}
+
+/* plain: HF_BLOCK_MAX_BYTES, NULL when there was no memory. */
 static void do_work(struct hf_write_work *work, struct hf_decompressor *decompressor,
                     uint8_t *plain, bool own_umask)
 {
-    uint8_t hash[HF_HASH_BYTES];
-    work->mismatch = true;
-    if (plain_of(work, decompressor, plain))
-        return;
-    hf_sha256(plain, work->plain_size, hash);
-    if (memcmp(hash, work->id, HF_HASH_BYTES) != 0)
-        return;
-    work->mismatch = false;
-    if (work->keep_plain && hf_buf_append(&work->plain, plain, work->plain_size))
-        work->mismatch = true;
-    for (struct hf_write_use *use = work->uses; use && !work->mismatch; use = use->next) {
-        if (use->file && use->whole)
-            write_whole(use, plain, work->plain_size, own_umask);
-        else if (use->file && use->fd >= 0)
-            write_bytes(use, use->fd, plain, work->plain_size);
+    bool decoded = decompressor && plain && work->plain_size <= HF_BLOCK_MAX_BYTES &&
+                   plain_of(work, decompressor, plain) == HF_OK;
+    for (size_t i = 0; i < work->part_count; i++) {
+        struct hf_write_part *part = &work->parts[i];
+        part->mismatch = part->mismatch || !decoded;
+        do_part(part, decoded ? plain + part->position : NULL, own_umask);
     }
     hf_buf_free(&work->stored);
 }
@@ -172,7 +178,7 @@ static void *writer_main(void *context)
 {
     struct writer *writer = context;
     struct hf_decompressor *decompressor = hf_decompressor_new();
-    uint8_t *plain = malloc(HF_CHUNK_MAX_BYTES);
+    uint8_t *plain = malloc(HF_BLOCK_MAX_BYTES);
     /* A umask of this thread's own lets files be made with their mode, instead of with another
      * that has to be changed at once. */
     bool own_umask = !unshare(CLONE_FS);
@@ -180,10 +186,7 @@ static void *writer_main(void *context)
         umask(0);
     struct hf_write_work *work;
     while ((work = (struct hf_write_work *)(void *)hf_queue_pop(writer->queue, -1))) {
-        if (decompressor && plain)
-            do_work(work, decompressor, plain, own_umask);
-        else
-            work->mismatch = true;
+        do_work(work, decompressor, plain, own_umask);
         hf_queue_push(writer->writers->done, &work->item);
     }
     hf_decompressor_free(decompressor);
@@ -191,18 +194,38 @@ static void *writer_main(void *context)
     return NULL;
 }
 
+struct hf_write_work *write_work_new(size_t part_count)
+{
+    struct hf_write_work *work = calloc(1, sizeof(*work));
+    if (work)
+        work->parts = calloc(part_count, sizeof(*work->parts));
+    if (!work || !work->parts) {
+        free(work);
+        return NULL;
+    }
+    work->part_count = part_count;
+    return work;
+}
+
+static void part_free(struct hf_write_part *part)
+{
+    while (part->uses) {
+        struct hf_write_use *use = part->uses;
+        part->uses = use->next;
+        free(use->shortfall);
+        free(use);
+    }
+    hf_buf_free(&part->plain);
+}
+
 void write_work_free(struct hf_write_work *work)
 {
     if (!work)
         return;
-    while (work->uses) {
-        struct hf_write_use *use = work->uses;
-        work->uses = use->next;
-        free(use->shortfall);
-        free(use);
-    }
+    for (size_t i = 0; i < work->part_count; i++)
+        part_free(&work->parts[i]);
     hf_buf_free(&work->stored);
-    hf_buf_free(&work->plain);
+    free(work->parts);
     free(work->local_path);
     free(work);
 }
@@ -258,7 +281,8 @@ void writers_stop(struct hf_writers *writers)
 
 void writers_push(struct hf_writers *writers, struct hf_write_work *work)
 {
-    size_t shard = work->uses ? work->uses->index % HF_STAGING_SHARDS : 0;
+    const struct hf_write_use *use = work->part_count > 0 ? work->parts[0].uses : NULL;
+    size_t shard = use ? targets_shard(use->index) : 0;
     writers->under_way++;
     hf_queue_push(writers->writers[shard].queue, &work->item);
 }

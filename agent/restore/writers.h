@@ -1,4 +1,4 @@
-/* The writers: threads that turn chunks as they came over the wire into verified bytes in staged
+/* The writers: threads that turn blocks as they came over the wire into verified bytes in staged
  * files, since making a file costs more than everything else that a restore does for it. Each
  * works in a shard of the staging directory of its own, so that they don't wait for each other
  * at the directory.
@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 #include "agent/restore/metadata.h"
+#include "common/block.h"
 #include "common/buf.h"
-#include "common/compress.h"
 #include "common/error.h"
 #include "common/hash.h"
 #include "common/queue.h"
@@ -43,18 +43,29 @@ struct hf_write_use {
  * errno. */
 int write_content(int fd, const uint8_t *data, size_t size, uint64_t offset, bool sparse);
 
-struct hf_write_work {
-    struct hf_queue_item item;
+/* A chunk of a block that is wanted. */
+struct hf_write_part {
     uint8_t id[HF_HASH_BYTES];
-    enum hf_codec codec;
-    uint32_t plain_size;
-    struct hf_buf stored;
-    char *local_path; /* read it from this file of the host instead; NULL: it is in stored */
+    uint32_t position, size; /* in the block's plaintext */
     struct hf_write_use *uses;
     bool keep_plain;
     struct hf_buf plain; /* with keep_plain, when it matched */
     bool mismatch;       /* the bytes are not the chunk: nothing was written */
 };
+
+/* A block, or one chunk of this host. */
+struct hf_write_work {
+    struct hf_queue_item item;
+    enum hf_codec codec;
+    uint32_t plain_size; /* of the whole block, at most HF_BLOCK_MAX_BYTES */
+    struct hf_buf stored;
+    char *local_path; /* read it from this file of the host instead; NULL: it is in stored */
+    struct hf_write_part *parts;
+    size_t part_count;
+};
+
+/* NULL when out of memory. */
+struct hf_write_work *write_work_new(size_t part_count);
 
 struct hf_writers;
 

@@ -1,16 +1,32 @@
 #include "agent/session/pack.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-#include "common/compress.h"
+#include "agent/session/history.h"
+#include "common/block.h"
+
+#define BLOCKS_MAX        64u                  /* of one frame */
+#define HISTORY_BYTES_MAX (4u * 1024u * 1024u) /* of contents to compare with */
+/* A unit of more versions is not a file that changes, but many that came. */
+#define FEW_VERSIONS 16u
+/* Shorter content is as short by itself. */
+#define DELTA_FROM_BYTES 256u
 
 struct hf_packer {
     struct hf_compressor *compressor;
+    struct hf_decompressor *decompressor;
     int (*send)(void *context, const struct hf_frame *frame);
     void *context;
-    struct hf_chunk chunks[HF_FRAME_CHUNKS_MAX];
-    size_t
-        offsets[HF_FRAME_CHUNKS_MAX]; /* of each chunk's data in arena, which moves as it grows */
+    struct hf_block_builder builder; /* the block that is being filled */
+    struct hf_buf plain;             /* of a chunk that came from the spool */
+    struct hf_buf delta;
+    struct hf_history *history;
+    /* Finished blocks of the next frame; their parts are in arena, which moves as it grows. */
+    struct {
+        enum hf_codec codec;
+        size_t at, aid, chunks, data; /* where it begins, and the sizes of its parts */
+    } blocks[BLOCKS_MAX];
     size_t count;
     struct hf_buf arena;
 };
@@ -25,8 +41,10 @@ struct hf_packer *packer_new(int compress_level,
     packer->send = send;
     packer->context = context;
     packer->compressor = hf_compressor_new(compress_level);
-    if (!packer->compressor) {
-        free(packer);
+    packer->decompressor = hf_decompressor_new();
+    packer->history = history_new(HISTORY_BYTES_MAX);
+    if (!packer->compressor || !packer->decompressor || !packer->history) {
+        packer_free(packer);
         return NULL;
     }
     return packer;
@@ -37,19 +55,33 @@ void packer_free(struct hf_packer *packer)
     if (!packer)
         return;
     hf_compressor_free(packer->compressor);
+    hf_decompressor_free(packer->decompressor);
+    hf_block_builder_free(&packer->builder);
+    hf_buf_free(&packer->plain);
+    hf_buf_free(&packer->delta);
+    history_free(packer->history);
     hf_buf_free(&packer->arena);
     free(packer);
 }
 
-static int flush_chunks(struct hf_packer *packer)
+static int flush_frame(struct hf_packer *packer)
 {
+    struct hf_block blocks[BLOCKS_MAX];
     if (packer->count == 0)
         return 0;
-    for (size_t i = 0; i < packer->count; i++)
-        packer->chunks[i].data.data = packer->arena.data + packer->offsets[i];
+    for (size_t i = 0; i < packer->count; i++) {
+        const uint8_t *aid = packer->arena.data + packer->blocks[i].at;
+        const uint8_t *chunks = aid + packer->blocks[i].aid;
+        blocks[i] = (struct hf_block){
+            .codec = packer->blocks[i].codec,
+            .aid = {aid, packer->blocks[i].aid},
+            .chunks = {chunks, packer->blocks[i].chunks},
+            .data = {chunks + packer->blocks[i].chunks, packer->blocks[i].data},
+        };
+    }
     struct hf_frame frame = {
         .type = HF_FRAME_CHUNKS,
-        .chunks = {.chunks = packer->chunks, .count = packer->count},
+        .chunks = {.blocks = blocks, .count = packer->count},
     };
     int result = packer->send(packer->context, &frame);
     hf_buf_clear(&packer->arena);
@@ -57,41 +89,145 @@ static int flush_chunks(struct hf_packer *packer)
     return result;
 }
 
-static int add_chunk(struct hf_packer *packer, const struct hf_unit_chunk *chunk)
+static int put_block(struct hf_packer *packer, const struct hf_block *block)
 {
-    /* Looked at before each chunk: with one of 512 KiB on top a frame still is within its limit. */
-    if (packer->arena.size >= HF_PACK_FRAME_BYTES || packer->count == HF_FRAME_CHUNKS_MAX) {
-        int result = flush_chunks(packer);
-        if (result)
-            return result;
-    }
-    size_t offset = packer->arena.size;
-    enum hf_codec codec = chunk->codec;
-    int result = codec == HF_CODEC_RAW
-                     ? hf_compress(packer->compressor, chunk->data.data, chunk->data.size,
-                                   &packer->arena, &codec)
-                     : hf_buf_append(&packer->arena, chunk->data.data, chunk->data.size);
+    size_t size = block->aid.size + block->chunks.size + block->data.size;
+    int result = 0;
+    if (packer->arena.size > 0 && packer->arena.size + size > HF_PACK_FRAME_BYTES)
+        result = flush_frame(packer);
+    size_t at = packer->arena.size;
+    result = result ? result : hf_buf_append(&packer->arena, block->aid.data, block->aid.size);
+    result =
+        result ? result : hf_buf_append(&packer->arena, block->chunks.data, block->chunks.size);
+    result = result ? result : hf_buf_append(&packer->arena, block->data.data, block->data.size);
     if (result)
         return result;
-    packer->offsets[packer->count] = offset;
-    packer->chunks[packer->count++] = (struct hf_chunk){
-        .id = chunk->id,
-        .codec = codec,
-        .plain_size = chunk->plain_size,
-        .data = {.size = packer->arena.size - offset},
-    };
-    return 0;
+    packer->blocks[packer->count].codec = block->codec;
+    packer->blocks[packer->count].at = at;
+    packer->blocks[packer->count].aid = block->aid.size;
+    packer->blocks[packer->count].chunks = block->chunks.size;
+    packer->blocks[packer->count].data = block->data.size;
+    return ++packer->count == BLOCKS_MAX ? flush_frame(packer) : 0;
 }
 
-int packer_send_chunks(struct hf_packer *packer, const struct hf_unit *unit, const uint8_t *needed)
+/* The block that was filled goes into the frame. */
+static int flush_block(struct hf_packer *packer)
+{
+    struct hf_block block;
+    if (packer->builder.plain.size == 0)
+        return 0;
+    int result = hf_block_finish(&packer->builder, packer->compressor, &block);
+    result = result ? result : put_block(packer, &block);
+    hf_block_clear(&packer->builder);
+    return result;
+}
+
+/* The chunk as it is read from disk; chunks from the spool are compressed one by one. */
+static int plain_of(struct hf_packer *packer, const struct hf_unit_chunk *chunk,
+                    struct hf_bytes *plain)
+{
+    uint8_t *out = NULL;
+    *plain = chunk->data;
+    if (chunk->codec == HF_CODEC_RAW)
+        return 0;
+    hf_buf_clear(&packer->plain);
+    int result = hf_buf_extend(&packer->plain, chunk->plain_size, &out);
+    result = result ? result
+                    : hf_decompress(packer->decompressor, chunk->codec, (struct hf_bytes){0},
+                                    chunk->data.data, chunk->data.size, out, chunk->plain_size);
+    *plain = (struct hf_bytes){packer->plain.data, packer->plain.size};
+    return result;
+}
+
+/* The version, of few, that consists of that chunk. */
+static const struct hf_version *version_of(const struct hf_unit *unit, const uint8_t *id)
+{
+    if (unit->version_count > FEW_VERSIONS)
+        return NULL;
+    for (size_t i = 0; i < unit->version_count; i++) {
+        const struct hf_version *version = &unit->versions[i];
+        if (version->depth == 0 && version->refs.size == HF_CHUNK_REF_BYTES &&
+            memcmp(version->refs.data, id, HF_HASH_BYTES) == 0)
+            return version;
+    }
+    return NULL;
+}
+
+/* The chunk as what is different from an earlier version of its file; HF_ERR_NOT_FOUND when there
+ * is none that is enough alike. */
+static int add_delta(struct hf_packer *packer, size_t source, const struct hf_version *version,
+                     uint64_t acked_seq, struct hf_bytes plain)
+{
+    struct hf_history_base base;
+    if (!history_base(packer->history, source, version->path, acked_seq, &base))
+        return HF_ERR_NOT_FOUND;
+    hf_buf_clear(&packer->delta);
+    int result = hf_compress_delta(packer->compressor, base.content, plain.data, plain.size,
+                                   plain.size / 4, &packer->delta);
+    if (result)
+        return result == HF_ERR_LIMIT ? HF_ERR_NOT_FOUND : result;
+    struct hf_block block = {
+        .codec = HF_CODEC_DELTA,
+        .aid = {base.id, HF_HASH_BYTES},
+        .chunks = version->refs,
+        .data = {packer->delta.data, packer->delta.size},
+    };
+    return put_block(packer, &block);
+}
+
+/* A chunk that is all of a file that changes. */
+static int add_changed(struct hf_packer *packer, const struct hf_unit *unit,
+                       const struct hf_version *version, uint64_t acked_seq, struct hf_bytes plain)
+{
+    const uint8_t *id = version->refs.data;
+    int result = add_delta(packer, unit->source, version, acked_seq, plain);
+    enum hf_history_sent sent = result ? HF_HISTORY_WHOLE : HF_HISTORY_DELTA;
+    if (result == HF_ERR_NOT_FOUND && !hf_block_fits(&packer->builder, plain.size))
+        result = flush_block(packer);
+    else if (result == HF_ERR_NOT_FOUND)
+        result = 0;
+    if (!result && sent == HF_HISTORY_WHOLE)
+        result = hf_block_add(&packer->builder, id, plain.data, plain.size);
+    if (!result)
+        history_add(packer->history, unit->source, version->path, version->seq, id, plain, sent);
+    return result;
+}
+
+static int add_chunk(struct hf_packer *packer, const struct hf_unit *unit,
+                     const struct hf_unit_chunk *chunk, uint64_t acked_seq)
+{
+    struct hf_bytes plain;
+    int result = plain_of(packer, chunk, &plain);
+    if (result)
+        return result;
+    const struct hf_version *version = version_of(unit, chunk->id);
+    if (version && plain.size >= DELTA_FROM_BYTES)
+        return add_changed(packer, unit, version, acked_seq, plain);
+    /* What does not shrink stays apart: it is stored as it is, and costs no work. */
+    bool apart = hf_is_incompressible(packer->compressor, plain.data, plain.size);
+    if (apart || !hf_block_fits(&packer->builder, plain.size))
+        result = flush_block(packer);
+    result = result ? result : hf_block_add(&packer->builder, chunk->id, plain.data, plain.size);
+    return !result && apart ? flush_block(packer) : result;
+}
+
+void packer_forget(struct hf_packer *packer, size_t source)
+{
+    history_forget(packer->history, source);
+}
+
+int packer_send_chunks(struct hf_packer *packer, const struct hf_unit *unit, const uint8_t *needed,
+                       uint64_t acked_seq)
 {
     int result = 0;
     packer->count = 0;
     hf_buf_clear(&packer->arena);
+    hf_block_clear(&packer->builder);
     for (size_t i = 0; !result && i < unit->chunk_count; i++)
         if (!needed || (needed[i / 8] & (1u << (i % 8))))
-            result = add_chunk(packer, &unit->chunks[i]);
-    return result ? result : flush_chunks(packer);
+            result = add_chunk(packer, unit, &unit->chunks[i], acked_seq);
+    result = result ? result : flush_block(packer);
+    return result ? result : flush_frame(packer);
 }
 
 int packer_send_versions(struct hf_packer *packer, const struct hf_unit *unit, uint32_t stream)

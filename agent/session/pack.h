@@ -1,5 +1,6 @@
 /* Packing: the chunks and versions of a unit become CHUNKS and VERSIONS frames of a good size.
- * One thread. */
+ * Chunks are compressed together in blocks; those of files that change often as what is different
+ * from a version before (history.h). One thread. */
 #ifndef HF_AGENT_SESSION_PACK_H
 #define HF_AGENT_SESSION_PACK_H
 
@@ -21,8 +22,12 @@ struct hf_packer *packer_new(int compress_level,
                              void *context);
 void packer_free(struct hf_packer *packer);
 
-/* Compress and send the unit's chunks that needed (a NEED bitmap over them) asks for; NULL: all. */
-int packer_send_chunks(struct hf_packer *packer, const struct hf_unit *unit, const uint8_t *needed);
+/* Compress and send the unit's chunks that needed (a NEED bitmap over them) asks for; NULL: all.
+ * acked_seq: up to there the collector has the source's versions. */
+int packer_send_chunks(struct hf_packer *packer, const struct hf_unit *unit, const uint8_t *needed,
+                       uint64_t acked_seq);
+/* The collector lacks what it should have of the source: compare with nothing that was sent. */
+void packer_forget(struct hf_packer *packer, size_t source);
 /* Send its versions, which belong to that stream. */
 int packer_send_versions(struct hf_packer *packer, const struct hf_unit *unit, uint32_t stream);
 

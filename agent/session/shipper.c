@@ -230,6 +230,7 @@ static void on_error(struct hf_shipper *shipper, const struct hf_frame *frame)
     } else if (refusal->code == HF_WIRE_MISSING_CHUNKS) {
         /* Everything of the source from there on is dropped over there until it comes again. */
         flights_drop_source(&shipper->flights, refusal->stream - 1);
+        packer_forget(shipper->packer, refusal->stream - 1);
         stream->sent_seq = refusal->version_seq - 1;
         outbox_missing(shipper->options.outbox, refusal->stream - 1, refusal->version_seq);
     } else if (refusal->code == HF_WIRE_GAP && refusal->version_seq <= stream->sent_seq) {
@@ -330,7 +331,7 @@ static void launch(struct hf_shipper *shipper, struct hf_flight *flight)
 {
     const struct hf_unit *unit = flight->unit;
     struct stream *stream = &shipper->streams[unit->source];
-    int result = packer_send_chunks(shipper->packer, unit, flight->needed);
+    int result = packer_send_chunks(shipper->packer, unit, flight->needed, stream->acked_seq);
     if (!result)
         result = packer_send_versions(shipper->packer, unit, (uint32_t)unit->source + 1);
     if (!result && unit->version_count > 0)

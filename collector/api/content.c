@@ -23,7 +23,7 @@ static int read_chunk(struct hf_catalog_reader *catalog, struct hf_store_reader 
 {
     struct hf_chunk_place place;
     int rc = catalog_chunk_locate(catalog, id, &place, error);
-    return rc == HF_OK ? store_read_chunk(store, &place.location, id, out, error) : rc;
+    return rc == HF_OK ? store_read_chunk(store, &place.place, id, out, error) : rc;
 }
 
 int content_read(struct api_content *content, struct hf_catalog_reader *catalog,

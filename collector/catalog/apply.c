@@ -62,8 +62,7 @@ int catalog_apply(struct hf_catalog *catalog, const struct hf_event *event,
     }
     int rc = actions[action].apply(catalog, event, error);
     if (rc == HF_OK) {
-        catalog->applied.pack = location->pack;
-        catalog->applied.offset = location->offset;
+        catalog->applied.location = *location;
         catalog->applied.known = catalog->applied.moved = true;
     }
     return rc;

@@ -2,41 +2,71 @@
 #include "collector/catalog/apply.h"
 
 #include "collector/catalog/query.h"
+#include "common/block.h"
 #include "common/bytes.h"
-#include "common/chunker.h"
 
-int catalog_apply_chunk(struct hf_catalog *catalog, const uint8_t id[HF_HASH_BYTES],
-                        const struct hf_location *location, enum hf_codec codec,
-                        uint32_t plain_size, uint64_t owner, struct hf_error *error)
+static int insert_chunk(struct hf_catalog *catalog, const uint8_t *id, const struct hf_place *place,
+                        uint8_t depth, uint64_t owner, bool *inserted, struct hf_error *error)
 {
     static const char sql[] =
-        "INSERT INTO chunks (id, pack, offset, size, codec, plain_size, owner)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
+        "INSERT INTO chunks (id, pack, offset, size, position, plain_size, depth, owner)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING";
     DB_STATEMENT statement = NULL;
     int rc = db_prepare(&catalog->db, sql, &statement, error);
     if (rc != HF_OK) {
         return rc;
     }
     db_bind_blob(statement, 1, (struct hf_bytes){.data = id, .size = HF_HASH_BYTES});
-    db_bind_uint(statement, 2, location->pack);
-    db_bind_uint(statement, 3, location->offset);
-    db_bind_uint(statement, 4, location->size);
-    db_bind_uint(statement, 5, codec);
-    db_bind_uint(statement, 6, plain_size);
-    db_bind_uint(statement, 7, owner);
+    db_bind_uint(statement, 2, place->location.pack);
+    db_bind_uint(statement, 3, place->location.offset);
+    db_bind_uint(statement, 4, place->location.size);
+    db_bind_uint(statement, 5, place->position);
+    db_bind_uint(statement, 6, place->size);
+    db_bind_uint(statement, 7, depth);
+    db_bind_uint(statement, 8, owner);
     rc = db_run(&catalog->db, statement, error);
-    if (rc != HF_OK) {
-        return rc;
+    *inserted = rc == HF_OK && db_changed(&catalog->db) > 0;
+    return rc;
+}
+
+/* The chunk was known before. */
+static int note_other_owner(struct hf_catalog *catalog, const uint8_t *id, uint64_t owner,
+                            struct hf_buf *held, struct hf_error *error)
+{
+    struct hf_chunk_place known;
+    int rc = query_chunk(&catalog->db, id, &known, error);
+    if (rc == HF_OK && known.owner != owner && hf_buf_append(held, id, HF_HASH_BYTES) != HF_OK) {
+        rc = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the chunks of a block");
     }
-    if (db_changed(&catalog->db) > 0) {
-        catalog->added.chunks++;
-        catalog->added.stored_bytes += location->size;
-        catalog->added.plain_bytes += plain_size;
+    return rc;
+}
+
+int catalog_apply_block(struct hf_catalog *catalog, const struct hf_block *block,
+                        const struct hf_location *location, uint8_t depth, uint64_t owner,
+                        struct hf_buf *held, struct hf_error *error)
+{
+    struct hf_place place = {.location = *location};
+    uint64_t before = catalog->added.chunks;
+    int rc = HF_OK;
+    for (size_t i = 0; rc == HF_OK && i < hf_block_chunk_count(block); i++) {
+        const uint8_t *id = hf_block_chunk_id(block, i);
+        bool inserted = false;
+        place.size = hf_block_chunk_size(block, i);
+        rc = insert_chunk(catalog, id, &place, depth, owner, &inserted, error);
+        if (inserted) {
+            catalog->added.chunks++;
+            catalog->added.plain_bytes += place.size;
+        } else if (rc == HF_OK && held) {
+            rc = note_other_owner(catalog, id, owner, held, error);
+        }
+        place.position += place.size;
     }
-    catalog->applied.pack = location->pack;
-    catalog->applied.offset = location->offset;
-    catalog->applied.known = catalog->applied.moved = true;
-    return HF_OK;
+    if (rc == HF_OK) {
+        catalog->added.stored_bytes += catalog->added.chunks > before ? location->size : 0;
+        catalog->applied.location = *location;
+        catalog->applied.known = catalog->applied.moved = true;
+    }
+    return rc;
 }
 
 int check_chunks_held(struct hf_catalog *catalog, struct hf_event *event, struct hf_error *error)
@@ -109,7 +139,7 @@ int catalog_missing_refs(struct hf_catalog *catalog, uint64_t host_row, struct h
         }
         int rc = query_chunk_held(&catalog->db, host_row, ref, &held, &place, error);
         /* A length that is not the chunk's would break the file's size at restore. */
-        if (rc == HF_OK && (!held || place.plain_size != hf_get_le32(ref + HF_HASH_BYTES))) {
+        if (rc == HF_OK && (!held || place.place.size != hf_get_le32(ref + HF_HASH_BYTES))) {
             rc = add_once(missing, start, ref, error);
         }
         if (rc != HF_OK) {

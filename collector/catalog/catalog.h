@@ -1,11 +1,11 @@
 /* The catalog: a SQLite index over the journal. It answers what is held, of whom, since when;
- * losing it loses nothing, because everything in it came from events and chunk records that lie
+ * losing it loses nothing, because everything in it came from events and blocks that lie
  * in the packs (promise 2). The only code with the collector's SQL.
  *
  * Writing: one struct hf_catalog, used by the committer thread alone. One group commit is
  *     catalog_begin
  *     for each event:  catalog_check -> append to the journal -> catalog_apply
- *     for each chunk:  append to the store -> catalog_apply_chunk
+ *     for each block:  append to the store -> catalog_apply_block
  *     store_sync       (now it is durable)
  *     catalog_commit   (or catalog_rollback when the sync failed)
  * check of an event sees everything applied before it in the same transaction. A commit that is
@@ -34,8 +34,8 @@
 
 #include "collector/catalog/event.h"
 #include "collector/store/location.h"
+#include "common/block.h"
 #include "common/buf.h"
-#include "common/compress.h"
 #include "common/error.h"
 #include "proto/version.h"
 
@@ -73,20 +73,20 @@ void catalog_rollback(struct hf_catalog *catalog);
 int catalog_check(struct hf_catalog *catalog, struct hf_event *event, struct hf_error *error);
 
 /* Make the event part of the catalog: one that catalog_check accepted, or one from the journal.
- * location is that of its journal record and becomes the replay position. HF_ERR_CORRUPT when the
+ * location is that of its journal entry and becomes the replay position. HF_ERR_CORRUPT when the
  * journal contradicts itself (an unknown host, a gap, a broken audit hash). */
 int catalog_apply(struct hf_catalog *catalog, const struct hf_event *event,
                   const struct hf_location *location, struct hf_error *error);
 
-/* Record where a chunk lies. A chunk that is known keeps its first place and owner. */
-int catalog_apply_chunk(struct hf_catalog *catalog, const uint8_t id[HF_HASH_BYTES],
-                        const struct hf_location *location, enum hf_codec codec,
-                        uint32_t plain_size, uint64_t owner, struct hf_error *error);
+/* Record where a block's chunks lie; its data is not looked at. A chunk that is known keeps its
+ * first place and owner; held (may be NULL) gets the ids of those whose owner is another. */
+int catalog_apply_block(struct hf_catalog *catalog, const struct hf_block *block,
+                        const struct hf_location *location, uint8_t depth, uint64_t owner,
+                        struct hf_buf *held, struct hf_error *error);
 
-/* The location of the last applied record, (0, 0) when there is none: replay from there; that
- * record itself may come again. As of the running transaction. */
-int catalog_applied(struct hf_catalog *catalog, uint64_t *pack, uint64_t *offset,
-                    struct hf_error *error);
+/* The location of the last applied block or entry, zeros when there is none: replay from there;
+ * that one itself may come again. As of the running transaction. */
+int catalog_applied(struct hf_catalog *catalog, struct hf_location *out, struct hf_error *error);
 
 /* The same questions as the reader's, answered within the running transaction. */
 struct hf_source_state_row;
@@ -119,9 +119,8 @@ struct hf_source_state_row {
 };
 
 struct hf_chunk_place {
-    struct hf_location location;
-    enum hf_codec codec;
-    uint32_t plain_size;
+    struct hf_place place;
+    uint8_t depth;  /* of its block: how many others have to be read for it */
     uint64_t owner; /* host row of the first uploader */
 };
 
@@ -245,6 +244,13 @@ int catalog_source_list(struct hf_catalog_reader *reader, uint64_t host_row, uin
 
 int catalog_chunk_locate(struct hf_catalog_reader *reader, const uint8_t id[HF_HASH_BYTES],
                          struct hf_chunk_place *out, struct hf_error *error);
+/* known[i]: whether anybody stored chunk i of these references. */
+int catalog_refs_known(struct hf_catalog_reader *reader, struct hf_bytes refs, bool *known,
+                       struct hf_error *error);
+/* Whether the host's group holds the chunk, and where it is then. */
+int catalog_chunk_held(struct hf_catalog_reader *reader, uint64_t host_row,
+                       const uint8_t id[HF_HASH_BYTES], bool *held, struct hf_chunk_place *out,
+                       struct hf_error *error);
 /* For HAVE: sets bit i (LSB first) of bitmap ((count + 7) / 8 bytes, cleared first) when the
  * host's group does not hold id i. */
 int catalog_chunks_missing(struct hf_catalog_reader *reader, uint64_t host_row, const uint8_t *ids,

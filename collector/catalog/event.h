@@ -22,6 +22,8 @@
 #include "common/hash.h"
 #include "proto/frame.h"
 
+#define HF_EVENT_IDS_MAX 1024u /* of one CHUNKS_HELD */
+
 #define HF_EVENT_FORMAT           1u
 #define HF_EVENT_MAX_BYTES        2097152u /* 2 MiB */
 #define HF_EVENT_LABELS_MAX       64u
@@ -155,7 +157,7 @@ struct hf_event_version {
 /* A host uploaded chunks that another host owns: now its group holds them too. */
 struct hf_event_chunks_held {
     uint64_t host_row;
-    struct hf_bytes ids; /* n * HF_HASH_BYTES, n <= HF_FRAME_CHUNKS_MAX */
+    struct hf_bytes ids; /* n * HF_HASH_BYTES, n <= HF_EVENT_IDS_MAX */
 };
 
 struct hf_event_mark {

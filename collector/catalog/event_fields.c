@@ -105,7 +105,7 @@ static void describe_chunks_held(struct event_codec *codec, struct hf_event *eve
 {
     struct hf_event_chunks_held *e = &event->chunks_held;
     field_uint(codec, "host_row", &e->host_row, ROW_MAX);
-    field_bytes(codec, "ids", &e->ids, (size_t)HF_FRAME_CHUNKS_MAX * HF_HASH_BYTES);
+    field_bytes(codec, "ids", &e->ids, (size_t)HF_EVENT_IDS_MAX * HF_HASH_BYTES);
 }
 
 static void describe_mark(struct event_codec *codec, struct hf_event *event)

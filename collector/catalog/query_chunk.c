@@ -11,7 +11,7 @@ static int look_up(struct db *db, const uint8_t id[HF_HASH_BYTES], bool *known,
                    struct hf_chunk_place *out, struct hf_error *error)
 {
     static const char sql[] =
-        "SELECT pack, offset, size, codec, plain_size, owner FROM chunks WHERE id = ?1";
+        "SELECT pack, offset, size, position, plain_size, depth, owner FROM chunks WHERE id = ?1";
     DB_STATEMENT statement = NULL;
     int rc = db_prepare(db, sql, &statement, error);
     if (rc != HF_OK) {
@@ -22,12 +22,13 @@ static int look_up(struct db *db, const uint8_t id[HF_HASH_BYTES], bool *known,
     *known = rc == DB_ROW;
     *out = (struct hf_chunk_place){0};
     if (*known) {
-        out->location.pack = db_column_uint(statement, 0);
-        out->location.offset = db_column_uint(statement, 1);
-        out->location.size = (uint32_t)db_column_uint(statement, 2);
-        out->codec = (enum hf_codec)db_column_uint(statement, 3);
-        out->plain_size = (uint32_t)db_column_uint(statement, 4);
-        out->owner = db_column_uint(statement, 5);
+        out->place.location.pack = db_column_uint(statement, 0);
+        out->place.location.offset = db_column_uint(statement, 1);
+        out->place.location.size = (uint32_t)db_column_uint(statement, 2);
+        out->place.position = (uint32_t)db_column_uint(statement, 3);
+        out->place.size = (uint32_t)db_column_uint(statement, 4);
+        out->depth = (uint8_t)db_column_uint(statement, 5);
+        out->owner = db_column_uint(statement, 6);
     }
     return rc < 0 ? rc : HF_OK;
 }
@@ -90,6 +91,24 @@ int catalog_chunks_missing(struct hf_catalog_reader *reader, uint64_t host_row, 
     }
     catalog_reader_end(reader);
     return rc;
+}
+
+int catalog_refs_known(struct hf_catalog_reader *reader, struct hf_bytes refs, bool *known,
+                       struct hf_error *error)
+{
+    int rc = HF_OK;
+    for (size_t i = 0; rc == HF_OK && i < refs.size / HF_CHUNK_REF_BYTES; i++) {
+        struct hf_chunk_place place;
+        rc = look_up(&reader->db, refs.data + i * HF_CHUNK_REF_BYTES, &known[i], &place, error);
+    }
+    return rc;
+}
+
+int catalog_chunk_held(struct hf_catalog_reader *reader, uint64_t host_row,
+                       const uint8_t id[HF_HASH_BYTES], bool *held, struct hf_chunk_place *out,
+                       struct hf_error *error)
+{
+    return query_chunk_held(&reader->db, host_row, id, held, out, error);
 }
 
 int catalog_chunks_locate(struct hf_catalog_reader *reader, uint64_t host_row, const uint8_t *ids,

@@ -109,8 +109,18 @@ static const char schema_1[] =
 static const char schema_2[] = "ALTER TABLE versions ADD COLUMN link INTEGER NOT NULL DEFAULT 0;"
                                "ALTER TABLE versions ADD COLUMN xattrs BLOB NOT NULL DEFAULT x'';";
 
+/* Chunks are stretches of blocks, and journal entries lie several in a record. The journal was
+ * written anew with that, so what this catalog knew of it is of no use. */
+static const char schema_3[] =
+    "DROP TABLE chunks;"
+    "CREATE TABLE chunks ("
+    " id BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL,"
+    " position INTEGER NOT NULL, plain_size INTEGER NOT NULL, depth INTEGER NOT NULL,"
+    " owner INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "ALTER TABLE progress ADD COLUMN entry INTEGER NOT NULL DEFAULT 0;";
+
 /* migrations[n] makes schema n + 1 of schema n. Published ones never change; new ones are added. */
-static const char *const migrations[] = {schema_1, schema_2};
+static const char *const migrations[] = {schema_1, schema_2, schema_3};
 
 int schema_newest(void)
 {

@@ -156,7 +156,7 @@ static int write_totals(struct hf_catalog *catalog, struct hf_error *error)
 
 static int write_progress(struct hf_catalog *catalog, struct hf_error *error)
 {
-    static const char sql[] = "UPDATE progress SET pack = ?1, offset = ?2 WHERE id = 1";
+    static const char sql[] = "UPDATE progress SET pack = ?1, offset = ?2, entry = ?3 WHERE id = 1";
     DB_STATEMENT statement = NULL;
     if (!catalog->applied.moved) {
         return HF_OK;
@@ -165,8 +165,9 @@ static int write_progress(struct hf_catalog *catalog, struct hf_error *error)
     if (rc != HF_OK) {
         return rc;
     }
-    db_bind_uint(statement, 1, catalog->applied.pack);
-    db_bind_uint(statement, 2, catalog->applied.offset);
+    db_bind_uint(statement, 1, catalog->applied.location.pack);
+    db_bind_uint(statement, 2, catalog->applied.location.offset);
+    db_bind_uint(statement, 3, catalog->applied.location.entry);
     return db_run(&catalog->db, statement, error);
 }
 
@@ -217,10 +218,9 @@ void catalog_rollback(struct hf_catalog *catalog)
     end_transaction(catalog);
 }
 
-int catalog_applied(struct hf_catalog *catalog, uint64_t *pack, uint64_t *offset,
-                    struct hf_error *error)
+int catalog_applied(struct hf_catalog *catalog, struct hf_location *out, struct hf_error *error)
 {
-    static const char sql[] = "SELECT pack, offset FROM progress WHERE id = 1";
+    static const char sql[] = "SELECT pack, offset, entry FROM progress WHERE id = 1";
     if (!catalog->applied.known) {
         DB_STATEMENT statement = NULL;
         int rc = db_prepare(&catalog->db, sql, &statement, error);
@@ -233,12 +233,13 @@ int catalog_applied(struct hf_catalog *catalog, uint64_t *pack, uint64_t *offset
         if (rc != DB_ROW) {
             return db_fail(&catalog->db, SQLITE_CORRUPT, error);
         }
-        catalog->applied.pack = db_column_uint(statement, 0);
-        catalog->applied.offset = db_column_uint(statement, 1);
+        catalog->applied.location =
+            (struct hf_location){.pack = db_column_uint(statement, 0),
+                                 .offset = db_column_uint(statement, 1),
+                                 .entry = (uint32_t)db_column_uint(statement, 2)};
         catalog->applied.known = true;
     }
-    *pack = catalog->applied.pack;
-    *offset = catalog->applied.offset;
+    *out = catalog->applied.location;
     return HF_OK;
 }
 

@@ -16,7 +16,7 @@ struct hf_catalog {
         uint64_t versions, chunks, stored_bytes, plain_bytes;
     } added;
     struct {
-        uint64_t pack, offset;
+        struct hf_location location;
         bool known, moved;
     } applied;
     /* The live state of the path that check saw last, so that apply need not look again. */

@@ -64,48 +64,75 @@ static void audit(struct hf_ingest *ingest, const struct hf_ingest_session *sess
 
 /* --- CHUNKS --- */
 
+/* Of the chunks that were here before, those that others brought. */
+static int find_held(struct hf_ingest *ingest, const struct ingest_item *item, struct hf_buf *held,
+                     struct hf_error *error)
+{
+    const struct hf_buf *known = &item->blocks->known;
+    int rc = HF_OK;
+    for (size_t at = 0; rc == HF_OK && at < known->size; at += HF_HASH_BYTES) {
+        struct hf_chunk_place place;
+        rc = catalog_chunk_find(ingest->catalog, known->data + at, &place, error);
+        if (rc == HF_OK && place.owner != item->session->host_row) {
+            rc = hf_buf_append(held, known->data + at, HF_HASH_BYTES);
+        }
+    }
+    return rc;
+}
+
+static int store_blocks(struct hf_ingest *ingest, const struct ingest_item *item,
+                        struct hf_buf *held, struct hf_error *error)
+{
+    const struct ingest_blocks *blocks = item->blocks;
+    uint64_t owner = item->session->host_row;
+    int rc = HF_OK;
+    for (size_t i = 0; rc == HF_OK && i < blocks->count; i++) {
+        const struct hf_block *block = &blocks->blocks[i].block;
+        uint8_t depth = blocks->blocks[i].depth;
+        struct hf_location location;
+        rc = store_append_block(ingest->store, owner, depth, block, &location, error);
+        if (rc == HF_OK) {
+            rc = catalog_apply_block(ingest->catalog, block, &location, depth, owner, held, error);
+            atomic_fetch_add(&ingest->chunks_stored, hf_block_chunk_count(block));
+        }
+    }
+    return rc;
+}
+
+static int note_held(struct hf_ingest *ingest, uint64_t host_row, const struct hf_buf *held,
+                     struct hf_error *error)
+{
+    int rc = HF_OK;
+    for (size_t at = 0; rc == HF_OK && at < held->size;) {
+        size_t most = (size_t)HF_EVENT_IDS_MAX * HF_HASH_BYTES;
+        size_t size = held->size - at < most ? held->size - at : most;
+        struct hf_event event = {
+            .type = HF_EVENT_CHUNKS_HELD,
+            .chunks_held = {.host_row = host_row, .ids = {held->data + at, size}}};
+        rc = commit_event(ingest, &event, error);
+        rc = rc == HF_ERR_EXISTS ? HF_OK : rc;
+        at += size;
+    }
+    return rc;
+}
+
 static int commit_chunks(struct hf_ingest *ingest, struct ingest_item *item, struct hf_error *error)
 {
-    uint64_t host_row = item->session->host_row;
-    struct hf_buf held = {0}; /* ids that another host stored before */
-    int rc = HF_OK;
-    if (item->failure.code == HF_ERR_CLOSED || item->failure.code == HF_ERR_NO_MEMORY) {
-        *error = item->failure;
-        return item->failure.code;
-    }
-    if (item->failure.code != HF_OK) {
+    struct hf_buf held = {0};
+    if (item->is_false) {
         refuse(item, HF_REPLY_HOSTILE, HF_WIRE_HASH, 0, 0, item->failure.message, NULL);
         audit(ingest, item->session, "chunk.refused", item->failure.message);
         return HF_OK;
     }
-    for (size_t i = 0; rc == HF_OK && i < item->frame.chunks.count; i++) {
-        const struct hf_chunk *chunk = &item->frame.chunks.chunks[i];
-        struct hf_chunk_place place;
-        struct hf_location location;
-        int found = catalog_chunk_find(ingest->catalog, chunk->id, &place, error);
-        if (found == HF_OK) {
-            rc = place.owner == host_row ? HF_OK : hf_buf_append(&held, chunk->id, HF_HASH_BYTES);
-            continue;
-        }
-        if (found != HF_ERR_NOT_FOUND) {
-            rc = found;
-            break;
-        }
-        rc = store_append_chunk(ingest->store, chunk->id, host_row, chunk->codec, chunk->plain_size,
-                                chunk->data.data, chunk->data.size, &location, error);
-        if (rc == HF_OK) {
-            rc = catalog_apply_chunk(ingest->catalog, chunk->id, &location, chunk->codec,
-                                     chunk->plain_size, host_row, error);
-            atomic_fetch_add(&ingest->chunks_stored, 1);
-        }
+    if (item->failure.code != HF_OK) {
+        *error = item->failure;
+        return item->failure.code;
     }
-    atomic_fetch_add(&ingest->chunks, item->frame.chunks.count);
-    if (rc == HF_OK && held.size > 0) {
-        struct hf_event event = {
-            .type = HF_EVENT_CHUNKS_HELD,
-            .chunks_held = {.host_row = host_row, .ids = {held.data, held.size}}};
-        rc = commit_event(ingest, &event, error);
-        rc = rc == HF_ERR_EXISTS ? HF_OK : rc;
+    int rc = find_held(ingest, item, &held, error);
+    rc = rc == HF_OK ? store_blocks(ingest, item, &held, error) : rc;
+    rc = rc == HF_OK ? note_held(ingest, item->session->host_row, &held, error) : rc;
+    for (size_t i = 0; i < item->frame.chunks.count; i++) {
+        atomic_fetch_add(&ingest->chunks, hf_block_chunk_count(&item->frame.chunks.blocks[i]));
     }
     hf_buf_free(&held);
     return rc;

@@ -41,6 +41,17 @@ static int start_threads(struct hf_ingest *ingest, struct hf_error *error)
     return HF_OK;
 }
 
+/* For the committer's reader: as of the running transaction. */
+static int find_chunk(void *context, const uint8_t id[HF_HASH_BYTES], struct hf_place *out,
+                      struct hf_error *error)
+{
+    struct hf_ingest *ingest = context;
+    struct hf_chunk_place found;
+    int rc = catalog_chunk_find(ingest->catalog, id, &found, error);
+    *out = found.place;
+    return rc;
+}
+
 int ingest_start(const struct hf_ingest_options *options, struct hf_ingest **out,
                  struct hf_error *error)
 {
@@ -65,13 +76,16 @@ int ingest_start(const struct hf_ingest_options *options, struct hf_ingest **out
         rc = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory to start");
     }
     struct hf_store_options store = options->store;
+    struct hf_store_resolver resolver = {find_chunk, ingest};
+    struct hf_location applied = {0};
     rc = rc == HF_OK ? catalog_open(options->catalog_path, &ingest->catalog, error) : rc;
-    rc = rc == HF_OK
-             ? catalog_applied(ingest->catalog, &store.durable_pack, &store.durable_offset, error)
-             : rc;
+    rc = rc == HF_OK ? catalog_applied(ingest->catalog, &applied, error) : rc;
+    store.durable_pack = applied.pack;
+    store.durable_offset = applied.offset;
     rc = rc == HF_OK ? store_open(&store, &ingest->store, error) : rc;
     rc = rc == HF_OK ? replay_journal(ingest, error) : rc;
-    rc = rc == HF_OK ? store_reader_new(ingest->store, &ingest->committer_reader, error) : rc;
+    rc = rc == HF_OK ? store_reader_new(ingest->store, resolver, &ingest->committer_reader, error)
+                     : rc;
     if (rc != HF_OK) {
         free_ingest(ingest);
         return rc;

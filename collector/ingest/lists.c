@@ -135,9 +135,8 @@ static int read_list(struct hf_ingest *ingest, const uint8_t *id, struct hf_buf 
     struct hf_chunk_place place;
     hf_buf_clear(list);
     int rc = catalog_chunk_find(ingest->catalog, id, &place, error);
-    return rc == HF_OK
-               ? store_read_chunk(ingest->committer_reader, &place.location, id, list, error)
-               : rc;
+    return rc == HF_OK ? store_read_chunk(ingest->committer_reader, &place.place, id, list, error)
+                       : rc;
 }
 
 static bool found_enough(const struct ingest_lists *lists)

@@ -5,6 +5,8 @@
 
 #include "common/log.h"
 
+#define INGEST_LEVEL 3 /* of zstd, for what is compressed anew here */
+
 /* Events have a line of their own: whoever waits for one may be the very worker that a frame at the
  * ring's head waits for. */
 int ring_push(struct hf_ingest *ingest, struct ingest_item *item)
@@ -104,6 +106,7 @@ void item_free(struct ingest_item *item)
         proto_frame_free(&item->frame);
         hf_buf_free(&item->message);
         lists_free(item->lists);
+        blocks_free(item->blocks);
         session_unref(item->session);
     }
     event_free(&item->copy);
@@ -111,16 +114,47 @@ void item_free(struct ingest_item *item)
     free(item);
 }
 
+/* Where the content is that a block was compressed against. */
+static int find_chunk(void *context, const uint8_t id[HF_HASH_BYTES], struct hf_place *out,
+                      struct hf_error *error)
+{
+    struct ingest_worker *worker = context;
+    struct hf_chunk_place found;
+    int rc = catalog_chunk_locate(worker->catalog, id, &found, error);
+    *out = found.place;
+    return rc;
+}
+
+static int worker_open(struct ingest_worker *worker, const struct hf_ingest *ingest,
+                       struct hf_error *error)
+{
+    struct hf_store_resolver resolver = {find_chunk, worker};
+    worker->decompressor = hf_decompressor_new();
+    worker->compressor = hf_compressor_new(INGEST_LEVEL);
+    if (!worker->decompressor || !worker->compressor) {
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "out of memory");
+    }
+    int rc = catalog_reader_open(ingest->catalog_path, &worker->catalog, error);
+    return rc == HF_OK ? store_reader_new(ingest->store, resolver, &worker->store, error) : rc;
+}
+
+static void worker_close(struct ingest_worker *worker)
+{
+    hf_buf_free(&worker->plain);
+    hf_buf_free(&worker->aid);
+    hf_block_builder_free(&worker->builder);
+    hf_decompressor_free(worker->decompressor);
+    hf_compressor_free(worker->compressor);
+    store_reader_free(worker->store);
+    catalog_reader_close(worker->catalog);
+}
+
 void *worker_main(void *arg)
 {
     struct hf_ingest *ingest = arg;
-    struct hf_catalog_reader *catalog = NULL;
-    struct hf_store_reader *store = NULL;
+    struct ingest_worker worker = {0};
     struct hf_error error = {0};
-    struct hf_decompressor *decompressor = hf_decompressor_new();
-    struct hf_buf scratch = {0};
-    if (!decompressor || catalog_reader_open(ingest->catalog_path, &catalog, &error) != HF_OK ||
-        store_reader_new(ingest->store, &store, &error) != HF_OK) {
+    if (worker_open(&worker, ingest, &error) != HF_OK) {
         hf_log_error("A worker can't start: %s", error.message);
         abort(); /* half the workers would be worse: the supervisor starts us again */
     }
@@ -128,28 +162,25 @@ void *worker_main(void *arg)
         struct ingest_task *task = (struct ingest_task *)link;
         switch (task->kind) {
         case TASK_VERIFY:
-            verify_chunks(task->item, decompressor, &scratch);
+            verify_chunks(&worker, task->item);
             ring_make_ready(ingest, task->item);
             break;
         case TASK_HAVE:
-            answer_have(task->item, catalog);
+            answer_have(task->item, worker.catalog);
             session_release(task->item);
             item_free(task->item);
             break;
         case TASK_LIST:
-            answer_list(task->item, catalog);
+            answer_list(task->item, worker.catalog);
             session_release(task->item);
             item_free(task->item);
             break;
         case TASK_RUN:
-            task->fn(task->arg, catalog, store);
+            task->fn(task->arg, worker.catalog, worker.store);
             break;
         }
         free(task);
     }
-    hf_buf_free(&scratch);
-    hf_decompressor_free(decompressor);
-    store_reader_free(store);
-    catalog_reader_close(catalog);
+    worker_close(&worker);
     return NULL;
 }

@@ -44,8 +44,10 @@ struct ingest_item {
     struct hf_ingest_session *session;
     struct hf_buf message;
     struct hf_frame frame;
-    struct hf_error failure;    /* set by the worker: code 0 when the chunks are good */
-    struct ingest_lists *lists; /* VERSIONS with lists: what is known of these; NULL before */
+    struct hf_error failure;      /* set by the worker: code 0 when the chunks are good */
+    bool is_false;                /* with it: the host sent what is not what it says */
+    struct ingest_blocks *blocks; /* CHUNKS: what the worker makes of them */
+    struct ingest_lists *lists;   /* VERSIONS with lists: what is known of these; NULL before */
 
     struct hf_event *events;
     size_t event_count;
@@ -136,9 +138,33 @@ void session_deliver(struct hf_ingest_session *session, struct hf_ingest_reply *
 void session_release(const struct ingest_item *item);
 struct hf_ingest_reply *reply_new(enum hf_ingest_reply_kind kind);
 
+/* What a worker has of its own. */
+struct ingest_worker {
+    struct hf_catalog_reader *catalog;
+    struct hf_store_reader *store;
+    struct hf_decompressor *decompressor;
+    struct hf_compressor *compressor;
+    struct hf_buf plain, aid;        /* of the block that is verified */
+    struct hf_block_builder builder; /* of one that is made anew */
+};
+
+/* What is to be stored of a CHUNKS frame. */
+struct ingest_block {
+    struct hf_block block; /* views of the message, or of memory */
+    uint8_t depth;
+};
+struct ingest_blocks {
+    struct ingest_block *blocks;
+    size_t count;
+    struct hf_buf known;   /* ids of chunks that somebody stored before: not in the blocks */
+    struct hf_buf *memory; /* of blocks that were made anew; one for each of the frame's */
+    size_t memory_count;
+};
+void blocks_free(struct ingest_blocks *blocks);
+
 /* verify.c, on workers */
-void verify_chunks(struct ingest_item *item, struct hf_decompressor *decompressor,
-                   struct hf_buf *scratch);
+void verify_chunks(struct ingest_worker *worker, struct ingest_item *item);
+/* answer.c, on workers */
 void answer_have(struct ingest_item *item, struct hf_catalog_reader *catalog);
 void answer_list(struct ingest_item *item, struct hf_catalog_reader *catalog);
 

@@ -24,13 +24,12 @@ static int count_record(struct replay *replay)
     return rc == HF_OK ? catalog_begin(replay->ingest->catalog, replay->error) : rc;
 }
 
-static int replay_chunk(void *context, const uint8_t id[HF_HASH_BYTES],
-                        const struct hf_location *location, enum hf_codec codec,
-                        uint32_t plain_size, uint64_t owner)
+static int replay_block(void *context, const struct hf_location *location,
+                        const struct hf_stored_block *stored)
 {
     struct replay *replay = context;
-    int rc = catalog_apply_chunk(replay->ingest->catalog, id, location, codec, plain_size, owner,
-                                 replay->error);
+    int rc = catalog_apply_block(replay->ingest->catalog, &stored->block, location, stored->depth,
+                                 stored->owner, NULL, replay->error);
     return rc == HF_OK ? count_record(replay) : rc;
 }
 
@@ -56,16 +55,15 @@ int replay_journal(struct hf_ingest *ingest, struct hf_error *error)
 {
     struct replay state = {.ingest = ingest, .error = error};
     struct hf_store_replay replay = {
-        .context = &state, .chunk = replay_chunk, .journal = replay_entry};
-    uint64_t pack = 0;
-    uint64_t offset = 0;
+        .context = &state, .block = replay_block, .journal = replay_entry};
+    struct hf_location from;
     int64_t start = hf_clock_monotonic_ns();
     int rc = catalog_begin(ingest->catalog, error);
     if (rc != HF_OK) {
         return rc;
     }
-    rc = catalog_applied(ingest->catalog, &pack, &offset, error);
-    rc = rc == HF_OK ? store_replay(ingest->store, pack, offset, &replay, error) : rc;
+    rc = catalog_applied(ingest->catalog, &from, error);
+    rc = rc == HF_OK ? store_replay(ingest->store, &from, &replay, error) : rc;
     rc = rc == HF_OK ? catalog_commit(ingest->catalog, error) : rc;
     if (rc != HF_OK) {
         catalog_rollback(ingest->catalog);

@@ -8,11 +8,10 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define PAGE_ROWS_MAX     500u
-#define PAGE_BYTES_MAX    (512u * 1024u)
-#define CONTENT_BYTES_MAX (256u * 1024u) /* of one CHUNKS frame, unless one chunk is larger */
+#define PAGE_ROWS_MAX  500u
+#define PAGE_BYTES_MAX (512u * 1024u)
 
-static struct hf_ingest_reply *new_frame(enum hf_frame_type type)
+struct hf_ingest_reply *driver_frame(enum hf_frame_type type)
 {
     struct hf_ingest_reply *reply = calloc(1, sizeof *reply);
     if (reply) {
@@ -22,10 +21,10 @@ static struct hf_ingest_reply *new_frame(enum hf_frame_type type)
     return reply;
 }
 
-static void refuse(struct hf_restore *restore, const struct restore_task *task,
+void driver_refuse(struct hf_restore *restore, const struct restore_task *task,
                    enum hf_wire_code code, const char *message, struct hf_bytes ids)
 {
-    struct hf_ingest_reply *reply = new_frame(HF_FRAME_ERROR);
+    struct hf_ingest_reply *reply = driver_frame(HF_FRAME_ERROR);
     size_t length = strlen(message);
     if (!reply || hf_buf_append(&reply->memory, message, length) != HF_OK ||
         hf_buf_append(&reply->memory, ids.data, ids.size) != HF_OK) {
@@ -41,8 +40,8 @@ static void refuse(struct hf_restore *restore, const struct restore_task *task,
     restore_send(restore, reply);
 }
 
-static struct hf_event new_event(const struct hf_restore *restore, enum hf_event_type type,
-                                 char actor[96])
+struct hf_event driver_event(const struct hf_restore *restore, enum hf_event_type type,
+                             char actor[96])
 {
     snprintf(actor, 96, "host %s", restore->host_id);
     return (struct hf_event){
@@ -50,7 +49,7 @@ static struct hf_event new_event(const struct hf_restore *restore, enum hf_event
 }
 
 /* HF_ERR_CONFLICT: the job had ended before, for example because the operator cancelled it. */
-static int commit(struct hf_restore *restore, struct hf_event *events, size_t count,
+int driver_commit(struct hf_restore *restore, struct hf_event *events, size_t count,
                   struct hf_error *error)
 {
     int rc = ingest_commit(restore->options.ingest, events, count, error);
@@ -63,7 +62,7 @@ static int commit(struct hf_restore *restore, struct hf_event *events, size_t co
 static struct hf_event state_event(const struct hf_restore *restore, uint64_t job,
                                    enum hf_job_state state, const char *message, char actor[96])
 {
-    struct hf_event event = new_event(restore, HF_EVENT_JOB_STATE, actor);
+    struct hf_event event = driver_event(restore, HF_EVENT_JOB_STATE, actor);
     event.job_state.job_id = job;
     event.job_state.state = state;
     event.job_state.fetched_bytes = restore->fetched_bytes;
@@ -83,7 +82,7 @@ static void forget_job(struct hf_restore *restore)
 
 static void offer(struct hf_restore *restore, const struct hf_job_row *row)
 {
-    struct hf_ingest_reply *reply = new_frame(HF_FRAME_RESTORE_OFFER);
+    struct hf_ingest_reply *reply = driver_frame(HF_FRAME_RESTORE_OFFER);
     bool own = strcmp(row->origin_host_id, restore->host_id) == 0;
     size_t name = strlen(row->source_name);
     size_t origin = own ? 0 : strlen(row->origin_host_id);
@@ -132,7 +131,7 @@ static void offer_next(struct hf_restore *restore, struct hf_catalog_reader *cat
             char actor[96];
             struct hf_event event = state_event(restore, rows[i].job_id, HF_JOB_STATE_EXPIRED,
                                                 "The host did not come in time", actor);
-            commit(restore, &event, 1, &error);
+            driver_commit(restore, &event, 1, &error);
             continue;
         }
         offer(restore, &rows[i]);
@@ -176,11 +175,11 @@ static int make_ready(struct hf_restore *restore, struct hf_catalog_reader *cata
     char name[64];
     struct hf_catalog_memory memory = {0};
     struct hf_job_row row;
-    struct hf_event snapshot = new_event(restore, HF_EVENT_SNAPSHOT_CREATED, snapshot_actor);
+    struct hf_event snapshot = driver_event(restore, HF_EVENT_SNAPSHOT_CREATED, snapshot_actor);
     int rc = catalog_job_get(catalog, restore->job, &memory, &row, error);
     if (rc == HF_OK && !row.dry_run && (row.snapshot_id == 0 || restore->accepted) &&
         take_snapshot(restore, catalog, &row, &snapshot, name)) {
-        rc = commit(restore, &snapshot, 1, error);
+        rc = driver_commit(restore, &snapshot, 1, error);
     }
     catalog_memory_free(&memory);
     if (rc != HF_OK) {
@@ -189,12 +188,12 @@ static int make_ready(struct hf_restore *restore, struct hf_catalog_reader *cata
     struct hf_event state =
         state_event(restore, restore->job, HF_JOB_STATE_RUNNING, "", state_actor);
     state.job_state.snapshot_id = snapshot.snapshot_created.snapshot_id;
-    return commit(restore, &state, 1, error);
+    return driver_commit(restore, &state, 1, error);
 }
 
 static void send_cancel(struct hf_restore *restore, uint64_t job)
 {
-    struct hf_ingest_reply *reply = new_frame(HF_FRAME_RESTORE_CANCEL);
+    struct hf_ingest_reply *reply = driver_frame(HF_FRAME_RESTORE_CANCEL);
     if (reply) {
         reply->frame.cancel.job = job;
     }
@@ -211,7 +210,7 @@ static void on_accepted(struct hf_restore *restore, const struct restore_task *t
     } else if (rc == HF_ERR_CONFLICT) {
         send_cancel(restore, restore->job);
     } else {
-        refuse(restore, task, HF_WIRE_STORAGE, error.message, (struct hf_bytes){0});
+        driver_refuse(restore, task, HF_WIRE_STORAGE, error.message, (struct hf_bytes){0});
     }
 }
 
@@ -230,13 +229,13 @@ static void on_answer(struct hf_restore *restore, const struct restore_task *tas
              (const char *)answer->message.data);
     struct hf_event events[2] = {
         state_event(restore, restore->job, HF_JOB_STATE_FAILED, message, actor),
-        new_event(restore, HF_EVENT_AUDIT, actor),
+        driver_event(restore, HF_EVENT_AUDIT, actor),
     };
     events[1].audit.action = event_text("restore.refused");
     events[1].audit.object = event_text(restore->host_id);
     events[1].audit.detail = event_text(message);
     events[1].audit.outcome = HF_AUDIT_REFUSED;
-    commit(restore, events, 2, &error);
+    driver_commit(restore, events, 2, &error);
     forget_job(restore);
     offer_next(restore, catalog);
 }
@@ -249,7 +248,7 @@ static void on_next(struct hf_restore *restore, const struct restore_task *task,
     struct hf_version_page page;
     struct hf_error error = {0};
     uint8_t *out = NULL;
-    struct hf_ingest_reply *reply = new_frame(HF_FRAME_RESTORE_PAGE);
+    struct hf_ingest_reply *reply = driver_frame(HF_FRAME_RESTORE_PAGE);
     if (!reply || catalog_job_get(catalog, restore->job, &memory, &row, &error) != HF_OK) {
         catalog_memory_free(&memory);
         ingest_reply_free(reply);
@@ -269,7 +268,7 @@ static void on_next(struct hf_restore *restore, const struct restore_task *task,
         rc = hf_buf_extend(&reply->memory, page.count * sizeof(struct hf_version), &out);
     }
     if (rc != HF_OK) {
-        refuse(restore, task, HF_WIRE_INTERNAL, error.message, (struct hf_bytes){0});
+        driver_refuse(restore, task, HF_WIRE_INTERNAL, error.message, (struct hf_bytes){0});
         ingest_reply_free(reply);
     } else {
         struct hf_version *versions = (struct hf_version *)(void *)out;
@@ -287,154 +286,6 @@ static void on_next(struct hf_restore *restore, const struct restore_task *task,
         restore_send(restore, reply);
     }
     catalog_memory_free(&memory);
-}
-
-/* --- content --- */
-
-struct wanted {
-    const uint8_t *id;
-    struct hf_chunk_place place;
-};
-
-static int compare_places(const void *a, const void *b)
-{
-    const struct hf_location *left = &((const struct wanted *)a)->place.location;
-    const struct hf_location *right = &((const struct wanted *)b)->place.location;
-    if (left->pack != right->pack) {
-        return left->pack < right->pack ? -1 : 1;
-    }
-    return (left->offset > right->offset) - (left->offset < right->offset);
-}
-
-/* One CHUNKS frame from wanted[*next] on. */
-static int send_content(struct hf_restore *restore, struct hf_store_reader *store,
-                        const struct wanted *wanted, size_t count, size_t *next,
-                        struct hf_error *error)
-{
-    struct hf_ingest_reply *reply = new_frame(HF_FRAME_CHUNKS);
-    struct {
-        size_t offset, size;
-        enum hf_codec codec;
-        uint32_t plain_size;
-        const uint8_t *id;
-    } parts[HF_FRAME_CHUNKS_MAX];
-    size_t part_count = 0;
-    int rc = reply ? HF_OK : HF_ERR_NO_MEMORY;
-    while (rc == HF_OK && *next < count && part_count < HF_FRAME_CHUNKS_MAX &&
-           (part_count == 0 ||
-            reply->memory.size + wanted[*next].place.location.size <= CONTENT_BYTES_MAX)) {
-        size_t offset = reply->memory.size;
-        rc = store_read_stored(store, &wanted[*next].place.location, wanted[*next].id,
-                               &parts[part_count].codec, &parts[part_count].plain_size,
-                               &reply->memory, error);
-        parts[part_count].offset = offset;
-        parts[part_count].size = reply->memory.size - offset;
-        parts[part_count].id = wanted[*next].id;
-        part_count++;
-        (*next)++;
-    }
-    /* Ids and chunk structs go behind the content, in the same memory. */
-    size_t ids_at = rc == HF_OK ? reply->memory.size : 0;
-    for (size_t i = 0; rc == HF_OK && i < part_count; i++) {
-        rc = hf_buf_append(&reply->memory, parts[i].id, HF_HASH_BYTES);
-    }
-    static const uint8_t zeros[16];
-    if (rc == HF_OK) {
-        rc = hf_buf_append(&reply->memory, zeros, (16 - reply->memory.size % 16) % 16);
-    }
-    size_t chunks_at = rc == HF_OK ? reply->memory.size : 0;
-    if (rc == HF_OK) {
-        rc = hf_buf_extend(&reply->memory, part_count * sizeof(struct hf_chunk), NULL);
-    }
-    if (rc != HF_OK) {
-        ingest_reply_free(reply);
-        return rc;
-    }
-    const uint8_t *memory = reply->memory.data;
-    struct hf_chunk *chunks = (struct hf_chunk *)(void *)(reply->memory.data + chunks_at);
-    for (size_t i = 0; i < part_count; i++) {
-        chunks[i] = (struct hf_chunk){.id = memory + ids_at + i * HF_HASH_BYTES,
-                                      .codec = parts[i].codec,
-                                      .plain_size = parts[i].plain_size,
-                                      .data = {memory + parts[i].offset, parts[i].size}};
-        restore->fetched_bytes += parts[i].plain_size;
-    }
-    reply->frame.chunks.chunks = chunks;
-    reply->frame.chunks.count = part_count;
-    reply->frame.chunks.job = restore->job;
-    reply->bytes = reply->memory.size;
-    restore_send(restore, reply);
-    return HF_OK;
-}
-
-/* Once a job: an agent that goes on asking must not fill the journal. */
-static void audit_denied(struct hf_restore *restore, size_t count)
-{
-    if (restore->denied_job == restore->job) {
-        return;
-    }
-    restore->denied_job = restore->job;
-    char actor[96];
-    char detail[128];
-    struct hf_error error = {0};
-    struct hf_event event = new_event(restore, HF_EVENT_AUDIT, actor);
-    snprintf(detail, sizeof detail, "asked for %zu chunks that are not of its job %llu", count,
-             (unsigned long long)restore->job);
-    event.audit.action = event_text("chunk.denied");
-    event.audit.object = event_text(restore->host_id);
-    event.audit.detail = event_text(detail);
-    event.audit.outcome = HF_AUDIT_REFUSED;
-    commit(restore, &event, 1, &error);
-}
-
-static bool on_chunk_get(struct hf_restore *restore, struct restore_task *task,
-                         struct hf_catalog_reader *catalog, struct hf_store_reader *store)
-{
-    struct hf_bytes ids = task->frame.ids.ids;
-    size_t count = ids.size / HF_HASH_BYTES;
-    struct hf_chunk_place *places = calloc(count, sizeof *places);
-    bool *held = calloc(count, sizeof *held);
-    struct wanted *wanted = calloc(count, sizeof *wanted);
-    struct hf_buf denied = {0};
-    struct hf_error error = {0};
-    size_t wanted_count = 0;
-    int rc = places && held && wanted ? catalog_chunks_locate(catalog, restore->origin_row,
-                                                              ids.data, count, places, held, &error)
-                                      : HF_ERR_NO_MEMORY;
-    for (size_t i = 0; rc == HF_OK && i < count; i++) {
-        const uint8_t *id = ids.data + i * HF_HASH_BYTES;
-        if (held[i]) {
-            wanted[wanted_count++] = (struct wanted){id, places[i]};
-        } else {
-            rc = hf_buf_append(&denied, id, HF_HASH_BYTES);
-        }
-    }
-    if (rc == HF_OK && denied.size > 0 && !task->begun) {
-        refuse(restore, task, HF_WIRE_DENIED, "The job's origin host never stored these chunks",
-               (struct hf_bytes){denied.data, denied.size});
-        audit_denied(restore, denied.size / HF_HASH_BYTES);
-    }
-    if (rc == HF_OK) {
-        qsort(wanted, wanted_count, sizeof *wanted, compare_places);
-    }
-    task->begun = true;
-    do {
-        rc = rc == HF_OK && task->sent < wanted_count
-                 ? send_content(restore, store, wanted, wanted_count, &task->sent, &error)
-                 : rc;
-    } while (rc == HF_OK && task->sent < wanted_count && !restore_is_full(restore));
-    bool more = rc == HF_OK && task->sent < wanted_count;
-    if (rc != HF_OK) {
-        hf_log_error("Restore job %llu: %s", (unsigned long long)restore->job,
-                     error.message[0] ? error.message : "out of memory");
-        refuse(restore, task, HF_WIRE_INTERNAL,
-               error.message[0] ? error.message : "The collector is out of memory", ids);
-    }
-    hf_buf_free(&denied);
-    free(wanted);
-    free(held);
-    free(places);
-    return more;
 }
 
 /* --- results --- */
@@ -456,12 +307,12 @@ static void on_results(struct hf_restore *restore, const struct restore_task *ta
             .message = results->results[i].message,
         };
     }
-    struct hf_event event = new_event(restore, HF_EVENT_JOB_RESULTS, actor);
+    struct hf_event event = driver_event(restore, HF_EVENT_JOB_RESULTS, actor);
     event.job_results.job_id = restore->job;
     event.job_results.rows = rows;
     event.job_results.count = results->count;
     if (results->count > 0) {
-        commit(restore, &event, 1, &error);
+        driver_commit(restore, &event, 1, &error);
     }
     free(rows);
 }
@@ -483,7 +334,8 @@ static void on_done(struct hf_restore *restore, const struct restore_task *task,
                row.host_row == restore->options.host_row;
     catalog_memory_free(&memory);
     if (!own) {
-        refuse(restore, task, HF_WIRE_DENIED, "That is no job of this host", (struct hf_bytes){0});
+        driver_refuse(restore, task, HF_WIRE_DENIED, "That is no job of this host",
+                      (struct hf_bytes){0});
         return;
     }
     snprintf(message, sizeof message, "%.*s", (int)done->message.size,
@@ -493,7 +345,7 @@ static void on_done(struct hf_restore *restore, const struct restore_task *task,
              (unsigned long long)done->failed_count);
     struct hf_event events[2] = {
         state_event(restore, done->job, state, message, actor),
-        new_event(restore, HF_EVENT_AUDIT, actor),
+        driver_event(restore, HF_EVENT_AUDIT, actor),
     };
     events[0].job_state.fetched_bytes = done->fetched_bytes;
     events[0].job_state.reused_bytes = done->reused_bytes;
@@ -501,11 +353,11 @@ static void on_done(struct hf_restore *restore, const struct restore_task *task,
     events[1].audit.object = event_text(restore->host_id);
     events[1].audit.detail = event_text(detail);
     events[1].audit.outcome = state == HF_JOB_STATE_SUCCEEDED ? HF_AUDIT_OK : HF_AUDIT_FAILED;
-    int rc = commit(restore, events, 2, &error);
+    int rc = driver_commit(restore, events, 2, &error);
     if (rc != HF_OK && rc != HF_ERR_CONFLICT) {
         return; /* not recorded, so not echoed: the agent says it again with its next connection */
     }
-    struct hf_ingest_reply *reply = new_frame(HF_FRAME_RESTORE_DONE);
+    struct hf_ingest_reply *reply = driver_frame(HF_FRAME_RESTORE_DONE);
     if (reply) {
         reply->frame.done = *done;
         reply->frame.done.message = (struct hf_bytes){0};
@@ -520,7 +372,7 @@ static void on_done(struct hf_restore *restore, const struct restore_task *task,
 static void on_cancelled(struct hf_restore *restore, uint64_t job)
 {
     struct hf_ingest_reply *reply = NULL;
-    if (restore->job == job && (reply = new_frame(HF_FRAME_RESTORE_CANCEL))) {
+    if (restore->job == job && (reply = driver_frame(HF_FRAME_RESTORE_CANCEL))) {
         reply->frame.cancel.job = job;
         restore_send(restore, reply);
     }
@@ -559,8 +411,8 @@ bool driver_step(struct hf_restore *restore, struct restore_task *task,
         return false;
     }
     if (restore->job == 0 || job_of(&task->frame) != restore->job) {
-        refuse(restore, task, HF_WIRE_DENIED, "That is not the job that was offered to this host",
-               (struct hf_bytes){0});
+        driver_refuse(restore, task, HF_WIRE_DENIED,
+                      "That is not the job that was offered to this host", (struct hf_bytes){0});
         return false;
     }
     switch (task->frame.type) {
@@ -570,11 +422,12 @@ bool driver_step(struct hf_restore *restore, struct restore_task *task,
     case HF_FRAME_RESTORE_NEXT:
     case HF_FRAME_CHUNK_GET:
         if (!restore->accepted) {
-            refuse(restore, task, HF_WIRE_STATE, "Answer the offer first", (struct hf_bytes){0});
+            driver_refuse(restore, task, HF_WIRE_STATE, "Answer the offer first",
+                          (struct hf_bytes){0});
         } else if (task->frame.type == HF_FRAME_RESTORE_NEXT) {
             on_next(restore, task, catalog);
         } else {
-            return on_chunk_get(restore, task, catalog, store);
+            return driver_send_chunks(restore, task, catalog, store);
         }
         break;
     default:

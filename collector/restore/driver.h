@@ -38,12 +38,28 @@ struct hf_restore {
     uint64_t origin_row, source_row;
     uint64_t fetched_bytes;
     struct hf_buf source_name;
+    /* For what can't be sent as it is stored; made when it is needed. */
+    struct hf_compressor *compressor;
+    struct hf_block_builder builder;
 };
 
 void task_free(struct restore_task *task);
 void restore_send(struct hf_restore *restore, struct hf_ingest_reply *reply);
 /* Whether enough is on its way: what is asked for beyond that waits until some of it has left. */
 bool restore_is_full(struct hf_restore *restore);
+/* driver.c. What is sent and recorded; actor is who did it. */
+struct hf_ingest_reply *driver_frame(enum hf_frame_type type);
+void driver_refuse(struct hf_restore *restore, const struct restore_task *task,
+                   enum hf_wire_code code, const char *message, struct hf_bytes ids);
+struct hf_event driver_event(const struct hf_restore *restore, enum hf_event_type type,
+                             char actor[96]);
+/* HF_ERR_CONFLICT: the job had ended before, for example because the operator cancelled it. */
+int driver_commit(struct hf_restore *restore, struct hf_event *events, size_t count,
+                  struct hf_error *error);
+/* content.c: answer a CHUNK_GET, or some of it: true when there is more to do. */
+bool driver_send_chunks(struct hf_restore *restore, struct restore_task *task,
+                        struct hf_catalog_reader *catalog, struct hf_store_reader *store);
+
 /* Do one task, or some of it: true when there is more to do. On a worker. */
 bool driver_step(struct hf_restore *restore, struct restore_task *task,
                  struct hf_catalog_reader *catalog, struct hf_store_reader *store);

@@ -29,6 +29,8 @@ static void unref(struct hf_restore *restore)
     }
     pthread_mutex_destroy(&restore->lock);
     hf_buf_free(&restore->source_name);
+    hf_compressor_free(restore->compressor);
+    hf_block_builder_free(&restore->builder);
     free(restore);
 }
 

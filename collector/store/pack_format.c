@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "common/bytes.h"
-#include "common/chunker.h"
 
 void pack_header_encode(const struct pack_header *header, uint8_t out[PACK_HEADER_BYTES])
 {
@@ -39,10 +38,27 @@ void record_header_encode(const struct record_header *header, uint8_t out[RECORD
     hf_put_le32(out, header->size);
     out[4] = (uint8_t)header->type;
     out[5] = (uint8_t)header->codec;
-    out[6] = 0;
+    out[6] = header->depth;
     out[7] = 0;
     hf_put_le32(out + 8, header->plain_size);
     hf_put_le32(out + 12, header->group);
+}
+
+static bool content_is_possible(const struct record_header *header)
+{
+    switch (header->type) {
+    case RECORD_BLOCK:
+        return header->plain_size > 0 && header->plain_size <= HF_BLOCK_MAX_BYTES &&
+               header->depth <= HF_STORE_DEPTH_MAX &&
+               (header->depth > 0) == (header->codec == HF_CODEC_DELTA) &&
+               header->size >= BLOCK_PREFIX_BYTES + HF_CHUNK_REF_BYTES + HF_AEAD_TAG_BYTES;
+    case RECORD_JOURNAL:
+        return header->plain_size > 0 && header->plain_size <= JOURNAL_RECORD_MAX &&
+               header->depth == 0 && !hf_codec_has_aid(header->codec);
+    default:
+        return header->plain_size == 0 && header->depth == 0 && header->codec == HF_CODEC_RAW &&
+               header->group == 0;
+    }
 }
 
 int record_header_decode(const uint8_t data[RECORD_HEADER_BYTES], struct record_header *out)
@@ -50,20 +66,50 @@ int record_header_decode(const uint8_t data[RECORD_HEADER_BYTES], struct record_
     out->size = hf_get_le32(data);
     out->type = (enum record_type)data[4];
     out->codec = (enum hf_codec)data[5];
+    out->depth = data[6];
     out->plain_size = hf_get_le32(data + 8);
     out->group = hf_get_le32(data + 12);
-    bool chunk = out->type == RECORD_CHUNK;
-    if (out->type < RECORD_CHUNK || out->type > RECORD_INDEX || data[6] != 0 || data[7] != 0 ||
-        (out->type == RECORD_INDEX && out->group != 0) || out->size < HF_AEAD_TAG_BYTES ||
-        out->size > RECORD_PAYLOAD_MAX + HF_AEAD_TAG_BYTES) {
+    bool good = out->type >= RECORD_BLOCK && out->type <= RECORD_INDEX &&
+                hf_codec_is_known(data[5]) && data[7] == 0 && out->size >= HF_AEAD_TAG_BYTES &&
+                out->size <= RECORD_PAYLOAD_MAX + HF_AEAD_TAG_BYTES && content_is_possible(out);
+    return good ? HF_OK : HF_ERR_CORRUPT;
+}
+
+int block_prefix_append(struct hf_buf *out, uint64_t owner, const struct hf_block *block)
+{
+    size_t count = hf_block_chunk_count(block);
+    uint8_t *prefix = NULL;
+    int rc = hf_buf_extend(out, BLOCK_PREFIX_BYTES, &prefix);
+    if (rc == HF_OK) {
+        hf_put_le64(prefix, owner);
+        prefix[8] = (uint8_t)count;
+        prefix[9] = (uint8_t)(count >> 8);
+        rc = hf_buf_append(out, block->aid.data, block->aid.size);
+    }
+    return rc == HF_OK ? hf_buf_append(out, block->chunks.data, block->chunks.size) : rc;
+}
+
+int block_decode(const struct record_header *header, const uint8_t *payload, size_t size,
+                 struct hf_stored_block *out)
+{
+    if (size < BLOCK_PREFIX_BYTES) {
         return HF_ERR_CORRUPT;
     }
-    if (chunk != (out->plain_size != 0) || out->plain_size > HF_CHUNK_MAX_BYTES ||
-        out->codec > HF_CODEC_ZSTD ||
-        (chunk && out->size < CHUNK_PREFIX_BYTES + HF_AEAD_TAG_BYTES)) {
+    size_t aid = hf_codec_has_aid(header->codec) ? HF_HASH_BYTES : 0;
+    size_t count = (size_t)payload[8] | (size_t)payload[9] << 8;
+    size_t chunks = count * HF_CHUNK_REF_BYTES;
+    if (size - BLOCK_PREFIX_BYTES < aid + chunks) {
         return HF_ERR_CORRUPT;
     }
-    return HF_OK;
+    *out = (struct hf_stored_block){.owner = hf_get_le64(payload), .depth = header->depth};
+    const uint8_t *at = payload + BLOCK_PREFIX_BYTES;
+    out->block = (struct hf_block){
+        .codec = header->codec,
+        .aid = {at, aid},
+        .chunks = {at + aid, chunks},
+        .data = {at + aid + chunks, size - BLOCK_PREFIX_BYTES - aid - chunks},
+    };
+    return hf_block_plain_size(&out->block) == header->plain_size ? HF_OK : HF_ERR_CORRUPT;
 }
 
 int pack_cipher_open(struct pack_cipher *cipher, const uint8_t key[HF_STORE_KEY_BYTES],

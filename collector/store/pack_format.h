@@ -7,19 +7,22 @@
 #include "collector/store/store.h"
 
 #define PACK_MAGIC          "HFPACK\r\n"
-#define PACK_VERSION        1u
+#define PACK_VERSION        2u
 #define PACK_HEADER_BYTES   72u
 #define PACK_SALT_BYTES     32u
 #define PACK_ID_BYTES       16u /* of the repository */
 #define PACK_TRAILER_MAGIC  "HFSEALED"
 #define PACK_TRAILER_BYTES  48u
 #define RECORD_HEADER_BYTES 16u
-#define CHUNK_PREFIX_BYTES  40u /* id and owner, before a chunk's data */
-#define INDEX_ENTRY_BYTES   44u
+#define BLOCK_PREFIX_BYTES  10u /* owner and number of chunks, before a block's aid */
+#define INDEX_ENTRY_BYTES   12u
+/* Entries are gathered up to this and one more. */
+#define JOURNAL_GATHER_BYTES (256u * 1024u)
+#define JOURNAL_RECORD_MAX   (JOURNAL_GATHER_BYTES + HF_STORE_JOURNAL_MAX_BYTES + 4u)
 /* The largest payload is an index of a pack full of the smallest records. */
 #define RECORD_PAYLOAD_MAX (64u * 1024u * 1024u)
 
-enum record_type { RECORD_CHUNK = 1, RECORD_JOURNAL = 2, RECORD_INDEX = 3 };
+enum record_type { RECORD_BLOCK = 1, RECORD_JOURNAL = 2, RECORD_INDEX = 3 };
 
 struct pack_header {
     uint64_t number;
@@ -31,7 +34,8 @@ struct record_header {
     uint32_t size; /* of the ciphertext with its tag */
     enum record_type type;
     enum hf_codec codec;
-    uint32_t plain_size; /* of a chunk; else 0 */
+    uint8_t depth;       /* of a block; else 0 */
+    uint32_t plain_size; /* of a block's or of a journal record's content, decoded; else 0 */
     uint32_t group;      /* bytes from the first record of its group: all before that was durable */
 };
 
@@ -42,6 +46,12 @@ int pack_header_decode(const uint8_t data[PACK_HEADER_BYTES], struct pack_header
 void record_header_encode(const struct record_header *header, uint8_t out[RECORD_HEADER_BYTES]);
 /* HF_ERR_CORRUPT for anything that no writer writes. */
 int record_header_decode(const uint8_t data[RECORD_HEADER_BYTES], struct record_header *out);
+
+/* What a block's record decrypts to: the prefix goes before its data. */
+int block_prefix_append(struct hf_buf *out, uint64_t owner, const struct hf_block *block);
+/* Views into payload. HF_ERR_CORRUPT. */
+int block_decode(const struct record_header *header, const uint8_t *payload, size_t size,
+                 struct hf_stored_block *out);
 
 /* A pack's cipher: AES-256-GCM under the pack's subkey, the record's offset (of an index: in a
  * space of its own) as nonce, and as additional data the hash of the pack's header and the record's

@@ -20,7 +20,7 @@ struct scan {
     uint64_t durable;     /* all before was, by the word of the good records or of the caller */
     bool indexed;         /* it ends with an index */
     struct hf_buf gaps;   /* offsets (8 bytes each) where something bad begins */
-    struct hf_buf index;  /* of the chunks before the first gap */
+    struct hf_buf index;  /* of the records before the first gap */
     struct hf_buf window; /* for looking for records */
 };
 
@@ -63,16 +63,13 @@ static int note_gap(struct scan *scan, uint64_t offset)
     return hf_buf_append(&scan->gaps, bytes, sizeof bytes);
 }
 
-static int note_record(struct scan *scan, uint64_t offset, const struct record_header *header,
-                       const struct hf_buf *payload)
+static int note_record(struct scan *scan, uint64_t offset, const struct record_header *header)
 {
     uint32_t size = RECORD_HEADER_BYTES + header->size;
     uint64_t begun = header->group < offset ? offset - header->group : 0;
     scan->durable = begun > scan->durable ? begun : scan->durable;
     scan->end = offset + size;
-    return header->type == RECORD_CHUNK && scan->gaps.size == 0
-               ? index_append(&scan->index, payload->data, offset, size)
-               : HF_OK;
+    return scan->gaps.size == 0 ? index_append(&scan->index, offset, size) : HF_OK;
 }
 
 /* Every good record of the pack, whatever lies between them. */
@@ -91,7 +88,7 @@ static int scan_pack(struct scan *scan)
             break;
         }
         if (rc == HF_OK) {
-            rc = note_record(scan, offset, &header, &payload);
+            rc = note_record(scan, offset, &header);
             offset = scan->end;
         } else if (rc == HF_ERR_CORRUPT) {
             rc = note_gap(scan, offset);

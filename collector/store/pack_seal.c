@@ -8,15 +8,13 @@
 #include "common/bytes.h"
 #include "common/fs.h"
 
-int index_append(struct hf_buf *index, const uint8_t id[HF_HASH_BYTES], uint64_t offset,
-                 uint32_t size)
+int index_append(struct hf_buf *index, uint64_t offset, uint32_t size)
 {
     uint8_t *entry = NULL;
     int rc = hf_buf_extend(index, INDEX_ENTRY_BYTES, &entry);
     if (rc == HF_OK) {
-        memcpy(entry, id, HF_HASH_BYTES);
-        hf_put_le64(entry + HF_HASH_BYTES, offset);
-        hf_put_le32(entry + HF_HASH_BYTES + 8, size);
+        hf_put_le64(entry, offset);
+        hf_put_le32(entry + 8, size);
     }
     return rc;
 }

@@ -109,6 +109,8 @@ static void abandon(struct hf_store *store)
 {
     struct open_pack *pack = &store->pack;
     struct hf_error error = {0};
+    hf_buf_clear(&store->entries);
+    store->entry_count = 0;
     if (pack->fd < 0) {
         return;
     }
@@ -132,90 +134,133 @@ static void abandon(struct hf_store *store)
     close_pack(store);
 }
 
-static int append(struct hf_store *store, const struct record_header *header, const uint8_t *prefix,
-                  size_t prefix_size, const uint8_t *data, size_t size,
-                  struct hf_location *location, struct hf_error *error)
+/* An open pack with room for a record. */
+static int prepare(struct hf_store *store, struct hf_error *error)
 {
-    struct open_pack *pack = &store->pack;
-    uint8_t *out = NULL;
-    int rc = HF_OK;
     if (store->read_only) {
         return hf_error_set(error, HF_ERR_CONFLICT, 0, "The repository is open for reading only");
     }
-    if (pack->fd < 0) {
-        rc = begin_pack(store, error);
-    }
-    if (rc == HF_OK && pack->pending.size >= WRITE_OUT_BYTES) {
+    int rc = store->pack.fd < 0 ? begin_pack(store, error) : HF_OK;
+    if (rc == HF_OK && store->pack.pending.size >= WRITE_OUT_BYTES) {
         rc = write_out(store, error);
     }
+    return rc;
+}
+
+static uint64_t end_of(const struct open_pack *pack)
+{
+    return pack->written + pack->pending.size;
+}
+
+/* A record of what is in store->payload and data. */
+static int append(struct hf_store *store, struct record_header *header, struct hf_bytes data,
+                  struct hf_location *location, struct hf_error *error)
+{
+    struct open_pack *pack = &store->pack;
+    struct hf_bytes prefix = {store->payload.data, store->payload.size};
+    uint8_t *out = NULL;
+    int rc = prepare(store, error);
     if (rc != HF_OK) {
         return rc;
     }
-    uint64_t offset = pack->written + pack->pending.size;
+    uint64_t offset = end_of(pack);
     uint64_t group = offset - (pack->synced > 0 ? pack->synced : PACK_HEADER_BYTES);
-    if (group > UINT32_MAX) {
+    if (group > UINT32_MAX || prefix.size + data.size > RECORD_PAYLOAD_MAX) {
         return hf_error_set(error, HF_ERR_LIMIT, 0, "Too much was written without a sync");
     }
+    header->group = (uint32_t)group;
+    header->size = (uint32_t)(prefix.size + data.size + HF_AEAD_TAG_BYTES);
     rc = hf_buf_extend(&pack->pending, RECORD_HEADER_BYTES + header->size, &out);
     if (rc != HF_OK) {
         return hf_error_set(error, rc, 0, "No memory for a record of %u bytes", header->size);
     }
     uint8_t *payload = out + RECORD_HEADER_BYTES;
-    struct record_header grouped = *header;
-    grouped.group = (uint32_t)group;
-    record_header_encode(&grouped, out);
-    if (prefix_size > 0) {
-        memcpy(payload, prefix, prefix_size);
+    record_header_encode(header, out);
+    if (prefix.size > 0) {
+        memcpy(payload, prefix.data, prefix.size);
     }
-    if (size > 0) {
-        memcpy(payload + prefix_size, data, size);
+    if (data.size > 0) {
+        memcpy(payload + prefix.size, data.data, data.size);
     }
-    rc = pack_cipher_seal(&pack->cipher, offset, out, payload, prefix_size + size, payload);
+    rc = pack_cipher_seal(&pack->cipher, offset, out, payload, prefix.size + data.size, payload);
     if (rc != HF_OK) {
         pack->pending.size -= RECORD_HEADER_BYTES + header->size;
         return hf_error_set(error, rc, 0, "Encrypting a record failed");
     }
     *location = (struct hf_location){
         .pack = pack->number, .offset = offset, .size = RECORD_HEADER_BYTES + header->size};
-    return HF_OK;
+    rc = index_append(&pack->index, location->offset, location->size);
+    return rc == HF_OK ? rc : hf_error_set(error, rc, 0, "No memory for the index of a pack");
 }
 
-int store_append_chunk(struct hf_store *store, const uint8_t id[HF_HASH_BYTES], uint64_t owner,
-                       enum hf_codec codec, uint32_t plain_size, const uint8_t *data, size_t size,
-                       struct hf_location *location, struct hf_error *error)
+/* Gathered entries become a record. */
+static int append_entries(struct hf_store *store, struct hf_error *error)
 {
-    uint8_t prefix[CHUNK_PREFIX_BYTES];
-    if (size > RECORD_PAYLOAD_MAX - CHUNK_PREFIX_BYTES) {
-        return hf_error_set(error, HF_ERR_LIMIT, 0, "A chunk of %zu bytes is too large", size);
+    struct record_header header = {.type = RECORD_JOURNAL};
+    struct hf_location location;
+    if (store->entry_count == 0) {
+        return HF_OK;
     }
-    struct record_header header = {
-        .size = (uint32_t)(sizeof prefix + size + HF_AEAD_TAG_BYTES),
-        .type = RECORD_CHUNK,
-        .codec = codec,
-        .plain_size = plain_size,
-    };
-    memcpy(prefix, id, HF_HASH_BYTES);
-    hf_put_le64(prefix + HF_HASH_BYTES, owner);
-    int rc = append(store, &header, prefix, sizeof prefix, data, size, location, error);
-    if (rc == HF_OK) {
-        rc = index_append(&store->pack.index, id, location->offset, location->size);
-        if (rc != HF_OK) {
-            hf_error_set(error, rc, 0, "No memory for the index of a pack");
-        }
+    header.plain_size = (uint32_t)store->entries.size;
+    hf_buf_clear(&store->payload);
+    int rc = hf_compress(store->compressor, store->entries.data, store->entries.size,
+                         &store->payload, &header.codec);
+    if (rc != HF_OK) {
+        return hf_error_set(error, rc, 0, "No memory for journal entries");
     }
+    rc = append(store, &header, (struct hf_bytes){0}, &location, error);
+    hf_buf_clear(&store->entries);
+    store->entry_count = 0;
     return rc;
+}
+
+int store_append_block(struct hf_store *store, uint64_t owner, uint8_t depth,
+                       const struct hf_block *block, struct hf_location *location,
+                       struct hf_error *error)
+{
+    struct record_header header = {.type = RECORD_BLOCK,
+                                   .codec = block->codec,
+                                   .depth = depth,
+                                   .plain_size = hf_block_plain_size(block)};
+    if (header.plain_size == 0 || depth > HF_STORE_DEPTH_MAX ||
+        (depth > 0) != (block->codec == HF_CODEC_DELTA)) {
+        return hf_error_set(error, HF_ERR_INVALID, 0, "That is no block that can be stored");
+    }
+    int rc = append_entries(store, error);
+    if (rc != HF_OK) {
+        return rc;
+    }
+    hf_buf_clear(&store->payload);
+    rc = block_prefix_append(&store->payload, owner, block);
+    return rc == HF_OK ? append(store, &header, block->data, location, error)
+                       : hf_error_set(error, rc, 0, "No memory for a block");
 }
 
 int store_append_journal(struct hf_store *store, const uint8_t *data, size_t size,
                          struct hf_location *location, struct hf_error *error)
 {
+    uint8_t length[4];
     if (size > HF_STORE_JOURNAL_MAX_BYTES) {
         return hf_error_set(error, HF_ERR_LIMIT, 0, "A journal entry of %zu bytes is too large",
                             size);
     }
-    struct record_header header = {.size = (uint32_t)(size + HF_AEAD_TAG_BYTES),
-                                   .type = RECORD_JOURNAL};
-    return append(store, &header, NULL, 0, data, size, location, error);
+    int rc = store->entries.size >= JOURNAL_GATHER_BYTES ? append_entries(store, error) : HF_OK;
+    /* The record will be where the pack ends now: whatever else is written comes after it. */
+    rc = rc == HF_OK ? prepare(store, error) : rc;
+    if (rc != HF_OK) {
+        return rc;
+    }
+    size_t start = store->entries.size;
+    hf_put_le32(length, (uint32_t)size);
+    rc = hf_buf_append(&store->entries, length, sizeof length);
+    rc = rc == HF_OK ? hf_buf_append(&store->entries, data, size) : rc;
+    if (rc != HF_OK) {
+        store->entries.size = start;
+        return hf_error_set(error, rc, 0, "No memory for a journal entry");
+    }
+    *location = (struct hf_location){
+        .pack = store->pack.number, .offset = end_of(&store->pack), .entry = store->entry_count++};
+    return HF_OK;
 }
 
 int store_sync(struct hf_store *store, struct hf_error *error)
@@ -224,7 +269,8 @@ int store_sync(struct hf_store *store, struct hf_error *error)
     if (pack->fd < 0) {
         return HF_OK;
     }
-    int rc = write_out(store, error);
+    int rc = append_entries(store, error);
+    rc = rc == HF_OK ? write_out(store, error) : rc;
     if (rc == HF_OK && fdatasync(pack->fd) != 0) {
         char name[PACK_NAME_BYTES];
         pack_name(pack->number, name);
@@ -260,7 +306,7 @@ int store_seal(struct hf_store *store, struct hf_error *error)
         return HF_OK;
     }
     int rc = HF_OK;
-    if (pack->written != pack->synced || pack->pending.size > 0) {
+    if (pack->written != pack->synced || pack->pending.size > 0 || store->entry_count > 0) {
         abandon(store); /* unsynced records: the caller dropped them */
         return HF_OK;
     }

@@ -1,5 +1,5 @@
 /* The store: a repository of packs, append-only files of encrypted records. FORMAT.md specifies the
- * bytes. It knows chunks (by id) and journal entries (opaque) and nothing of what they mean.
+ * bytes. It knows blocks of chunks and journal entries (opaque) and nothing of what they mean.
  *
  * One writer, used by the committer thread alone: append any number of records, then store_sync
  * once; after that, and not before, they are durable (promise 1). When store_sync fails, everything
@@ -17,14 +17,16 @@
 
 #include "collector/store/location.h"
 #include "common/aead.h"
+#include "common/block.h"
 #include "common/buf.h"
-#include "common/compress.h"
 #include "common/error.h"
 #include "common/hash.h"
 
 #define HF_STORE_KEY_BYTES         HF_AEAD_KEY_BYTES
 #define HF_STORE_PACK_TARGET_BYTES (64u * 1024u * 1024u)
 #define HF_STORE_JOURNAL_MAX_BYTES (4u * 1024u * 1024u) /* one journal entry */
+/* Of a block: how many others may have to be read for it. */
+#define HF_STORE_DEPTH_MAX 8u
 
 struct hf_store;
 struct hf_store_reader;
@@ -53,10 +55,12 @@ int store_open(const struct hf_store_options *options, struct hf_store **out,
 void store_close(struct hf_store *store);
 
 /* Add a record to the group that the next store_sync makes durable. owner: row of the host that
- * sent the chunk. *location is valid once synced. */
-int store_append_chunk(struct hf_store *store, const uint8_t id[HF_HASH_BYTES], uint64_t owner,
-                       enum hf_codec codec, uint32_t plain_size, const uint8_t *data, size_t size,
-                       struct hf_location *location, struct hf_error *error);
+ * sent the block. depth: how many other blocks must be read for it, 0 without an aid. *location is
+ * valid once synced. Journal entries between two blocks become one record. HF_ERR_INVALID when it
+ * is no block, HF_ERR_LIMIT when an entry is too large. */
+int store_append_block(struct hf_store *store, uint64_t owner, uint8_t depth,
+                       const struct hf_block *block, struct hf_location *location,
+                       struct hf_error *error);
 int store_append_journal(struct hf_store *store, const uint8_t *data, size_t size,
                          struct hf_location *location, struct hf_error *error);
 /* Write the group out and wait for the disk: one fdatasync. HF_ERR_NO_SPACE, HF_ERR_IO: the group
@@ -77,32 +81,48 @@ uint64_t store_free_bytes(const struct hf_store *store);
 /* Any thread. */
 void store_stats(struct hf_store *store, struct hf_store_stats *out);
 
+/* Where a chunk is that a block's aid names; HF_ERR_NOT_FOUND. */
+struct hf_store_resolver {
+    int (*find)(void *context, const uint8_t id[HF_HASH_BYTES], struct hf_place *out,
+                struct hf_error *error);
+    void *context;
+};
+
 /* A reader belongs to one thread; it may outlive nothing but must not outlive the store. */
-int store_reader_new(struct hf_store *store, struct hf_store_reader **out, struct hf_error *error);
+int store_reader_new(struct hf_store *store, struct hf_store_resolver resolver,
+                     struct hf_store_reader **out, struct hf_error *error);
 void store_reader_free(struct hf_store_reader *reader);
 
 /* Append the chunk's plaintext to plain. The record's tag and the plaintext's hash are verified:
- * HF_ERR_CORRUPT names pack, offset and chunk. */
-int store_read_chunk(struct hf_store_reader *reader, const struct hf_location *location,
+ * HF_ERR_CORRUPT names pack, offset and chunk. What was decoded last is kept: the chunks of one
+ * block, in order, cost one reading. */
+int store_read_chunk(struct hf_store_reader *reader, const struct hf_place *place,
                      const uint8_t id[HF_HASH_BYTES], struct hf_buf *plain, struct hf_error *error);
-/* Append the bytes as they were stored (compressed or not): for sending on. Tag and id are
- * verified, the plaintext's hash is not (whoever decompresses does that). */
-int store_read_stored(struct hf_store_reader *reader, const struct hf_location *location,
-                      const uint8_t id[HF_HASH_BYTES], enum hf_codec *codec, uint32_t *plain_size,
-                      struct hf_buf *stored, struct hf_error *error);
+
+/* A block as it was stored: for sending on. */
+struct hf_stored_block {
+    struct hf_block block; /* views that hold until the reader's next call */
+    uint64_t owner;
+    uint8_t depth;
+};
+/* Its tag is verified, its chunks' hashes are not (whoever decodes it does that). */
+int store_read_block(struct hf_store_reader *reader, const struct hf_location *location,
+                     struct hf_stored_block *out, struct hf_error *error);
 
 struct hf_store_replay {
     void *context;
-    /* Return 0 to go on; anything else stops the replay, which returns it. */
-    int (*chunk)(void *context, const uint8_t id[HF_HASH_BYTES], const struct hf_location *location,
-                 enum hf_codec codec, uint32_t plain_size, uint64_t owner);
+    /* Return 0 to go on; anything else stops the replay, which returns it. The block's data is not
+     * there. */
+    int (*block)(void *context, const struct hf_location *location,
+                 const struct hf_stored_block *block);
     int (*journal)(void *context, const struct hf_location *location, const uint8_t *data,
                    size_t size);
 };
-/* Every record at or after (from_pack, from_offset), in order; a from_offset other than 0 is that
- * of a record, and HF_ERR_CORRUPT says that it is there no more. While no pack is open for
- * appending: before the first append, or after store_seal. The writer's thread only. */
-int store_replay(struct hf_store *store, uint64_t from_pack, uint64_t from_offset,
+/* Every record at or after from, in order; its offset, if not 0, is that of a record, of which the
+ * entries before from's are passed over: HF_ERR_CORRUPT says that it is there no more. While no
+ * pack is open for appending: before the first append, or after store_seal. The writer's thread
+ * only. */
+int store_replay(struct hf_store *store, const struct hf_location *from,
                  const struct hf_store_replay *replay, struct hf_error *error);
 
 /* Re-read one sealed pack and compare its whole-file hash. */

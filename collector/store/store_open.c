@@ -14,7 +14,8 @@
 #include "common/fs.h"
 #include "common/ini.h"
 
-#define FORMAT_VERSION 1u
+#define FORMAT_VERSION 2u
+#define JOURNAL_LEVEL  3 /* of zstd: entries are small, and their text repeats */
 
 /* Tells a wrong key from damage: HMAC of the repository's id under the key. */
 static void key_check(const uint8_t key[HF_STORE_KEY_BYTES], const uint8_t id[PACK_ID_BYTES],
@@ -77,6 +78,13 @@ static int read_config(struct hf_store *store, struct hf_error *error)
                           "The repository %s has format %llu, made by a newer collector; this one "
                           "knows %u. Install the newer version",
                           store->directory, (unsigned long long)format, FORMAT_VERSION);
+    }
+    if (rc == HF_OK && format < FORMAT_VERSION) {
+        rc = hf_error_set(error, HF_ERR_UNSUPPORTED, 0,
+                          "The repository %s has format %llu, of before the first release, which "
+                          "this collector can't read. Make a new one, and keep the old with the "
+                          "program that made it",
+                          store->directory, (unsigned long long)format);
     }
     if (rc == HF_OK && hf_hex_decode(id, store->repository, PACK_ID_BYTES) != HF_OK) {
         rc = hf_error_set(error, HF_ERR_CORRUPT, 0, "%s: 'id' is not 32 hexadecimal digits", path);
@@ -218,6 +226,10 @@ int store_open(const struct hf_store_options *options, struct hf_store **out,
         rc = hf_error_set(error, HF_ERR_NOT_FOUND, errno, "Can't open the repository %s",
                           options->directory);
     }
+    store->compressor = hf_compressor_new(JOURNAL_LEVEL);
+    if (rc == HF_OK && !store->compressor) {
+        rc = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory to open %s", options->directory);
+    }
     rc = rc == HF_OK ? read_config(store, error) : rc;
     rc = rc == HF_OK && !store->read_only ? take_lock(store, error) : rc;
     rc = rc == HF_OK ? list_packs(store, error) : rc;
@@ -246,6 +258,9 @@ void store_close(struct hf_store *store)
         close(store->directory_fd);
     }
     hf_wipe(store->key, sizeof store->key);
+    hf_compressor_free(store->compressor);
+    hf_buf_free(&store->entries);
+    hf_buf_free(&store->payload);
     free(store->numbers);
     free(store->directory);
     free(store);

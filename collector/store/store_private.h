@@ -14,7 +14,7 @@ struct open_pack {
     uint64_t synced;        /* bytes that are durable */
     uint64_t written;       /* bytes handed to the kernel, >= synced */
     struct hf_buf pending;  /* bytes after `written` */
-    struct hf_buf index;    /* INDEX_ENTRY_BYTES a chunk */
+    struct hf_buf index;    /* INDEX_ENTRY_BYTES a record */
     size_t index_synced;    /* of which belong to durable records */
     struct hf_hash *hash;   /* over the first `hashed` bytes of the file */
     struct hf_buf unhashed; /* bytes between the hash and `written` */
@@ -33,6 +33,10 @@ struct hf_store {
     uint64_t *numbers;                     /* packs found at open, ascending */
     size_t number_count;
     struct open_pack pack;
+    struct hf_buf entries; /* of the journal, gathered: each its length (32 bits), then itself */
+    uint32_t entry_count;
+    struct hf_buf payload; /* of the record that is made */
+    struct hf_compressor *compressor;
     _Atomic uint64_t stat_packs, stat_bytes;
 };
 
@@ -50,10 +54,9 @@ int pack_find_seal(int fd, uint64_t *index_offset);
 /* Write index and trailer behind `size` bytes and fsync. hash covers exactly those bytes. */
 int pack_write_seal(int fd, struct pack_cipher *cipher, uint64_t size, const struct hf_buf *index,
                     struct hf_hash *hash, struct hf_error *error);
-/* HF_ERR_NO_MEMORY: an index without the chunk must not be written. It would be encrypted under the
- * nonce that the right one gets when the pack is repaired. */
-int index_append(struct hf_buf *index, const uint8_t id[HF_HASH_BYTES], uint64_t offset,
-                 uint32_t size);
+/* HF_ERR_NO_MEMORY: an index without the record must not be written. It would be encrypted under
+ * the nonce that the right one gets when the pack is repaired. */
+int index_append(struct hf_buf *index, uint64_t offset, uint32_t size);
 /* Hash the first size bytes of a file. */
 int pack_hash_file(int fd, uint64_t size, struct hf_hash *hash, struct hf_error *error);
 /* Cut and seal what a crash left of a pack. A pack that is damaged where it was durable keeps all

@@ -7,6 +7,7 @@
 #include "common/bytes.h"
 
 #define OPEN_PACKS 32 /* file descriptors and subkeys kept a reader */
+#define DECODED    4  /* blocks kept a reader: those that go on being asked for, and their aids */
 
 struct open_file {
     uint64_t number; /* 0: free */
@@ -15,19 +16,29 @@ struct open_file {
     struct pack_cipher cipher;
 };
 
+struct decoded {
+    uint64_t pack, offset; /* of its record; pack 0: free */
+    uint64_t used;
+    struct hf_buf plain;
+};
+
 struct hf_store_reader {
     struct hf_store *store;
+    struct hf_store_resolver resolver;
     struct open_file files[OPEN_PACKS];
+    struct decoded decoded[DECODED];
     uint64_t clock;
     struct hf_buf payload;
     struct hf_decompressor *decompressor;
 };
 
-int store_reader_new(struct hf_store *store, struct hf_store_reader **out, struct hf_error *error)
+int store_reader_new(struct hf_store *store, struct hf_store_resolver resolver,
+                     struct hf_store_reader **out, struct hf_error *error)
 {
     struct hf_store_reader *reader = calloc(1, sizeof *reader);
     if (reader) {
         reader->store = store;
+        reader->resolver = resolver;
         reader->decompressor = hf_decompressor_new();
     }
     if (!reader || !reader->decompressor) {
@@ -52,6 +63,9 @@ void store_reader_free(struct hf_store_reader *reader)
     if (reader) {
         for (size_t i = 0; i < OPEN_PACKS; i++) {
             close_file(&reader->files[i]);
+        }
+        for (size_t i = 0; i < DECODED; i++) {
+            hf_buf_free(&reader->decoded[i].plain);
         }
         hf_buf_free(&reader->payload);
         hf_decompressor_free(reader->decompressor);
@@ -84,82 +98,162 @@ static int find_file(struct hf_store_reader *reader, uint64_t number, struct ope
     return rc;
 }
 
+/* name: of the chunk, or of the block. */
 static int corrupt(const struct hf_store_reader *reader, const struct hf_location *location,
-                   const uint8_t id[HF_HASH_BYTES], const char *what, struct hf_error *error)
+                   const char *name, const char *what, struct hf_error *error)
 {
-    char text[2 * HF_HASH_BYTES + 1];
-    hf_hex_encode(id, HF_HASH_BYTES, text);
-    return hf_error_set(error, HF_ERR_CORRUPT, 0,
-                        "Chunk %.16s in pack %llu of %s at offset %llu %s", text,
+    return hf_error_set(error, HF_ERR_CORRUPT, 0, "%s in pack %llu of %s at offset %llu %s", name,
                         (unsigned long long)location->pack, reader->store->directory,
                         (unsigned long long)location->offset, what);
 }
 
-/* Read and decrypt the chunk's record into reader->payload. */
-static int read_record(struct hf_store_reader *reader, const struct hf_location *location,
-                       const uint8_t id[HF_HASH_BYTES], struct record_header *header,
-                       struct hf_error *error)
+/* Read and decrypt a block's record; its views are into reader->payload. */
+static int read_stored(struct hf_store_reader *reader, const struct hf_location *location,
+                       struct hf_stored_block *out, struct hf_error *error)
 {
+    struct record_header header;
     struct open_file *file = NULL;
     int rc = find_file(reader, location->pack, &file, error);
     if (rc != HF_OK) {
         return rc;
     }
-    rc = pack_read_record(file->fd, &file->cipher, location->offset, header, &reader->payload);
+    rc = pack_read_record(file->fd, &file->cipher, location->offset, &header, &reader->payload);
     if (rc == HF_ERR_CORRUPT || rc == HF_ERR_NOT_FOUND) {
-        return corrupt(reader, location, id, "is damaged on disk", error);
+        return corrupt(reader, location, "A block", "is damaged on disk", error);
     }
     if (rc != HF_OK) {
         return hf_error_set(error, rc, 0, "Can't read pack %llu",
                             (unsigned long long)location->pack);
     }
-    if (header->type != RECORD_CHUNK || memcmp(reader->payload.data, id, HF_HASH_BYTES) != 0) {
-        return corrupt(reader, location, id, "is not there: another record is", error);
+    if (header.type != RECORD_BLOCK ||
+        block_decode(&header, reader->payload.data, reader->payload.size, out) != HF_OK) {
+        return corrupt(reader, location, "A block", "is not there: another record is", error);
     }
     return HF_OK;
 }
 
-int store_read_stored(struct hf_store_reader *reader, const struct hf_location *location,
-                      const uint8_t id[HF_HASH_BYTES], enum hf_codec *codec, uint32_t *plain_size,
-                      struct hf_buf *stored, struct hf_error *error)
+int store_read_block(struct hf_store_reader *reader, const struct hf_location *location,
+                     struct hf_stored_block *out, struct hf_error *error)
 {
-    struct record_header header;
-    int rc = read_record(reader, location, id, &header, error);
-    if (rc != HF_OK) {
-        return rc;
-    }
-    *codec = header.codec;
-    *plain_size = header.plain_size;
-    rc = hf_buf_append(stored, reader->payload.data + CHUNK_PREFIX_BYTES,
-                       reader->payload.size - CHUNK_PREFIX_BYTES);
-    return rc == HF_OK ? rc : hf_error_set(error, rc, 0, "No memory for a chunk");
+    return read_stored(reader, location, out, error);
 }
 
-int store_read_chunk(struct hf_store_reader *reader, const struct hf_location *location,
+static struct decoded *find_decoded(struct hf_store_reader *reader,
+                                    const struct hf_location *location)
+{
+    for (size_t i = 0; i < DECODED; i++) {
+        struct decoded *decoded = &reader->decoded[i];
+        if (decoded->pack == location->pack && decoded->offset == location->offset) {
+            decoded->used = ++reader->clock;
+            return decoded;
+        }
+    }
+    return NULL;
+}
+
+static struct decoded *oldest_decoded(struct hf_store_reader *reader)
+{
+    struct decoded *oldest = &reader->decoded[0];
+    for (size_t i = 1; i < DECODED; i++) {
+        if (reader->decoded[i].used < oldest->used) {
+            oldest = &reader->decoded[i];
+        }
+    }
+    return oldest;
+}
+
+static int decode_block(struct hf_store_reader *reader, const struct hf_location *location,
+                        unsigned depth, struct decoded **out, struct hf_error *error);
+
+/* The content that a block was compressed against. */
+static int read_aid(struct hf_store_reader *reader, const uint8_t *id, unsigned depth,
+                    struct hf_buf *aid, struct hf_error *error)
+{
+    struct hf_place place;
+    struct decoded *decoded = NULL;
+    int rc = reader->resolver.find(reader->resolver.context, id, &place, error);
+    rc = rc == HF_OK ? decode_block(reader, &place.location, depth, &decoded, error) : rc;
+    if (rc == HF_OK && (place.position > decoded->plain.size ||
+                        place.size > decoded->plain.size - place.position)) {
+        rc = corrupt(reader, &place.location, "A block", "is shorter than what it holds", error);
+    }
+    if (rc == HF_OK &&
+        hf_buf_append(aid, decoded->plain.data + place.position, place.size) != HF_OK) {
+        rc = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for a block");
+    }
+    return rc;
+}
+
+static int decode_anew(struct hf_store_reader *reader, const struct hf_location *location,
+                       const struct hf_block *block, const struct hf_buf *aid, struct decoded **out,
+                       struct hf_error *error)
+{
+    struct decoded *decoded = oldest_decoded(reader);
+    uint8_t *plain = NULL;
+    hf_buf_clear(&decoded->plain);
+    decoded->pack = 0;
+    if (hf_buf_extend(&decoded->plain, hf_block_plain_size(block), &plain) != HF_OK) {
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for a block");
+    }
+    if (hf_block_decode(block, reader->decompressor, (struct hf_bytes){aid->data, aid->size},
+                        plain) != HF_OK) {
+        return corrupt(reader, location, "A block", "does not have its content", error);
+    }
+    decoded->pack = location->pack;
+    decoded->offset = location->offset;
+    decoded->used = ++reader->clock;
+    *out = decoded;
+    return HF_OK;
+}
+
+/* depth: how many aids may still be behind it. */
+static int decode_block(struct hf_store_reader *reader, const struct hf_location *location,
+                        unsigned depth, struct decoded **out, struct hf_error *error)
+{
+    struct hf_stored_block stored;
+    struct hf_buf aid = {0};
+    *out = find_decoded(reader, location);
+    if (*out) {
+        return HF_OK;
+    }
+    int rc = read_stored(reader, location, &stored, error);
+    if (rc != HF_OK || stored.block.aid.size == 0) {
+        return rc == HF_OK ? decode_anew(reader, location, &stored.block, &aid, out, error) : rc;
+    }
+    if (depth == 0) {
+        return corrupt(reader, location, "A block", "stands on more others than it may", error);
+    }
+    /* What it stands on is read with the same reader: its own bytes have to be out of the way. */
+    struct hf_buf payload = reader->payload;
+    reader->payload = (struct hf_buf){0};
+    rc = read_aid(reader, stored.block.aid.data, depth - 1, &aid, error);
+    rc = rc == HF_OK ? decode_anew(reader, location, &stored.block, &aid, out, error) : rc;
+    hf_buf_free(&reader->payload);
+    reader->payload = payload;
+    hf_buf_free(&aid);
+    return rc;
+}
+
+int store_read_chunk(struct hf_store_reader *reader, const struct hf_place *place,
                      const uint8_t id[HF_HASH_BYTES], struct hf_buf *plain, struct hf_error *error)
 {
-    struct record_header header;
     uint8_t hash[HF_HASH_BYTES];
-    uint8_t *out = NULL;
-    int rc = read_record(reader, location, id, &header, error);
+    char name[8 + 16 + 1] = "Chunk ";
+    struct decoded *decoded = NULL;
+    hf_hex_encode(id, 8, name + 6);
+    int rc = decode_block(reader, &place->location, HF_STORE_DEPTH_MAX, &decoded, error);
     if (rc != HF_OK) {
-        return rc;
+        return hf_error_prefix(error, "%s", name);
     }
-    size_t start = plain->size;
-    rc = hf_buf_extend(plain, header.plain_size, &out);
-    if (rc != HF_OK) {
-        return hf_error_set(error, rc, 0, "No memory for a chunk of %u bytes", header.plain_size);
+    if (place->position > decoded->plain.size ||
+        place->size > decoded->plain.size - place->position) {
+        return corrupt(reader, &place->location, name, "is not there: another block is", error);
     }
-    rc =
-        hf_decompress(reader->decompressor, header.codec, reader->payload.data + CHUNK_PREFIX_BYTES,
-                      reader->payload.size - CHUNK_PREFIX_BYTES, out, header.plain_size);
-    if (rc == HF_OK) {
-        hf_sha256(out, header.plain_size, hash);
-        rc = memcmp(hash, id, HF_HASH_BYTES) == 0 ? HF_OK : HF_ERR_CORRUPT;
+    const uint8_t *content = decoded->plain.data + place->position;
+    hf_sha256(content, place->size, hash);
+    if (memcmp(hash, id, HF_HASH_BYTES) != 0) {
+        return corrupt(reader, &place->location, name, "does not have its content", error);
     }
-    if (rc != HF_OK) {
-        plain->size = start;
-        return corrupt(reader, location, id, "does not have its content", error);
-    }
-    return HF_OK;
+    rc = hf_buf_append(plain, content, place->size);
+    return rc == HF_OK ? rc : hf_error_set(error, rc, 0, "No memory for a chunk");
 }

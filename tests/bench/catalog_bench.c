@@ -92,10 +92,12 @@ static void capture(struct hf_catalog *catalog, unsigned count, uint64_t *seq, u
         for (unsigned i = first; i < first + BATCH && i < count; i++) {
             for (unsigned k = 0; with_chunks && k < 2; k++) {
                 unsigned number = 2 * i + k;
-                uint8_t id[HF_HASH_BYTES];
+                uint8_t ref[HF_CHUNK_REF_BYTES];
+                struct hf_block block = {.codec = HF_CODEC_ZSTD, .chunks = {ref, sizeof ref}};
                 struct hf_location location = {.pack = 1, .offset = number, .size = 4000};
-                hf_sha256(&number, sizeof number, id);
-                must(catalog_apply_chunk(catalog, id, &location, HF_CODEC_ZSTD, 8192, 1, &error));
+                hf_sha256(&number, sizeof number, ref);
+                hf_put_le32(ref + HF_HASH_BYTES, 8192);
+                must(catalog_apply_block(catalog, &block, &location, 0, 1, NULL, &error));
             }
             put_version(catalog, i, ++*seq, mode);
         }

@@ -31,7 +31,7 @@ CHUNK_MAX_BYTES = 512 << 10
  EXPIRED) = range(1, 21)
 
 ABSENT, REGULAR, DIRECTORY, SYMLINK = range(4)
-RAW, ZSTD = 0, 1
+RAW, ZSTD, DELTA = 0, 1, 3
 
 # --- the frames, as PROTOCOL.md's tables have them ---
 # A kind is a Python type, or a list: of one kind (an array of any length), or of (name, kind)
@@ -43,7 +43,7 @@ VERSION_FIELDS = [
     ("size", int), ("target", bytes), ("depth", int), ("refs", bytes), ("job", int),
     ("link", int), ("xattrs", bytes)]
 ABSENT_FIELDS = VERSION_FIELDS[:5]
-CHUNK_FIELDS = [("id", bytes), ("codec", int), ("plain_size", int), ("data", bytes)]
+BLOCK_FIELDS = [("codec", int), ("aid", bytes), ("chunks", bytes), ("data", bytes)]
 ACK_FIELDS = [("stream", int), ("version_seq", int), ("received", int)]
 RESULT_FIELDS = [("path", bytes), ("status", int), ("bytes", int), ("message", str)]
 
@@ -58,7 +58,7 @@ FRAMES = {
     4: ("SOURCE_STATE", [("stream", int), ("version_seq", int), ("files", int)]),
     5: ("HAVE", [("request", int), ("ids", bytes)]),
     6: ("NEED", [("request", int), ("bitmap", bytes)]),
-    7: ("CHUNKS", [("job", int), ("chunks", [CHUNK_FIELDS])]),
+    7: ("CHUNKS", [("job", int), ("blocks", [BLOCK_FIELDS])]),
     8: ("VERSIONS", [("stream", int), ("versions", [VERSION_FIELDS])]),
     9: ("ACK", [("acks", [ACK_FIELDS])]),
     10: ("CREDIT", [("total", int)]),
@@ -224,14 +224,21 @@ def chunk_id(plain):
     return hashlib.sha256(plain).digest()
 
 
-def chunk(plain, **changes):
-    """A chunk of CHUNKS, raw; changes make it lie."""
-    return dict({"id": chunk_id(plain), "codec": RAW, "plain_size": len(plain), "data": plain},
+def references(pieces):
+    return b"".join(chunk_id(piece) + struct.pack("<I", len(piece)) for piece in pieces)
+
+
+def block(pieces, **changes):
+    """A block of CHUNKS that holds these chunks, raw; changes make it lie."""
+    return dict({"codec": RAW, "aid": b"", "chunks": references(pieces), "data": b"".join(pieces)},
                 **changes)
 
 
-def references(pieces):
-    return b"".join(chunk_id(piece) + struct.pack("<I", len(piece)) for piece in pieces)
+def chunk(plain, id=None, plain_size=None, **changes):
+    """A block of one chunk."""
+    ref = (chunk_id(plain) if id is None else id) + struct.pack(
+        "<I", len(plain) if plain_size is None else plain_size)
+    return block([plain], **dict({"chunks": ref}, **changes))
 
 
 def as_path(path):
@@ -420,8 +427,8 @@ class Client:
         assert state["stream"] == stream
         return state
 
-    def send_chunks(self, chunks, job=0):
-        return self.send("CHUNKS", check=False, job=job, chunks=chunks)
+    def send_chunks(self, blocks, job=0):
+        return self.send("CHUNKS", check=False, job=job, blocks=blocks)
 
     def send_versions(self, stream, versions):
         return self.send("VERSIONS", check=False, stream=stream, versions=versions)

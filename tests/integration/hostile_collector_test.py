@@ -195,7 +195,7 @@ class Plan:
                            "destination": b"", "conflict": 1, "dry_run": False,
                            "files": len(versions), "bytes": 100, "expires": time.time_ns() + 10**12}, **offer)
         self.versions = versions
-        self.content = {chunk["id"]: chunk for chunk in content}
+        self.content = {block["chunks"][:32]: block for block in content}
         self.page = lambda cursor: {"versions": self.versions, "next_cursor": b"", "last": True}
         self.refusal = None
         self.results = []
@@ -209,7 +209,7 @@ class Plan:
             agent.send("RESTORE_PAGE", job=job, **self.page(frame["cursor"]))
         elif name == "CHUNK_GET":
             ids = [frame["ids"][at:at + 32] for at in range(0, len(frame["ids"]), 32)]
-            agent.send("CHUNKS", job=job, chunks=[self.content[one] for one in ids])
+            agent.send("CHUNKS", job=job, blocks=[self.content[one] for one in ids])
         elif name == "RESTORE_RESULT":
             self.results += frame["results"]
         elif name == "RESTORE_DONE":
@@ -432,7 +432,7 @@ MISDEEDS = {
     "credit beyond all numbers": lambda agent: agent.send("CREDIT", total=(1 << 64) - 1),
     "a message of more than a MiB": lambda agent: agent.send_raw(bytes((1 << 20) + 1)),
     "text": lambda agent: agent.send_raw(b"hello", 0x81),
-    "chunks that nobody asked for": lambda agent: agent.send("CHUNKS", job=1, chunks=[wire.chunk(b"x")]),
+    "chunks that nobody asked for": lambda agent: agent.send("CHUNKS", job=1, blocks=[wire.chunk(b"x")]),
     "a page of no job": lambda agent: agent.send("RESTORE_PAGE", job=5, versions=[], next_cursor=b"", last=True),
     "a certificate that was not asked for": lambda agent: agent.send("RENEWED", chain=b"-----BEGIN NOTHING"),
     "retry after for ever": lambda agent: agent.send("GOAWAY", code=wire.OVERLOADED, retry_after_ms=100, message="x"),

@@ -53,7 +53,8 @@ static int decompress(struct codecs *codecs, enum hf_codec codec, const uint8_t 
 {
     *out = malloc(plain_size ? plain_size : 1);
     assert_non_null(*out);
-    return hf_decompress(codecs->decompressor, codec, data, size, *out, plain_size);
+    return hf_decompress(codecs->decompressor, codec, (struct hf_bytes){0}, data, size, *out,
+                         plain_size);
 }
 
 static void assert_comes_back(struct codecs *codecs, const uint8_t *data, size_t size)

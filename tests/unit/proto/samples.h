@@ -79,14 +79,16 @@ static const struct hf_version sample_versions[] = {
      .refs = SAMPLE_TEXT(SAMPLE_ID_A "\x00\xa0\x05\x00" SAMPLE_ID "\x48\x00\x00\x00")},
 };
 
-static const struct hf_chunk sample_chunks[] = {
-    {.id = (const uint8_t *)SAMPLE_ID,
-     .codec = HF_CODEC_RAW,
-     .plain_size = 6,
+static const struct hf_block sample_blocks[] = {
+    {.codec = HF_CODEC_RAW,
+     .chunks = SAMPLE_TEXT(SAMPLE_ID "\x06\x00\x00\x00"),
      .data = SAMPLE_TEXT("hello\n")},
-    {.id = (const uint8_t *)SAMPLE_ID_A,
-     .codec = HF_CODEC_ZSTD,
-     .plain_size = 1000,
+    {.codec = HF_CODEC_ZSTD,
+     .chunks = SAMPLE_TEXT(SAMPLE_ID_A "\xe8\x03\x00\x00"),
+     .data = SAMPLE_TEXT(SAMPLE_ZSTD_A)},
+    {.codec = HF_CODEC_DELTA,
+     .aid = SAMPLE_TEXT(SAMPLE_ID),
+     .chunks = SAMPLE_TEXT(SAMPLE_ID_A "\xe8\x03\x00\x00" SAMPLE_ID "\x06\x00\x00\x00"),
      .data = SAMPLE_TEXT(SAMPLE_ZSTD_A)},
 };
 
@@ -140,7 +142,7 @@ static const struct hf_frame sample_frames[] = {
      .seq = 3,
      .ids = {.request = 5, .ids = SAMPLE_TEXT(SAMPLE_ID SAMPLE_ID_A)}},
     {.type = HF_FRAME_NEED, .seq = 3, .need = {.request = 5, .bitmap = SAMPLE_TEXT("\x02")}},
-    {.type = HF_FRAME_CHUNKS, .seq = 4, .chunks = {.chunks = sample_chunks, .count = 2, .job = 0}},
+    {.type = HF_FRAME_CHUNKS, .seq = 4, .chunks = {.blocks = sample_blocks, .count = 3, .job = 0}},
     {.type = HF_FRAME_VERSIONS,
      .seq = 5,
      .versions = {.stream = 1, .versions = sample_versions, .count = 5}},
@@ -201,7 +203,7 @@ static const struct hf_frame sample_frames[] = {
               .next_cursor = SAMPLE_TEXT("home/robot/checkpoint.json"),
               .last = false}},
     {.type = HF_FRAME_CHUNK_GET, .seq = 11, .ids = {.request = 9, .ids = SAMPLE_TEXT(SAMPLE_ID)}},
-    {.type = HF_FRAME_CHUNKS, .seq = 12, .chunks = {.chunks = sample_chunks, .count = 1, .job = 9}},
+    {.type = HF_FRAME_CHUNKS, .seq = 12, .chunks = {.blocks = sample_blocks, .count = 1, .job = 9}},
     {.type = HF_FRAME_RESTORE_RESULT,
      .seq = 12,
      .results = {.job = 9, .results = sample_results, .count = 2}},

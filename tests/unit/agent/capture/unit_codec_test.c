@@ -115,8 +115,8 @@ static void assert_chunk_is_sound(const struct hf_unit_chunk *chunk)
     struct hf_decompressor *decompressor = hf_decompressor_new();
     assert_non_null(decompressor);
     assert_in_range(chunk->plain_size, 1, sizeof plain);
-    assert_int_equal(hf_decompress(decompressor, chunk->codec, chunk->data.data, chunk->data.size,
-                                   plain, chunk->plain_size),
+    assert_int_equal(hf_decompress(decompressor, chunk->codec, (struct hf_bytes){0},
+                                   chunk->data.data, chunk->data.size, plain, chunk->plain_size),
                      HF_OK);
     hf_decompressor_free(decompressor);
     hf_sha256(plain, chunk->plain_size, id);

@@ -271,12 +271,13 @@ static inline bool builder_answer(struct builder *b, struct hf_stage *stage, int
             i++;
         assert_true(i < b->chunk_count);
         struct built_chunk *built = &b->chunks[i];
-        struct hf_chunk chunk = {.id = built->id,
-                                 .codec = HF_CODEC_RAW,
-                                 .plain_size = (uint32_t)built->plain.size,
+        uint8_t ref[HF_CHUNK_REF_BYTES];
+        memcpy(ref, built->id, HF_HASH_BYTES);
+        hf_put_le32(ref + HF_HASH_BYTES, (uint32_t)built->plain.size);
+        struct hf_block block = {.chunks = {ref, sizeof(ref)},
                                  .data = {built->plain.data, built->plain.size}};
         struct hf_frame frame = {.type = HF_FRAME_CHUNKS,
-                                 .chunks = {.chunks = &chunk, .count = 1, .job = 7}};
+                                 .chunks = {.blocks = &block, .count = 1, .job = 7}};
         if (built->corrupted)
             built->plain.data[0] ^= 1;
         if (built->lost)

@@ -1,6 +1,7 @@
 #include "fake_collector.h"
 
 #include "agent/session/link.h"
+#include "common/bytes.h"
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -182,11 +183,12 @@ static void frames_reach_the_inbox_of_their_business(void **state)
 static void bulk_waits_for_credit_and_says_when_there_is_room(void **state)
 {
     (void)state;
-    static uint8_t data[256 * 1024], id[HF_HASH_BYTES];
+    static uint8_t data[256 * 1024], ref[HF_CHUNK_REF_BYTES];
     struct collector *c = collector_new();
     struct host host;
-    struct hf_chunk chunk = {.id = id, .plain_size = sizeof(data), .data = {data, sizeof(data)}};
-    struct hf_frame frame = {.type = HF_FRAME_CHUNKS, .chunks = {.chunks = &chunk, .count = 1}};
+    struct hf_block block = {.chunks = {ref, sizeof(ref)}, .data = {data, sizeof(data)}};
+    struct hf_frame frame = {.type = HF_FRAME_CHUNKS, .chunks = {.blocks = &block, .count = 1}};
+    hf_put_le32(ref + HF_HASH_BYTES, sizeof(data));
     collector_start(c);
     host_start(&host, c, "localhost");
     uint64_t connection = expect(host.shipping, HF_LINK_OPENED);

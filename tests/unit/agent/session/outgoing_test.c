@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/session/outgoing.h"
+#include "common/bytes.h"
 
 static struct hf_message *control(uint64_t total)
 {
@@ -19,9 +20,10 @@ static struct hf_message *control(uint64_t total)
 
 static struct hf_message *bulk(size_t size)
 {
-    static uint8_t data[4096], id[HF_HASH_BYTES];
-    struct hf_chunk chunk = {.id = id, .plain_size = (uint32_t)size, .data = {data, size}};
-    struct hf_frame frame = {.type = HF_FRAME_CHUNKS, .chunks = {.chunks = &chunk, .count = 1}};
+    static uint8_t data[4096], ref[HF_CHUNK_REF_BYTES];
+    hf_put_le32(ref + HF_HASH_BYTES, (uint32_t)size);
+    struct hf_block block = {.chunks = {ref, sizeof(ref)}, .data = {data, size}};
+    struct hf_frame frame = {.type = HF_FRAME_CHUNKS, .chunks = {.blocks = &block, .count = 1}};
     struct hf_message *message;
     assert_int_equal(message_new(&frame, 1, &message), 0);
     assert_true(message->bulk);

@@ -160,6 +160,18 @@ static inline void chunk_id(unsigned number, uint8_t id[HF_HASH_BYTES])
     hf_sha256(&number, sizeof number, id);
 }
 
+/* A block of one chunk. */
+static inline void apply_chunk(struct fixture *f, struct hf_catalog *catalog,
+                               const struct journal_record *record)
+{
+    uint8_t ref[HF_CHUNK_REF_BYTES];
+    struct hf_block block = {.codec = HF_CODEC_ZSTD, .chunks = {ref, sizeof ref}};
+    memcpy(ref, record->id, HF_HASH_BYTES);
+    hf_put_le32(ref + HF_HASH_BYTES, record->plain_size);
+    ok(f,
+       catalog_apply_block(catalog, &block, &record->location, 0, record->owner, NULL, &f->error));
+}
+
 static inline void put_chunk(struct fixture *f, uint64_t owner, unsigned number,
                              uint32_t plain_size)
 {
@@ -168,8 +180,7 @@ static inline void put_chunk(struct fixture *f, uint64_t owner, unsigned number,
     record->owner = owner;
     record->plain_size = plain_size;
     chunk_id(number, record->id);
-    ok(f, catalog_apply_chunk(f->catalog, record->id, &record->location, HF_CODEC_ZSTD, plain_size,
-                              owner, &f->error));
+    apply_chunk(f, f->catalog, record);
 }
 
 static inline void add_chunk(struct fixture *f, uint64_t owner, unsigned number, uint32_t size)
@@ -237,8 +248,7 @@ static inline void apply_record(struct fixture *f, struct hf_catalog *catalog,
                                 const struct journal_record *record)
 {
     if (record->is_chunk) {
-        ok(f, catalog_apply_chunk(catalog, record->id, &record->location, HF_CODEC_ZSTD,
-                                  record->plain_size, record->owner, &f->error));
+        apply_chunk(f, catalog, record);
         return;
     }
     struct hf_event event;

@@ -82,7 +82,8 @@ static void a_catalog_of_schema_1_keeps_its_versions(void **state)
     struct hf_error error;
     assert_int_equal(catalog_open(place.path, &catalog, &error), HF_OK);
     catalog_close(catalog);
-    run_sql(place.path, "ALTER TABLE versions DROP COLUMN link;"
+    run_sql(place.path, "ALTER TABLE progress DROP COLUMN entry;"
+                        "ALTER TABLE versions DROP COLUMN link;"
                         "ALTER TABLE versions DROP COLUMN xattrs;"
                         "INSERT INTO versions VALUES (1, x'61', 1, 1, 1, 1, 1, 0, 420, 0, 0, '',"
                         " '', 0, 0, x'', 0, x'', 0);"
@@ -99,16 +100,15 @@ static void content_survives_closing_and_opening(void **state)
     (void)state;
     struct fixture f = fixture_open();
     uint64_t host = add_host(&f, "h-0123456789abcdef", "robot1");
-    uint64_t pack;
-    uint64_t offset;
+    struct hf_location applied;
     catalog_close(f.catalog);
     ok(&f, catalog_open(f.path, &f.catalog, &f.error));
     struct hf_host_row row;
     ok(&f, catalog_host_by_row(f.reader, host, &f.memory, &row, &f.error));
     assert_string_equal(row.host_id, "h-0123456789abcdef");
-    ok(&f, catalog_applied(f.catalog, &pack, &offset, &f.error));
-    assert_int_equal(pack, 1);
-    assert_int_equal(offset, f.journal[0].location.offset);
+    ok(&f, catalog_applied(f.catalog, &applied, &f.error));
+    assert_int_equal(applied.pack, 1);
+    assert_int_equal(applied.offset, f.journal[0].location.offset);
     fixture_close(&f);
 }
 
@@ -240,10 +240,9 @@ static void a_rolled_back_transaction_leaves_nothing(void **state)
     struct hf_source_state_row counters;
     ok(&f, catalog_source_state(f.catalog, source, &counters, &f.error));
     assert_int_equal(counters.committed_seq, 0);
-    uint64_t pack;
-    uint64_t offset;
-    ok(&f, catalog_applied(f.catalog, &pack, &offset, &f.error));
-    assert_int_equal(offset, f.journal[journal_count - 1].location.offset);
+    struct hf_location applied;
+    ok(&f, catalog_applied(f.catalog, &applied, &f.error));
+    assert_int_equal(applied.offset, f.journal[journal_count - 1].location.offset);
     /* And the same may come again. */
     ok(&f, catalog_begin(f.catalog, &f.error));
     put_chunk(&f, host, 7, 1000);

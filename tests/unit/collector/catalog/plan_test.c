@@ -32,8 +32,10 @@ static void fill(struct world *w)
             snprintf(path, sizeof path, "home/robot/%02u/%02u/file-%u", i % 50, i / 50 % 50,
                      i % 20000);
             chunk_id(h * VERSIONS_PER_HOST + i + 1, ref);
-            ok(&w->f, catalog_apply_chunk(w->f.catalog, ref, &location, HF_CODEC_RAW, 1000,
-                                          w->hosts[h], &w->f.error));
+            hf_put_le32(ref + HF_HASH_BYTES, 1000);
+            struct hf_block block = {.chunks = {ref, sizeof ref}};
+            ok(&w->f, catalog_apply_block(w->f.catalog, &block, &location, 0, w->hosts[h], NULL,
+                                          &w->f.error));
             struct hf_event event =
                 version_event(&w->f, w->hosts[h], w->sources[h], event_text(path), HF_FILE_REGULAR,
                               h * VERSIONS_PER_HOST + i + 1, ref);

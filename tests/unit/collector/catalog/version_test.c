@@ -324,8 +324,8 @@ static void a_reader_says_which_chunks_a_host_must_send(void **state)
     ok(&w.f, catalog_chunks_locate(w.f.reader, w.host, ids, 10, places, held, &w.f.error));
     assert_false(held[0]);
     assert_true(held[1]);
-    assert_int_equal(places[1].plain_size, 1000);
-    assert_int_equal(places[0].plain_size, 0);
+    assert_int_equal(places[1].place.size, 1000);
+    assert_int_equal(places[0].place.size, 0);
     close_world(&w);
 }
 

@@ -86,8 +86,26 @@ static void submit(struct hf_ingest_session *session, struct hf_queue *acks, str
     }
 }
 
+enum how { IN_BLOCKS_OF_THEIR_OWN, IN_ONE_BLOCK };
+
+static void send_in_one_block(struct hf_ingest_session *session, struct hf_queue *acks,
+                              const struct file *files, size_t count)
+{
+    struct hf_block_builder builder = {0};
+    struct hf_compressor *compressor = hf_compressor_new(1);
+    struct hf_block block;
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(hf_block_add(&builder, files[i].id, files[i].data, files[i].size), HF_OK);
+    }
+    assert_int_equal(hf_block_finish(&builder, compressor, &block), HF_OK);
+    struct hf_frame chunks = {.type = HF_FRAME_CHUNKS, .chunks = {.blocks = &block, .count = 1}};
+    submit(session, acks, &chunks);
+    hf_compressor_free(compressor);
+    hf_block_builder_free(&builder);
+}
+
 /* Protect count files data/0000 ... of size random bytes each in the host's source "data". */
-static struct file *files_add(struct host *host, size_t count, uint32_t size)
+static struct file *files_add_so(struct host *host, size_t count, uint32_t size, enum how how)
 {
     struct hf_queue *acks = hf_queue_new();
     struct file *files = calloc(count, sizeof *files);
@@ -100,19 +118,23 @@ static struct file *files_add(struct host *host, size_t count, uint32_t size)
                                          .class_name = event_text("config")}};
     submit(session, acks, &source);
     for (size_t i = 0; i < count; i++) {
-        char path[32];
-        uint8_t ref[HF_CHUNK_REF_BYTES];
         files[i] = (struct file){.data = malloc(size), .size = size};
         hf_random(files[i].data, size);
         hf_sha256(files[i].data, size, files[i].id);
+    }
+    if (how == IN_ONE_BLOCK) {
+        send_in_one_block(session, acks, files, count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        char path[32];
+        uint8_t ref[HF_CHUNK_REF_BYTES];
         memcpy(ref, files[i].id, HF_HASH_BYTES);
         for (unsigned j = 0; j < 4; j++) {
             ref[HF_HASH_BYTES + j] = (uint8_t)(size >> (8 * j));
         }
-        struct hf_chunk chunk = {
-            .id = files[i].id, .plain_size = size, .data = {files[i].data, size}};
+        struct hf_block block = {.chunks = {ref, sizeof ref}, .data = {files[i].data, size}};
         struct hf_frame chunks = {.type = HF_FRAME_CHUNKS,
-                                  .chunks = {.chunks = &chunk, .count = 1}};
+                                  .chunks = {.blocks = &block, .count = 1}};
         snprintf(path, sizeof path, "data/%04zu", i);
         struct hf_version version = {.seq = ++host->last_seq,
                                      .type = HF_FILE_REGULAR,
@@ -123,7 +145,9 @@ static struct file *files_add(struct host *host, size_t count, uint32_t size)
                                      .refs = {ref, sizeof ref}};
         struct hf_frame versions = {.type = HF_FRAME_VERSIONS,
                                     .versions = {.stream = 1, .versions = &version, .count = 1}};
-        submit(session, acks, &chunks);
+        if (how == IN_BLOCKS_OF_THEIR_OWN) {
+            submit(session, acks, &chunks);
+        }
         submit(session, acks, &versions);
     }
     ingest_session_close(session);
@@ -133,6 +157,11 @@ static struct file *files_add(struct host *host, size_t count, uint32_t size)
     assert_int_equal(question.rc, HF_OK);
     host->source_row = question.number;
     return files;
+}
+
+static struct file *files_add(struct host *host, size_t count, uint32_t size)
+{
+    return files_add_so(host, count, size, IN_BLOCKS_OF_THEIR_OWN);
 }
 
 static void files_free(struct file *files, size_t count)
@@ -377,8 +406,8 @@ static void a_job_goes_from_offer_to_result(void **state)
     assert_int_equal(content->chunks.job, job);
     assert_int_equal(content->chunks.count, 2);
     /* In the order of the pack, not of the question. */
-    assert_memory_equal(content->chunks.chunks[0].id, files[0].id, HF_HASH_BYTES);
-    assert_memory_equal(content->chunks.chunks[0].data.data, files[0].data, files[0].size);
+    assert_memory_equal(content->chunks.blocks[0].chunks.data, files[0].id, HF_HASH_BYTES);
+    assert_memory_equal(content->chunks.blocks[0].data.data, files[0].data, files[0].size);
     struct hf_restore_result results[] = {
         {.path = event_text("data/0000"), .status = HF_RESTORE_RESTORED, .bytes = 4000},
         {.path = event_text("data/0001"),
@@ -394,6 +423,73 @@ static void a_job_goes_from_offer_to_result(void **state)
     assert_int_equal(facts.fetched, 12);
     line_close(line);
     files_free(files, 3);
+    deployment_free(&d);
+}
+
+/* Asks for these files of a job, and gives the one block that comes. */
+static const struct hf_block *one_block(struct line *line, uint64_t job, const struct file *files,
+                                        const size_t *wanted, size_t count)
+{
+    uint8_t ids[16 * HF_HASH_BYTES];
+    for (size_t i = 0; i < count; i++) {
+        memcpy(ids + i * HF_HASH_BYTES, files[wanted[i]].id, HF_HASH_BYTES);
+    }
+    line_send(line, chunk_get(job, ids, count));
+    const struct hf_frame *content = line_receive(line, HF_FRAME_CHUNKS);
+    assert_int_equal(content->chunks.count, 1);
+    return &content->chunks.blocks[0];
+}
+
+static void a_block_comes_whole_when_most_of_it_is_wanted_and_made_anew_else(void **state)
+{
+    (void)state;
+    struct deployment d = deployment_new(DAY_NS);
+    struct host host = host_new(&d);
+    struct file *files = files_add_so(&host, 8, 1000, IN_ONE_BLOCK);
+    uint64_t job = job_new(&host, job_event(&host, &host));
+    struct line *line = line_open(&host);
+    line_receive(line, HF_FRAME_RESTORE_OFFER);
+    line_send(line, answer(job, true, ""));
+    const struct hf_block *block = one_block(line, job, files, (size_t[]){7, 0, 3, 2, 5, 6}, 6);
+    assert_int_equal(hf_block_chunk_count(block), 8);
+    assert_memory_equal(hf_block_chunk_id(block, 4), files[4].id, HF_HASH_BYTES);
+    assert_int_equal(block->data.size, 8000);
+    block = one_block(line, job, files, (size_t[]){6, 1, 6, 1}, 4); /* each comes once */
+    assert_int_equal(hf_block_chunk_count(block), 2);
+    assert_memory_equal(hf_block_chunk_id(block, 0), files[1].id, HF_HASH_BYTES);
+    assert_memory_equal(hf_block_chunk_id(block, 1), files[6].id, HF_HASH_BYTES);
+    assert_int_equal(block->data.size, 2000);
+    assert_memory_equal(block->data.data + 1000, files[6].data, 1000);
+    line_close(line);
+    files_free(files, 8);
+    deployment_free(&d);
+}
+
+/* The other host has some of a block's chunks: of the rest it must see nothing. */
+static void of_another_hosts_block_only_what_is_of_the_job_comes(void **state)
+{
+    (void)state;
+    struct deployment d = deployment_new(DAY_NS);
+    struct host owner = host_new(&d);
+    struct host host = host_new(&d);
+    struct file *secret = files_add_so(&owner, 8, 1000, IN_ONE_BLOCK);
+    struct hf_queue *acks = hf_queue_new();
+    struct hf_ingest_session *session =
+        ingest_session_open(d.ingest, host.row, host.id, 0, on_ingest_reply, acks);
+    send_in_one_block(session, acks, secret, 7); /* all but one it has as well */
+    ingest_session_close(session);
+    struct file *own = files_add(&host, 1, 500);
+    uint64_t job = job_new(&host, job_event(&host, &host));
+    struct line *line = line_open(&host);
+    line_receive(line, HF_FRAME_RESTORE_OFFER);
+    line_send(line, answer(job, true, ""));
+    const struct hf_block *block = one_block(line, job, secret, (size_t[]){0, 1, 2, 3, 4, 5, 6}, 7);
+    assert_int_equal(hf_block_chunk_count(block), 7);
+    assert_int_equal(block->data.size, 7000);
+    line_close(line);
+    hf_queue_free(acks, NULL);
+    files_free(secret, 8);
+    files_free(own, 1);
     deployment_free(&d);
 }
 
@@ -481,7 +577,7 @@ static void content_of_another_host_is_denied_and_audited(void **state)
     assert_memory_equal(frame->refusal.ids.data, foreign[0].id, HF_HASH_BYTES);
     const struct hf_frame *content = line_receive(line, HF_FRAME_CHUNKS);
     assert_int_equal(content->chunks.count, 1);
-    assert_memory_equal(content->chunks.chunks[0].id, own[0].id, HF_HASH_BYTES);
+    assert_memory_equal(content->chunks.blocks[0].chunks.data, own[0].id, HF_HASH_BYTES);
     for (int i = 0; i < 10; i++) {
         line_send(line, chunk_get(job, foreign[0].id, 1));
         expect_refusal(line, HF_WIRE_DENIED);
@@ -726,6 +822,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_job_goes_from_offer_to_result),
+        cmocka_unit_test(a_block_comes_whole_when_most_of_it_is_wanted_and_made_anew_else),
+        cmocka_unit_test(of_another_hosts_block_only_what_is_of_the_job_comes),
         cmocka_unit_test(a_host_that_answers_again_has_that_moment_named_too),
         cmocka_unit_test(pages_go_on_where_the_cursor_says_and_together_are_the_moment),
         cmocka_unit_test(content_of_another_host_is_denied_and_audited),

@@ -1,5 +1,6 @@
 /* Memory stays bounded, and everybody still gets on. */
 #include "session_fixture.h"
+#include "common/bytes.h"
 
 #define BUDGET  (256u * 1024u)
 #define CROWD   8
@@ -20,16 +21,15 @@ static void *send_a_large_file(void *arg)
     struct content parts[2] = {{.data = sender->content.data, .size = half},
                                {.data = sender->content.data + half, .size = half}};
     uint8_t refs[2 * HF_CHUNK_REF_BYTES];
-    struct hf_chunk chunks[2];
+    struct hf_block blocks[2];
     for (size_t i = 0; i < 2; i++) {
         hf_sha256(parts[i].data, half, parts[i].id);
-        chunks[i] = chunk_of(&parts[i]);
-        memcpy(refs + i * HF_CHUNK_REF_BYTES, parts[i].id, HF_HASH_BYTES);
-        for (unsigned j = 0; j < 4; j++) {
-            refs[i * HF_CHUNK_REF_BYTES + HF_HASH_BYTES + j] = (uint8_t)(half >> (8 * j));
-        }
+        memcpy(parts[i].ref, parts[i].id, HF_HASH_BYTES);
+        hf_put_le32(parts[i].ref + HF_HASH_BYTES, half);
+        memcpy(refs + i * HF_CHUNK_REF_BYTES, parts[i].ref, HF_CHUNK_REF_BYTES);
+        blocks[i] = block_of(&parts[i]);
     }
-    struct hf_frame chunks_message = chunks_frame(chunks, 2);
+    struct hf_frame chunks_message = chunks_frame(blocks, 2);
     struct hf_version version = version_of(&sender->content, 1, "var/large");
     version.refs = (struct hf_bytes){refs, sizeof refs};
     struct hf_frame versions = versions_frame(1, &version, 1);
@@ -71,8 +71,8 @@ static void agents_that_stop_in_the_middle_of_messages_do_not_stop_the_others(vo
     struct agent stuck[3];
     struct sender sender = {.site = &site, .content = content_new(MESSAGE)};
     struct content content = content_new(MESSAGE / 2);
-    struct hf_chunk chunk = chunk_of(&content);
-    struct hf_frame chunks = chunks_frame(&chunk, 1);
+    struct hf_block block = block_of(&content);
+    struct hf_frame chunks = chunks_frame(&block, 1);
     sender.agent = agent_enrol(&site);
     agent_open(&sender.agent, &site);
     agent_open_source(&sender.agent, 1, "data", 0);

@@ -452,11 +452,9 @@ static inline struct content content_new(uint32_t size)
     return content;
 }
 
-static inline struct hf_chunk chunk_of(const struct content *content)
+static inline struct hf_block block_of(const struct content *content)
 {
-    return (struct hf_chunk){.id = content->id,
-                             .codec = HF_CODEC_RAW,
-                             .plain_size = content->size,
+    return (struct hf_block){.chunks = {content->ref, sizeof content->ref},
                              .data = {content->data, content->size}};
 }
 
@@ -473,9 +471,9 @@ static inline struct hf_version version_of(const struct content *content, uint64
                                .refs = {content->ref, sizeof content->ref}};
 }
 
-static inline struct hf_frame chunks_frame(const struct hf_chunk *chunks, size_t count)
+static inline struct hf_frame chunks_frame(const struct hf_block *blocks, size_t count)
 {
-    return (struct hf_frame){.type = HF_FRAME_CHUNKS, .chunks = {.chunks = chunks, .count = count}};
+    return (struct hf_frame){.type = HF_FRAME_CHUNKS, .chunks = {.blocks = blocks, .count = count}};
 }
 
 static inline struct hf_frame versions_frame(uint32_t stream, const struct hf_version *versions,

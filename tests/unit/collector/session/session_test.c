@@ -7,9 +7,9 @@ static void a_file_is_acknowledged_and_still_there_after_a_reconnect(void **stat
     struct site site = site_new(256u << 20);
     struct agent agent = agent_enrol(&site);
     struct content content = content_new(5000);
-    struct hf_chunk chunk = chunk_of(&content);
+    struct hf_block block = block_of(&content);
     struct hf_version version = version_of(&content, 1, "etc/robot.conf");
-    struct hf_frame chunks = chunks_frame(&chunk, 1);
+    struct hf_frame chunks = chunks_frame(&block, 1);
     struct hf_frame versions = versions_frame(7, &version, 1);
     agent_open(&agent, &site);
     agent_open_source(&agent, 7, "config", 0);
@@ -167,8 +167,8 @@ static void more_bulk_than_granted_ends_the_session(void **state)
     struct site site = site_new(256u << 20);
     struct agent agent = agent_enrol(&site);
     struct content content = content_new(HF_FRAME_MAX_BYTES / 2);
-    struct hf_chunk chunk = chunk_of(&content);
-    struct hf_frame chunks = chunks_frame(&chunk, 1);
+    struct hf_block block = block_of(&content);
+    struct hf_frame chunks = chunks_frame(&block, 1);
     uint64_t credit = agent_open(&agent, &site);
     struct hf_buf out = {0};
     while (out.size <= credit + HF_FRAME_MAX_BYTES) {
@@ -190,8 +190,8 @@ static void content_that_lies_about_its_hash_ends_the_session_and_is_audited(voi
     struct site site = site_new(256u << 20);
     struct agent agent = agent_enrol(&site);
     struct content content = content_new(1000);
-    struct hf_chunk chunk = chunk_of(&content);
-    struct hf_frame chunks = chunks_frame(&chunk, 1);
+    struct hf_block block = block_of(&content);
+    struct hf_frame chunks = chunks_frame(&block, 1);
     content.data[17] ^= 1;
     agent_open(&agent, &site);
     assert_true(agent_send(&agent, &chunks));
@@ -284,8 +284,8 @@ static void work_under_way_when_the_collector_stops_leaks_nothing(void **state)
         struct site site = site_new(256u << 20);
         struct agent agent = agent_enrol(&site);
         struct content content = content_new(200000);
-        struct hf_chunk chunk = chunk_of(&content);
-        struct hf_frame chunks = chunks_frame(&chunk, 1);
+        struct hf_block block = block_of(&content);
+        struct hf_frame chunks = chunks_frame(&block, 1);
         struct agent late = agent; /* is being admitted when everything ends */
         agent_open(&agent, &site);
         for (int i = 0; i < 5; i++) {

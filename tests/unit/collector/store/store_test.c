@@ -23,13 +23,14 @@
 #include <unistd.h>
 
 #include "collector/store/pack_format.h"
+#include "common/bytes.h"
 
 #define RECORDS_MAX 64
 
 static const uint8_t key[HF_STORE_KEY_BYTES] = {1, 2, 3};
 
 struct record {
-    uint8_t id[HF_HASH_BYTES];
+    uint8_t id[HF_CHUNK_REF_BYTES]; /* of a block its one reference */
     uint8_t data[600];
     size_t size;
     bool journal;
@@ -95,11 +96,13 @@ static int append(struct repository *repository, size_t size, bool journal)
     *record = (struct record){.size = size, .journal = journal};
     memset(record->data, (int)repository->count + 1, size);
     hf_sha256(record->data, size, record->id);
+    hf_put_le32(record->id + HF_HASH_BYTES, (uint32_t)size);
+    struct hf_block block = {.chunks = {record->id, HF_CHUNK_REF_BYTES},
+                             .data = {record->data, size}};
     int rc =
         journal
             ? store_append_journal(repository->store, record->data, size, &record->location, &error)
-            : store_append_chunk(repository->store, record->id, 7, HF_CODEC_RAW, (uint32_t)size,
-                                 record->data, size, &record->location, &error);
+            : store_append_block(repository->store, 7, 0, &block, &record->location, &error);
     repository->count += rc == HF_OK;
     return rc;
 }
@@ -112,13 +115,23 @@ static void sync_all(struct repository *repository)
     }
 }
 
+/* Blocks of these tests stand on nothing. */
+static int find_nothing(void *context, const uint8_t id[HF_HASH_BYTES], struct hf_place *out,
+                        struct hf_error *error)
+{
+    (void)context, (void)id, (void)out;
+    return hf_error_set(error, HF_ERR_NOT_FOUND, 0, "There is no such chunk");
+}
+
 static int read_record(struct repository *repository, const struct record *record)
 {
     struct hf_store_reader *reader = NULL;
     struct hf_buf plain = {0};
     struct hf_error error = {0};
-    assert_int_equal(store_reader_new(repository->store, &reader, &error), HF_OK);
-    int rc = store_read_chunk(reader, &record->location, record->id, &plain, &error);
+    struct hf_store_resolver resolver = {.find = find_nothing};
+    struct hf_place place = {.location = record->location, .size = (uint32_t)record->size};
+    assert_int_equal(store_reader_new(repository->store, resolver, &reader, &error), HF_OK);
+    int rc = store_read_chunk(reader, &place, record->id, &plain, &error);
     if (rc == HF_OK) {
         assert_int_equal(plain.size, record->size);
         assert_memory_equal(plain.data, record->data, record->size);
@@ -136,18 +149,18 @@ struct walk {
     size_t at;
 };
 
-static int walk_chunk(void *context, const uint8_t id[HF_HASH_BYTES],
-                      const struct hf_location *location, enum hf_codec codec, uint32_t plain_size,
-                      uint64_t owner)
+static int walk_block(void *context, const struct hf_location *location,
+                      const struct hf_stored_block *stored)
 {
     struct walk *walk = context;
     const struct record *record = &walk->repository->records[walk->at++];
     assert_false(record->journal);
-    assert_memory_equal(id, record->id, HF_HASH_BYTES);
+    assert_int_equal(stored->block.chunks.size, HF_CHUNK_REF_BYTES);
+    assert_memory_equal(stored->block.chunks.data, record->id, HF_CHUNK_REF_BYTES);
     assert_int_equal(location->offset, record->location.offset);
-    assert_int_equal(codec, HF_CODEC_RAW);
-    assert_int_equal(plain_size, record->size);
-    assert_int_equal(owner, 7);
+    assert_int_equal(location->size, record->location.size);
+    assert_int_equal(stored->owner, 7);
+    assert_int_equal(stored->depth, 0);
     return 0;
 }
 
@@ -156,8 +169,9 @@ static int walk_journal(void *context, const struct hf_location *location, const
 {
     struct walk *walk = context;
     const struct record *record = &walk->repository->records[walk->at++];
-    (void)location;
     assert_true(record->journal);
+    assert_int_equal(location->offset, record->location.offset);
+    assert_int_equal(location->entry, record->location.entry);
     assert_int_equal(size, record->size);
     assert_memory_equal(data, record->data, size);
     return 0;
@@ -167,9 +181,10 @@ static int replay(struct repository *repository, size_t *found)
 {
     struct walk walk = {.repository = repository};
     struct hf_store_replay replay = {
-        .context = &walk, .chunk = walk_chunk, .journal = walk_journal};
+        .context = &walk, .block = walk_block, .journal = walk_journal};
+    struct hf_location from = {.pack = 1};
     struct hf_error error = {0};
-    int rc = store_replay(repository->store, 1, 0, &replay, &error);
+    int rc = store_replay(repository->store, &from, &replay, &error);
     *found = walk.at;
     return rc;
 }
@@ -371,8 +386,8 @@ static void a_group_that_reached_the_disk_in_the_wrong_order_is_gone(void **stat
     size_t found;
     (void)state;
     struct hf_buf bytes = three_groups(&repository);
-    const struct hf_location *hole = &repository.records[4].location;
-    memset(bytes.data + hole->offset, 0, hole->size);
+    uint64_t hole = repository.records[4].location.offset;
+    memset(bytes.data + hole, 0, repository.records[5].location.offset - hole);
     spill(pack_path(&repository, 1), bytes.data, bytes.size);
     hf_buf_free(&bytes);
     open_again(&repository);
@@ -381,11 +396,10 @@ static void a_group_that_reached_the_disk_in_the_wrong_order_is_gone(void **stat
     repository_free(&repository);
 }
 
-static int nothing_chunk(void *context, const uint8_t id[HF_HASH_BYTES],
-                         const struct hf_location *location, enum hf_codec codec,
-                         uint32_t plain_size, uint64_t owner)
+static int nothing_block(void *context, const struct hf_location *location,
+                         const struct hf_stored_block *stored)
 {
-    (void)context, (void)id, (void)location, (void)codec, (void)plain_size, (void)owner;
+    (void)context, (void)location, (void)stored;
     return 0;
 }
 
@@ -400,18 +414,122 @@ static void a_repository_that_lacks_what_is_known_is_not_taken_for_whole(void **
 {
     struct repository repository;
     struct hf_error error = {0};
-    struct hf_store_replay replay = {.chunk = nothing_chunk, .journal = nothing_journal};
+    struct hf_store_replay replay = {.block = nothing_block, .journal = nothing_journal};
     (void)state;
     struct hf_buf bytes = three_groups(&repository);
     hf_buf_free(&bytes);
     open_again(&repository);
-    const struct hf_location *last = &repository.records[5].location;
-    assert_int_equal(store_replay(repository.store, 1, last->offset, &replay, &error), HF_OK);
-    assert_int_equal(store_replay(repository.store, 1, last->offset + last->size, &replay, &error),
-                     HF_ERR_CORRUPT);
+    struct hf_location from = repository.records[5].location;
+    assert_int_equal(store_replay(repository.store, &from, &replay, &error), HF_OK);
+    from.offset += from.size;
+    assert_int_equal(store_replay(repository.store, &from, &replay, &error), HF_ERR_CORRUPT);
     assert_non_null(strstr(error.message, "Restore it from a replica"));
-    assert_int_equal(store_replay(repository.store, 2, PACK_HEADER_BYTES, &replay, &error),
-                     HF_ERR_CORRUPT);
+    from = (struct hf_location){.pack = 2, .offset = PACK_HEADER_BYTES};
+    assert_int_equal(store_replay(repository.store, &from, &replay, &error), HF_ERR_CORRUPT);
+    repository_free(&repository);
+}
+
+static void entries_between_two_blocks_are_one_record_and_replayed_from_any_of_them(void **state)
+{
+    struct repository repository;
+    struct hf_store_stats stats;
+    size_t found;
+    (void)state;
+    repository_new(&repository);
+    open_again(&repository);
+    for (size_t i = 0; i < 22; i++) {
+        assert_int_equal(append(&repository, 500, i != 10), HF_OK);
+    }
+    sync_all(&repository);
+    for (size_t i = 0; i < 22; i++) {
+        const struct hf_location *location = &repository.records[i].location;
+        assert_int_equal(location->entry, i < 10 ? i : i > 10 ? i - 11 : 0);
+        if (i != 10) {
+            assert_int_equal(location->offset, repository.records[i < 10 ? 0 : 11].location.offset);
+        }
+    }
+    store_stats(repository.store, &stats);
+    assert_true(stats.bytes < 2500); /* 21 entries of 500 bytes that are alike */
+    store_close(repository.store);
+    open_again(&repository);
+    assert_int_equal(replay(&repository, &found), HF_OK);
+    assert_int_equal(found, 22);
+    for (size_t first = 0; first < 22; first++) {
+        struct walk walk = {.repository = &repository, .at = first};
+        struct hf_store_replay replay = {
+            .context = &walk, .block = walk_block, .journal = walk_journal};
+        struct hf_error error = {0};
+        assert_int_equal(
+            store_replay(repository.store, &repository.records[first].location, &replay, &error),
+            HF_OK);
+        assert_int_equal(walk.at, 22);
+    }
+    repository_free(&repository);
+}
+
+/* Its aid is the chunk of the record that the context names. */
+static int find_record(void *context, const uint8_t id[HF_HASH_BYTES], struct hf_place *out,
+                       struct hf_error *error)
+{
+    const struct record *record = context;
+    (void)error;
+    assert_memory_equal(id, record->id, HF_HASH_BYTES);
+    *out = (struct hf_place){.location = record->location, .size = (uint32_t)record->size};
+    return HF_OK;
+}
+
+static void a_block_that_stands_on_itself_is_damage_and_not_an_endless_road(void **state)
+{
+    struct repository repository;
+    struct hf_store_reader *reader = NULL;
+    struct hf_buf plain = {0};
+    struct hf_error error = {0};
+    (void)state;
+    repository_new(&repository);
+    open_again(&repository);
+    assert_int_equal(append(&repository, 100, false), HF_OK);
+    struct record record = repository.records[0];
+    struct hf_block block = {.codec = HF_CODEC_DELTA,
+                             .aid = {record.id, HF_HASH_BYTES},
+                             .chunks = {record.id, HF_CHUNK_REF_BYTES},
+                             .data = {record.data, 20}};
+    assert_int_equal(store_append_block(repository.store, 7, 1, &block, &record.location, &error),
+                     HF_OK);
+    sync_all(&repository);
+    struct hf_store_resolver resolver = {.find = find_record, .context = &record};
+    struct hf_place place = {.location = record.location, .size = (uint32_t)record.size};
+    assert_int_equal(store_reader_new(repository.store, resolver, &reader, &error), HF_OK);
+    assert_int_equal(store_read_chunk(reader, &place, record.id, &plain, &error), HF_ERR_CORRUPT);
+    assert_non_null(strstr(error.message, "stands on more others than it may"));
+    store_reader_free(reader);
+    hf_buf_free(&plain);
+    repository_free(&repository);
+}
+
+static void what_is_no_block_is_not_stored(void **state)
+{
+    struct repository repository;
+    struct hf_location location;
+    struct hf_error error = {0};
+    uint8_t ref[HF_CHUNK_REF_BYTES] = {0};
+    (void)state;
+    repository_new(&repository);
+    open_again(&repository);
+    hf_put_le32(ref + HF_HASH_BYTES, 5);
+    struct hf_block block = {.chunks = {ref, sizeof ref}, .data = {ref, 5}};
+    assert_int_equal(store_append_block(repository.store, 7, 1, &block, &location, &error),
+                     HF_ERR_INVALID); /* it stands on nothing */
+    block.data.size = 4;
+    assert_int_equal(store_append_block(repository.store, 7, 0, &block, &location, &error),
+                     HF_ERR_INVALID);
+    block.codec = HF_CODEC_DELTA;
+    block.aid = (struct hf_bytes){ref, HF_HASH_BYTES};
+    assert_int_equal(
+        store_append_block(repository.store, 7, HF_STORE_DEPTH_MAX + 1, &block, &location, &error),
+        HF_ERR_INVALID);
+    assert_int_equal(
+        store_append_block(repository.store, 7, HF_STORE_DEPTH_MAX, &block, &location, &error),
+        HF_OK);
     repository_free(&repository);
 }
 
@@ -421,7 +539,7 @@ static void an_index_never_shares_a_nonce_with_a_record(void **state)
     uint8_t record[RECORD_HEADER_BYTES];
     uint8_t plain[32] = {0};
     uint8_t out[3][32 + HF_AEAD_TAG_BYTES];
-    static const enum record_type types[] = {RECORD_CHUNK, RECORD_JOURNAL, RECORD_INDEX};
+    static const enum record_type types[] = {RECORD_BLOCK, RECORD_JOURNAL, RECORD_INDEX};
     struct pack_cipher cipher;
     (void)state;
     assert_int_equal(pack_cipher_open(&cipher, key, header), HF_OK);
@@ -539,13 +657,18 @@ static void another_key_a_second_process_and_a_later_format_are_told_apart(void 
     snprintf(path, sizeof path, "%s/config", repository.directory);
     struct hf_buf config = slurp(path);
     assert_int_equal(hf_buf_terminate(&config), HF_OK);
-    char *format = strstr((char *)config.data, "format = 1");
+    char *format = strstr((char *)config.data, "format = 2");
     assert_non_null(format);
-    memcpy(format, "format = 2", 10);
+    memcpy(format, "format = 3", 10);
     spill(path, config.data, config.size);
-    hf_buf_free(&config);
     options.key = key;
     assert_int_equal(store_open(&options, &second, &error), HF_ERR_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "newer"));
+    memcpy(format, "format = 1", 10);
+    spill(path, config.data, config.size);
+    assert_int_equal(store_open(&options, &second, &error), HF_ERR_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "before the first release"));
+    hf_buf_free(&config);
     repository_free(&repository);
 }
 
@@ -708,6 +831,9 @@ int main(void)
         cmocka_unit_test(damage_where_it_was_durable_costs_what_is_damaged_and_nothing_else),
         cmocka_unit_test(a_group_that_reached_the_disk_in_the_wrong_order_is_gone),
         cmocka_unit_test(a_repository_that_lacks_what_is_known_is_not_taken_for_whole),
+        cmocka_unit_test(entries_between_two_blocks_are_one_record_and_replayed_from_any_of_them),
+        cmocka_unit_test(a_block_that_stands_on_itself_is_damage_and_not_an_endless_road),
+        cmocka_unit_test(what_is_no_block_is_not_stored),
         cmocka_unit_test(an_index_never_shares_a_nonce_with_a_record),
         cmocka_unit_test(a_read_error_at_any_record_changes_no_byte),
         cmocka_unit_test(a_pack_that_was_sealed_loses_nothing_when_its_trailer_is_bad_too),

@@ -1,0 +1,85 @@
+/* Questions of agents that only read: HAVE and LIST. On workers. */
+#include "collector/ingest/pipeline.h"
+
+#include <string.h>
+
+#define LISTING_BYTES_MAX (512u * 1024u)
+#define LISTING_ROWS_MAX  512u
+
+void answer_have(struct ingest_item *item, struct hf_catalog_reader *catalog)
+{
+    struct hf_bytes ids = item->frame.ids.ids;
+    size_t count = ids.size / HF_HASH_BYTES;
+    struct hf_ingest_reply *reply = reply_new(HF_REPLY_FRAME);
+    uint8_t *bitmap = NULL;
+    struct hf_error error = {0};
+    if (!reply || hf_buf_extend(&reply->memory, (count + 7) / 8, &bitmap) != HF_OK) {
+        ingest_reply_free(reply);
+        return;
+    }
+    if (catalog_chunks_missing(catalog, item->session->host_row, ids.data, count, bitmap, &error) !=
+        HF_OK) {
+        memset(bitmap, 0xff, (count + 7) / 8); /* in doubt, ask for all */
+    }
+    reply->frame = (struct hf_frame){
+        .type = HF_FRAME_NEED,
+        .need = {.request = item->frame.ids.request,
+                 .bitmap = {reply->memory.data, reply->memory.size}},
+    };
+    session_deliver(item->session, reply);
+}
+
+void answer_list(struct ingest_item *item, struct hf_catalog_reader *catalog)
+{
+    uint32_t stream = item->frame.list.stream;
+    struct hf_timeline_query query = {
+        /* Written by the committer when it answered SOURCE, which the agent waited for. */
+        .source_row = item->session->streams[stream].source_row,
+        .at_ns = HF_CATALOG_NOW,
+        .after = item->frame.list.after_path,
+        .limit = LISTING_ROWS_MAX,
+        .bytes_max = LISTING_BYTES_MAX,
+    };
+    struct hf_version_page page = {0};
+    struct hf_error error = {0};
+    struct hf_ingest_reply *reply = reply_new(HF_REPLY_FRAME);
+    if (!reply) {
+        return;
+    }
+    int rc = query.source_row == 0 ? HF_ERR_CONFLICT : HF_OK;
+    /* A page may be empty and others follow; a LISTING may not. */
+    while (rc == HF_OK && page.count == 0 && !page.last) {
+        rc = catalog_tree(catalog, &query, &reply->rows, &page, &error);
+        query.after = page.next;
+    }
+    if (rc != HF_OK) {
+        reply->frame = (struct hf_frame){
+            .type = HF_FRAME_ERROR,
+            .refusal = {.code = query.source_row ? HF_WIRE_INTERNAL : HF_WIRE_STATE,
+                        .about_seq = item->frame.seq,
+                        .stream = stream,
+                        .message = event_text("LIST before SOURCE_STATE, or the catalog failed")},
+        };
+        session_deliver(item->session, reply);
+        return;
+    }
+    struct hf_version *versions = NULL;
+    uint8_t *memory = NULL;
+    if (page.count > 0 &&
+        hf_buf_extend(&reply->memory, page.count * sizeof *versions, &memory) != HF_OK) {
+        ingest_reply_free(reply);
+        return;
+    }
+    versions = (struct hf_version *)(void *)memory;
+    for (size_t i = 0; i < page.count; i++) {
+        versions[i] = page.rows[i].version;
+    }
+    reply->frame = (struct hf_frame){
+        .type = HF_FRAME_LISTING,
+        .versions = {.stream = stream,
+                     .versions = versions,
+                     .count = page.count,
+                     .last = page.last},
+    };
+    session_deliver(item->session, reply);
+}
