@@ -184,67 +184,103 @@ static int commit_source(struct hf_ingest *ingest, struct ingest_item *item, str
 
 /* --- VERSIONS --- */
 
-static int find_missing(struct hf_ingest *ingest, struct ingest_item *item,
-                        const struct hf_version *version, struct hf_buf *missing,
-                        struct hf_error *error)
+enum verdict { VERDICT_GO_ON, VERDICT_REFUSED };
+
+static void refuse_missing(struct ingest_item *item, struct ingest_stream *stream, uint64_t seq,
+                           const struct hf_buf *missing, enum verdict *verdict)
 {
-    int rc = catalog_missing_refs(ingest->catalog, item->session->host_row, version->refs, missing,
-                                  error);
-    if (rc == HF_OK && missing->size == 0 && version->depth == 1) {
-        rc = lists_missing(item, version, missing, error);
+    refuse(item, HF_REPLY_FRAME, HF_WIRE_MISSING_CHUNKS, item->frame.versions.stream, seq,
+           "This host has not sent all chunks of the version; send them, then it again", missing);
+    stream->awaiting_seq = seq;
+    *verdict = VERDICT_REFUSED;
+}
+
+static void refuse_version(struct hf_ingest *ingest, struct ingest_item *item, uint64_t seq,
+                           enum hf_wire_code code, const struct hf_error *error,
+                           enum verdict *verdict)
+{
+    refuse(item, HF_REPLY_HOSTILE, code, item->frame.versions.stream, seq, error->message, NULL);
+    if (code == HF_WIRE_MALFORMED) {
+        audit(ingest, item->session, "version.refused", error->message);
     }
+    *verdict = VERDICT_REFUSED;
+}
+
+/* Whether all that its lists name is there. */
+static int check_lists(struct hf_ingest *ingest, struct ingest_item *item,
+                       struct ingest_stream *stream, const struct hf_version *version,
+                       enum verdict *verdict, struct hf_error *error)
+{
+    struct hf_buf missing = {0};
+    int rc = catalog_missing_refs(ingest->catalog, item->session->host_row, version->refs, &missing,
+                                  error);
+    if (rc == HF_OK && missing.size == 0) {
+        rc = lists_missing(item, version, &missing, error);
+    }
+    if (rc == HF_ERR_INVALID) {
+        refuse_version(ingest, item, version->seq, HF_WIRE_MALFORMED, error, verdict);
+        rc = HF_OK;
+    } else if (rc == HF_OK && missing.size > 0) {
+        refuse_missing(item, stream, version->seq, &missing, verdict);
+    }
+    hf_buf_free(&missing);
     return rc;
 }
 
-enum verdict { VERDICT_GO_ON, VERDICT_REFUSED };
+/* catalog_check said no: because chunks are missing, or for good. */
+static int explain_denial(struct hf_ingest *ingest, struct ingest_item *item,
+                          struct ingest_stream *stream, const struct hf_version *version,
+                          const struct hf_error *denial, enum verdict *verdict,
+                          struct hf_error *error)
+{
+    struct hf_buf missing = {0};
+    int rc = catalog_missing_refs(ingest->catalog, item->session->host_row, version->refs, &missing,
+                                  error);
+    if (rc == HF_ERR_INVALID) {
+        refuse_version(ingest, item, version->seq, HF_WIRE_MALFORMED, error, verdict);
+        rc = HF_OK;
+    } else if (rc == HF_OK && missing.size > 0) {
+        refuse_missing(item, stream, version->seq, &missing, verdict);
+    } else if (rc == HF_OK) {
+        refuse_version(ingest, item, version->seq, HF_WIRE_DENIED, denial, verdict);
+    }
+    hf_buf_free(&missing);
+    return rc;
+}
 
 static int commit_version(struct hf_ingest *ingest, struct ingest_item *item,
                           struct ingest_stream *stream, const struct hf_version *version,
                           int64_t now_ns, uint64_t committed, enum verdict *verdict,
                           struct hf_error *error)
 {
-    uint32_t number = item->frame.versions.stream;
-    struct hf_buf missing = {0};
     int rc = HF_OK;
     *verdict = VERDICT_GO_ON;
-    if (version->seq > committed) {
-        rc = find_missing(ingest, item, version, &missing, error);
+    if (version->seq > committed && version->depth == 1) {
+        rc = check_lists(ingest, item, stream, version, verdict, error);
     }
-    if (rc == HF_ERR_INVALID) {
-        refuse(item, HF_REPLY_HOSTILE, HF_WIRE_MALFORMED, number, version->seq, error->message,
-               NULL);
-        audit(ingest, item->session, "version.refused", error->message);
-        *verdict = VERDICT_REFUSED;
-        rc = HF_OK;
-    } else if (rc == HF_OK && missing.size > 0) {
-        refuse(item, HF_REPLY_FRAME, HF_WIRE_MISSING_CHUNKS, number, version->seq,
-               "This host has not sent all chunks of the version; send them, then it again",
-               &missing);
-        stream->awaiting_seq = version->seq;
-        *verdict = VERDICT_REFUSED;
-    } else if (rc == HF_OK) {
-        struct hf_event event = {
-            .type = HF_EVENT_VERSION,
-            .time_ns = now_ns,
-            .version = {.host_row = item->session->host_row,
-                        .source_row = stream->source_row,
-                        .at_ns = version->captured_ns + item->session->skew_ns,
-                        .received_ns = now_ns,
-                        .version = *version},
-        };
-        rc = commit_event(ingest, &event, error);
-        if (rc == HF_ERR_EXISTS) {
-            rc = HF_OK; /* repeated: acked again, changes nothing */
-        } else if (rc == HF_OK) {
-            atomic_fetch_add(&ingest->versions, 1);
-        } else if (rc == HF_ERR_DENIED || rc == HF_ERR_INVALID || rc == HF_ERR_LIMIT) {
-            refuse(item, HF_REPLY_HOSTILE, HF_WIRE_DENIED, number, version->seq, error->message,
-                   NULL);
-            *verdict = VERDICT_REFUSED;
-            rc = HF_OK;
-        }
+    if (rc != HF_OK || *verdict != VERDICT_GO_ON) {
+        return rc;
     }
-    hf_buf_free(&missing);
+    struct hf_event event = {
+        .type = HF_EVENT_VERSION,
+        .time_ns = now_ns,
+        .version = {.host_row = item->session->host_row,
+                    .source_row = stream->source_row,
+                    .at_ns = version->captured_ns + item->session->skew_ns,
+                    .received_ns = now_ns,
+                    .version = *version},
+    };
+    rc = commit_event(ingest, &event, error);
+    if (rc == HF_ERR_EXISTS) {
+        return HF_OK; /* repeated: acked again, changes nothing */
+    }
+    if (rc == HF_ERR_DENIED || rc == HF_ERR_INVALID || rc == HF_ERR_LIMIT) {
+        struct hf_error denial = *error;
+        return explain_denial(ingest, item, stream, version, &denial, verdict, error);
+    }
+    if (rc == HF_OK) {
+        atomic_fetch_add(&ingest->versions, 1);
+    }
     return rc;
 }
 
