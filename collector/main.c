@@ -28,6 +28,8 @@ static const struct subcommand {
 } subcommands[] = {
     {"run", run, "[--config FILE]", "serve until stopped (the service does this)"},
     {"init", init_command, "--data DIR --name NAME[,...]", "make a new collector's data directory"},
+    {"certificate", certificate_command, "--data DIR [--name NAME,...]",
+     "issue the collector's own certificate anew, for other names"},
     {"check", check, "[--config FILE]", "say what the configuration means, or what is wrong in it"},
     {"man", man, "[conf]", "print this program's manual page, or its configuration's, in roff"},
     {"version", version, "", "print the version"},
@@ -40,7 +42,7 @@ static void usage(FILE *out)
           "usage: holdfast-collector COMMAND [OPTION...]\n\nCommands\n",
           out);
     for (size_t i = 0; i < sizeof subcommands / sizeof subcommands[0]; i++) {
-        fprintf(out, "  %-8s %-30s %s\n", subcommands[i].name, subcommands[i].arguments,
+        fprintf(out, "  %-11s %-30s %s\n", subcommands[i].name, subcommands[i].arguments,
                 subcommands[i].summary);
     }
     fputs("\nFILE is " CONFIG_PATH " unless given.\n", out);

@@ -13,7 +13,8 @@ void man_daemon(FILE *out, const struct hf_roff_command *commands)
                     "restores. Nothing is acknowledged to an agent before it is on the disk. A "
                     "lost catalog is rebuilt from the packs when the collector starts.");
     hf_roff_section(out, "SIGNALS",
-                    "SIGHUP takes a renewed certificate and the log level of the configuration. "
+                    "SIGHUP takes a certificate that was issued anew and the log level of the "
+                    "configuration. "
                     "SIGTERM and SIGINT end the collector cleanly.");
     fputs(".SH FILES\n.TP\n.I /var/lib/holdfast/collector.conf\nthe configuration; see "
           ".BR holdfast\\-collector.conf (5)\n.TP\n.I /var/lib/holdfast/repository\nthe packs\n"

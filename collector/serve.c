@@ -22,8 +22,9 @@
 #include "common/notify.h"
 
 #define PATH_BYTES   4400
-#define EXPIRE_TICKS 30  /* of a second each, between looks for expired jobs */
-#define GOODBYE_MS   500 /* for GOAWAY frames to leave, once everything accepted is committed */
+#define EXPIRE_TICKS 30    /* of a second each, between looks for expired jobs */
+#define RENEW_TICKS  21600 /* between looks whether the collector's certificate is due */
+#define GOODBYE_MS   500   /* for GOAWAY frames to leave, once everything accepted is committed */
 
 struct collector {
     const struct hf_collector_config *config;
@@ -148,22 +149,64 @@ static void expire_jobs(void *arg, struct hf_catalog_reader *catalog, struct hf_
     }
 }
 
+static void certificate_paths(const struct hf_collector_config *config,
+                              char certificate[PATH_BYTES], char key[PATH_BYTES])
+{
+    snprintf(certificate, PATH_BYTES, "%s/tls/collector.pem", config->data);
+    snprintf(key, PATH_BYTES, "%s/tls/collector.key", config->data);
+}
+
+/* On the loop. */
+static void use_certificate(void *arg)
+{
+    struct collector *collector = arg;
+    char certificate[PATH_BYTES];
+    char key[PATH_BYTES];
+    struct hf_error error = {0};
+    certificate_paths(collector->config, certificate, key);
+    if (loop_reload_certificate(collector->loop, certificate, key, &error) != HF_OK) {
+        hf_log_error("%s", error.message);
+    }
+}
+
+/* Before the collector listens, or on a worker. True when the certificate is a new one. */
+static bool renew_certificate(struct collector *collector)
+{
+    bool renewed = false;
+    struct hf_error error = {0};
+    if (server_certificate_renew(collector->authority, collector->config->data, &renewed, &error) !=
+        HF_OK) {
+        hf_log_error("%s", error.message);
+    } else if (renewed) {
+        hf_log_info("Renewed the collector's certificate, %s/tls/collector.pem",
+                    collector->config->data);
+    }
+    return renewed;
+}
+
+static void renew_on_worker(void *arg, struct hf_catalog_reader *catalog,
+                            struct hf_store_reader *store)
+{
+    struct collector *collector = arg;
+    (void)catalog;
+    (void)store;
+    if (renew_certificate(collector)) {
+        loop_post(collector->loop, use_certificate, collector);
+    }
+}
+
 static void tick(void *context)
 {
     struct collector *collector = context;
     if (hf_notify_watchdog_ns() > 0) {
         hf_notify("WATCHDOG=1", NULL);
     }
-    if (collector->ticks++ % EXPIRE_TICKS == 0) {
+    if (collector->ticks % EXPIRE_TICKS == 0) {
         ingest_run(collector->ingest, expire_jobs, collector);
     }
-}
-
-static void certificate_paths(const struct hf_collector_config *config,
-                              char certificate[PATH_BYTES], char key[PATH_BYTES])
-{
-    snprintf(certificate, PATH_BYTES, "%s/tls/collector.pem", config->data);
-    snprintf(key, PATH_BYTES, "%s/tls/collector.key", config->data);
+    if (++collector->ticks % RENEW_TICKS == 0) {
+        ingest_run(collector->ingest, renew_on_worker, collector);
+    }
 }
 
 static int listen_one(struct collector *collector, const char *name,
@@ -282,8 +325,8 @@ static void shut_down(void *arg)
     sessions_shut_down(collector->sessions);
 }
 
-/* SIGHUP: the log level and the collector's certificate, which others renew. The rest of the
- * configuration is for the next start. */
+/* SIGHUP: the log level and the collector's certificate, which may have been issued anew by hand or
+ * be due. The rest of the configuration is for the next start. */
 static void reload(void *arg)
 {
     struct collector *collector = arg;
@@ -295,6 +338,7 @@ static void reload(void *arg)
         hf_log_set_level(config->log_level);
         certificate_paths(collector->config, certificate, key);
         loop_reload_certificate(collector->loop, certificate, key, &error);
+        ingest_run(collector->ingest, renew_on_worker, collector);
     }
     if (error.code == HF_OK) {
         hf_log_info("Read %s and the certificate again", collector->config->path);
@@ -341,6 +385,9 @@ static int start(struct collector *collector, struct hf_error *error)
     rc = rc == HF_OK ? authority_load(collector->config->data, collector->config->validity_ns,
                                       &collector->authority, error)
                      : rc;
+    if (rc == HF_OK) {
+        renew_certificate(collector);
+    }
     rc = rc == HF_OK ? start_ingest(collector, error) : rc;
     rc = rc == HF_OK ? loop_new(&loop_options, &collector->loop, error) : rc;
     if (rc == HF_OK && !(collector->hub = hub_new())) {

@@ -441,6 +441,46 @@ int hf_pki_info(const char *pem, struct hf_pki_info *out, struct hf_error *error
     return rc;
 }
 
+/* One entry of SubjectAltName as set_names takes it; kinds that it does not write are left out. */
+static int append_name(const mbedtls_x509_buf *entry, struct hf_buf *names, size_t *count)
+{
+    char address[INET6_ADDRSTRLEN];
+    int kind = entry->tag & MBEDTLS_ASN1_TAG_VALUE_MASK;
+    int rc = HF_OK;
+    if (kind == 2) { /* dNSName */
+        if (entry->len == 0 || memchr(entry->p, '\0', entry->len)) {
+            return HF_ERR_INVALID;
+        }
+        rc = hf_buf_append(names, entry->p, entry->len);
+    } else if (kind == 7 && (entry->len == 4 || entry->len == 16)) { /* iPAddress */
+        inet_ntop(entry->len == 4 ? AF_INET : AF_INET6, entry->p, address, sizeof address);
+        rc = hf_buf_append_str(names, address);
+    } else {
+        return HF_OK;
+    }
+    rc = rc == HF_OK ? hf_buf_append_byte(names, '\0') : rc;
+    *count += rc == HF_OK;
+    return rc;
+}
+
+int hf_pki_names(const char *pem, struct hf_buf *names, size_t *count, struct hf_error *error)
+{
+    mbedtls_x509_crt cert;
+    int rc = parse_certificates(pem, &cert, error);
+    *count = 0;
+    const mbedtls_x509_sequence *entry = rc == HF_OK ? &cert.subject_alt_names : NULL;
+    for (; entry && rc == HF_OK; entry = entry->next) {
+        if (entry->buf.p) {
+            rc = append_name(&entry->buf, names, count);
+        }
+        if (rc != HF_OK) {
+            hf_error_set(error, (enum hf_err)rc, 0, "A name in the certificate can't be read");
+        }
+    }
+    mbedtls_x509_crt_free(&cert);
+    return rc;
+}
+
 int hf_pki_single(const char *pem, struct hf_buf *out, struct hf_error *error)
 {
     mbedtls_x509_crt cert;

@@ -55,6 +55,9 @@ struct hf_pki_info {
 };
 /* Of the first certificate in pem; all of them must be readable. */
 int hf_pki_info(const char *pem, struct hf_pki_info *out, struct hf_error *error);
+/* Append the DNS names and IP addresses of the first certificate in pem to names, as text, each
+ * ended by a NUL; *count receives how many. HF_ERR_INVALID when one could not be written again. */
+int hf_pki_names(const char *pem, struct hf_buf *names, size_t *count, struct hf_error *error);
 /* SubjectPublicKeyInfo (DER) of a private key. */
 int hf_pki_key_spki(const char *key_pem, struct hf_buf *spki, struct hf_error *error);
 /* Append the one certificate in pem, written anew: whoever trusts the result trusts what

@@ -153,6 +153,35 @@ int issue_client(struct hf_authority *authority, const char *host_id, struct hf_
     return rc == HF_OK ? hf_buf_terminate(&out->chain_pem) : rc;
 }
 
+int64_t issue_server_end(const struct hf_authority *authority, int64_t now_ns)
+{
+    int64_t end_ns = now_ns + HF_IDENTITY_SERVER_VALIDITY_NS;
+    return end_ns < authority->issuing_not_after_ns ? end_ns : authority->issuing_not_after_ns;
+}
+
+int issue_server(const struct hf_authority *authority, struct hf_bytes spki,
+                 const char *const *names, size_t name_count, struct hf_buf *chain_pem,
+                 struct hf_error *error)
+{
+    int64_t now = hf_clock_now_ns();
+    struct hf_pki_issue issue = {
+        .kind = HF_PKI_SERVER,
+        .common_name = "Holdfast collector",
+        .spki = spki,
+        .issuer_key_pem = (const char *)authority->issuing_key.data,
+        .issuer_cert_pem = (const char *)authority->issuing_cert.data,
+        .names = names,
+        .name_count = name_count,
+        .not_before_ns = now - CLOCK_ERROR_NS,
+        .not_after_ns = issue_server_end(authority, now),
+    };
+    hf_random(issue.serial, sizeof issue.serial);
+    int rc = hf_pki_issue(&issue, chain_pem, error);
+    return rc == HF_OK ? hf_buf_append(chain_pem, authority->issuing_cert.data,
+                                       authority->issuing_cert.size)
+                       : rc;
+}
+
 int identity_admit(struct hf_catalog_reader *catalog, const char *common_name, uint64_t *host_row,
                    struct hf_error *error)
 {

@@ -8,6 +8,7 @@
 #ifndef HF_COLLECTOR_IDENTITY_IDENTITY_H
 #define HF_COLLECTOR_IDENTITY_IDENTITY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "collector/catalog/catalog.h"
@@ -29,6 +30,20 @@ void authority_free(struct hf_authority *authority);
 const char *authority_root_pem(const struct hf_authority *authority);
 /* SHA-256 of the root certificate's DER: what tokens pin. */
 void authority_fingerprint(const struct hf_authority *authority, uint8_t out[HF_HASH_BYTES]);
+
+/* --- the collector's own certificate: data_directory/tls/collector.pem for the key collector.key,
+ * which stays (server_certificate.c) --- */
+
+#define HF_IDENTITY_SERVER_VALIDITY_NS (INT64_C(2) * 365 * 86400 * 1000000000)
+
+/* Issue it anew, for the names that it has, when a third of its life is left or less, or when it
+ * is not valid yet (it was issued while the clock was wrong). One that the authority did not issue
+ * is left alone. *renewed: the file is a new one, which listeners have to be told. */
+int server_certificate_renew(const struct hf_authority *authority, const char *data_directory,
+                             bool *renewed, struct hf_error *error);
+/* Issue it anew now, for these DNS names and IP addresses. */
+int server_certificate_issue(const struct hf_authority *authority, const char *data_directory,
+                             const char *const *names, size_t name_count, struct hf_error *error);
 
 /* Whether the holder of a verified certificate with this common name may open a session:
  * HF_ERR_NOT_FOUND (no such host), HF_ERR_DENIED (revoked). *host_row on success. */
@@ -53,5 +68,8 @@ void enrolment_handle(void *context, const struct hf_http_request *request,
 
 /* `holdfast-collector init ...`: make a data directory. Returns an exit status. */
 int init_command(int argc, char **argv);
+/* `holdfast-collector certificate ...`: server_certificate_issue by hand. Returns an exit status.
+ */
+int certificate_command(int argc, char **argv);
 
 #endif

@@ -1,5 +1,4 @@
 /* `holdfast-collector init`: everything that a collector needs, made once. */
-#include <arpa/inet.h>
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "collector/identity/identity.h"
+#include "collector/identity/server_names.h"
 #include "collector/ingest/ingest.h"
 #include "collector/store/store.h"
 #include "common/bytes.h"
@@ -19,14 +19,11 @@
 #include "common/join_token.h"
 #include "common/pki.h"
 
-#define NAMES_MAX 16
-#define YEAR_NS   (INT64_C(365) * 86400 * HF_NS_PER_SECOND)
+#define YEAR_NS (INT64_C(365) * 86400 * HF_NS_PER_SECOND)
 
 struct setup {
     const char *data;
-    char *names_memory;
-    const char *names[NAMES_MAX];
-    size_t name_count;
+    struct server_names names;
     const char *agents, *enrol, *api;
     struct hf_buf root_key, root_cert, issuing_key, issuing_cert, server_key, server_cert;
     uint8_t repository_key[HF_STORE_KEY_BYTES];
@@ -45,39 +42,6 @@ static void usage(FILE *out)
         "  --enrol   where hosts enrol; 0.0.0.0:7444 unless given\n"
         "  --api     where operators connect; 127.0.0.1:7445 unless given\n",
         out);
-}
-
-/* A DNS name (RFC 1123) or an IP address: it ends up in a certificate and in configuration files.
- */
-static bool is_name(const char *name)
-{
-    unsigned char address[16];
-    if (inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1) {
-        return true;
-    }
-    size_t length = strlen(name);
-    return length > 0 && length <= 253 && name[0] != '-' && name[0] != '.' &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") ==
-               length;
-}
-
-static int parse_names(struct setup *setup, const char *names, struct hf_error *error)
-{
-    setup->names_memory = strdup(names);
-    for (char *rest = setup->names_memory, *name; rest && (name = strsep(&rest, ","));) {
-        if (!is_name(name)) {
-            return hf_error_set(error, HF_ERR_INVALID, 0,
-                                "'%s' in --name is neither a DNS name nor an IP address; write for "
-                                "example --name backup.example.com,192.0.2.7",
-                                name);
-        }
-        if (setup->name_count == NAMES_MAX) {
-            return hf_error_set(error, HF_ERR_LIMIT, 0, "--name takes at most %d names", NAMES_MAX);
-        }
-        setup->names[setup->name_count++] = name;
-    }
-    return setup->name_count > 0 ? HF_OK
-                                 : hf_error_set(error, HF_ERR_INVALID, 0, "--name names nothing");
 }
 
 static int parse(int argc, char **argv, struct setup *setup, struct hf_error *error)
@@ -124,7 +88,7 @@ static int parse(int argc, char **argv, struct setup *setup, struct hf_error *er
     char host[256];
     uint16_t port;
     const char *addresses[] = {setup->agents, setup->enrol, setup->api};
-    int rc = parse_names(setup, names, error);
+    int rc = server_names_parse(names, &setup->names, error);
     for (size_t i = 0; rc == HF_OK && i < 3; i++) {
         rc = join_address_split(addresses[i], host, &port, error);
     }
@@ -208,9 +172,9 @@ static int make_authority(struct setup *setup, struct hf_error *error)
                                   .common_name = "Holdfast collector",
                                   .issuer_key_pem = (const char *)setup->issuing_key.data,
                                   .issuer_cert_pem = (const char *)setup->issuing_cert.data,
-                                  .names = setup->names,
-                                  .name_count = setup->name_count,
-                                  .not_after_ns = now + 2 * YEAR_NS};
+                                  .names = setup->names.names,
+                                  .name_count = setup->names.count,
+                                  .not_after_ns = now + HF_IDENTITY_SERVER_VALIDITY_NS};
     rc = issue(&server, &setup->server_key, &setup->server_cert, error);
     rc = rc == HF_OK ? hf_buf_append(&setup->server_cert, setup->issuing_cert.data,
                                      setup->issuing_cert.size)
@@ -298,7 +262,7 @@ static int write_config(struct setup *setup, struct hf_error *error)
         "[log]\n"
         "# error, warning, info or debug.\n"
         "#level = info\n",
-        setup->names[0], setup->agents, setup->enrol, setup->api);
+        setup->names.names[0], setup->agents, setup->enrol, setup->api);
     rc = rc == HF_OK ? write_text(setup, "collector.conf", text.data, text.size, 0600, error) : rc;
     hf_buf_free(&text);
     return rc;
@@ -314,14 +278,14 @@ static int write_cli_config(struct setup *setup, struct hf_error *error)
     if (rc == HF_OK && !realpath(setup->data, directory)) {
         rc = hf_error_set(error, HF_ERR_IO, 0, "Can't find %s", setup->data);
     }
-    bool v6 = strchr(setup->names[0], ':') != NULL;
+    bool v6 = strchr(setup->names.names[0], ':') != NULL;
     rc = rc == HF_OK
              ? hf_buf_append_format(&text,
                                     "# For operators' machines: copy this file, ca/root.pem and a "
                                     "token of their own.\n[collector]\nurl = https://%s%s%s:%u\n"
                                     "ca_file = %s/ca/root.pem\ntoken_file = %s/admin.token\n",
-                                    v6 ? "[" : "", setup->names[0], v6 ? "]" : "", port, directory,
-                                    directory)
+                                    v6 ? "[" : "", setup->names.names[0], v6 ? "]" : "", port,
+                                    directory, directory)
              : rc;
     rc = rc == HF_OK ? write_text(setup, "cli.conf", text.data, text.size, 0600, error) : rc;
     hf_buf_free(&text);
@@ -388,8 +352,8 @@ static void report(const struct setup *setup)
            "  ca/issuing.*         issues hosts' certificates\n"
            "  tls/                 this machine's own certificate, for",
            setup->data);
-    for (size_t i = 0; i < setup->name_count; i++) {
-        printf("%s %s", i ? "," : "", setup->names[i]);
+    for (size_t i = 0; i < setup->names.count; i++) {
+        printf("%s %s", i ? "," : "", setup->names.names[i]);
     }
     printf(
         "\n  repository/          the packs; catalog.db is an index over them\n"
@@ -413,7 +377,7 @@ int init_command(int argc, char **argv)
             fprintf(stderr, "holdfast-collector init: %s\n", error.message);
         }
         usage(stderr);
-        free(setup.names_memory);
+        server_names_free(&setup.names);
         return 2;
     }
     rc = claim_directory(setup.data, &error);
@@ -439,6 +403,6 @@ int init_command(int argc, char **argv)
     hf_buf_free(&setup.issuing_cert);
     hf_buf_free(&setup.server_cert);
     hf_wipe(setup.repository_key, sizeof setup.repository_key);
-    free(setup.names_memory);
+    server_names_free(&setup.names);
     return rc == HF_OK ? 0 : 1;
 }

@@ -1,8 +1,10 @@
 """Who gets in and who does not, against a real collector and real agents."""
 import contextlib
+import datetime
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import ssl
 import struct
@@ -23,6 +25,7 @@ HELLO, WELCOME, GOAWAY = 1, 2, 13
 MALFORMED, DENIED, DUPLICATE, REVOKED, EXPIRED = 1, 10, 11, 12, 20
 GARBAGE = b"\xc1 this is no frame"
 NAMES = ("localhost", "127.0.0.1")
+SERVER = ExtendedKeyUsageOID.SERVER_AUTH
 
 
 def serial_of(agent_pem):
@@ -459,6 +462,53 @@ def test_certificates_renew_under_traffic_without_losing_or_doubling_anything():
         assert host_of(fleet, "robot-renewing")["online"]
 
 
+def served_by(fleet, listener):
+    """The certificate that a listener shows, whether or not it is valid."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with socket.create_connection(("localhost", int(fleet.collector.ports[listener])),
+                                  timeout=20) as plain:
+        with context.wrap_socket(plain) as tls:
+            return x509.load_der_x509_certificate(tls.getpeercert(binary_form=True))
+
+
+def let_the_collectors_certificate_end(fleet, scratch, ends):
+    """Give the collector one, with a key of its own, that is nearly or quite over."""
+    tls = fleet.collector.directory / "tls"
+    path = Authority.of_collector(fleet.collector.directory).issue(
+        scratch, "Holdfast collector", begins=-1000000, ends=ends, purpose=SERVER, names=NAMES)
+    text = path.read_bytes()
+    at = text.index(b"-----BEGIN CERTIFICATE")
+    (tls / "collector.key").write_bytes(text[:at])
+    (tls / "collector.pem").write_bytes(text[at:])
+    return x509.load_pem_x509_certificate(text[at:]).serial_number
+
+
+def test_the_collectors_own_certificate_is_renewed_before_anybody_sees_it_end(tmp_path):
+    with Fleet() as fleet:
+        host = fleet.add_host("robot-long-lived")
+        fleet.wait()
+        # While it runs: SIGHUP, as time does, has it looked at. The agent need not notice.
+        old = let_the_collectors_certificate_end(fleet, tmp_path / "x.pem", 600)
+        os.kill(fleet.collector.pid, signal.SIGHUP)
+        for listener in ("agents", "enrol", "api"):
+            wait_until(lambda: served_by(fleet, listener).serial_number != old
+                       and served_by(fleet, listener).not_valid_after
+                       > datetime.datetime.utcnow() + seconds(700 * 86400),
+                       f"a new certificate for {listener}")
+        assert host_of(fleet, "robot-long-lived")["online"]
+        # At its start, after a long holiday: it has ended, and nobody gets to see that.
+        fleet.collector.stop()
+        let_the_collectors_certificate_end(fleet, tmp_path / "y.pem", -60)
+        fleet.collector.start()
+        host.write("data/after", "the holiday")
+        wait_until(lambda: host_of(fleet, "robot-long-lived")["online"], "the agent to come back")
+        fleet.wait()
+        assert fleet.cli("cat", host.target("data", "data/after")) == "the holiday"
+        assert "Renewed the collector's certificate" in fleet.collector.output()
+
+
 # --- the agent's side: whom it talks to ---
 
 class Impostor:
@@ -515,9 +565,6 @@ def agent_against(fleet, name, certificate, address):
                    "the agent to try twice")
         host.stop()
         return impostor.heard, host.output()
-
-
-SERVER = ExtendedKeyUsageOID.SERVER_AUTH
 
 
 def test_an_agent_talks_to_a_collector_of_its_authority(fleet, issuing, tmp_path):

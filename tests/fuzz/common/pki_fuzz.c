@@ -12,6 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct hf_error error = {0};
     struct hf_buf out = {0};
     struct hf_pki_info info;
+    size_t count = 0;
     if (size == 0) {
         return 0;
     }
@@ -21,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else if (text) {
         hf_pki_info(text, &info, &error);
         hf_pki_single(text, &out, &error);
+        hf_pki_names(text, &out, &count, &error);
     }
     free(text);
     hf_buf_free(&out);

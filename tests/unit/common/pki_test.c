@@ -459,6 +459,37 @@ static void names_that_would_mean_something_to_the_library_are_refused(void **st
     hf_buf_wipe_free(&key);
 }
 
+static void a_certificates_names_are_read_as_they_were_written(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"collector.example", "192.0.2.7", "2001:db8::7", "b"};
+    static const char expected[] = "collector.example\000192.0.2.7\0002001:db8::7\0b";
+    struct pair root = make(
+        &(struct wish){
+            .kind = HF_PKI_ROOT, .name = "Root", .begins_ns = -HOUR_NS, .ends_ns = HOUR_NS},
+        NULL);
+    struct pair server = make(&(struct wish){.kind = HF_PKI_SERVER,
+                                             .name = "Server",
+                                             .names = names,
+                                             .name_count = 4,
+                                             .begins_ns = -HOUR_NS,
+                                             .ends_ns = HOUR_NS},
+                              &root);
+    struct hf_buf read = {0};
+    size_t count = 99;
+    assert_ok(hf_pki_names(text(&server.cert), &read, &count, &error));
+    assert_int_equal(count, 4);
+    assert_int_equal(read.size, sizeof expected);
+    assert_memory_equal(read.data, expected, sizeof expected);
+    hf_buf_free(&read);
+    assert_ok(hf_pki_names(text(&root.cert), &read, &count, &error));
+    assert_int_equal(count, 0);
+    assert_int_not_equal(hf_pki_names("nonsense", &read, &count, &error), HF_OK);
+    hf_buf_free(&read);
+    pair_free(&server);
+    pair_free(&root);
+}
+
 static void texts_that_are_no_certificates_are_refused(void **state)
 {
     (void)state;
@@ -490,6 +521,7 @@ int main(void)
         cmocka_unit_test(a_request_for_a_key_of_another_kind_is_refused),
         cmocka_unit_test(a_single_certificate_is_taken_without_anything_that_stands_beside_it),
         cmocka_unit_test(names_that_would_mean_something_to_the_library_are_refused),
+        cmocka_unit_test(a_certificates_names_are_read_as_they_were_written),
         cmocka_unit_test(texts_that_are_no_certificates_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
