@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "collector/ctl/ctl.h"
+#include "common/clock.h"
 
 #define VALUE_MAX 128
 
@@ -196,6 +197,27 @@ int args_exclude(const struct ctl_args *args, const char *one, const char *other
     }
     complain("--%s and --%s exclude each other: give one of them", one, other);
     return CTL_USAGE;
+}
+
+int args_seconds(const struct ctl_args *args, const char *name, int64_t fallback_s, int64_t *out_s)
+{
+    const char *text = args_value(args, name);
+    struct hf_error error = {0};
+    int64_t ns = 0;
+    *out_s = fallback_s;
+    if (!text) {
+        return CTL_OK;
+    }
+    if (hf_duration_parse(text, &ns, &error) != HF_OK) {
+        complain("--%s: %s", name, error.message);
+        return CTL_USAGE;
+    }
+    if (ns < HF_NS_PER_SECOND) {
+        complain("--%s: '%s' is too short; a second is the least", name, text);
+        return CTL_USAGE;
+    }
+    *out_s = ns / HF_NS_PER_SECOND + (ns % HF_NS_PER_SECOND != 0);
+    return CTL_OK;
 }
 
 int args_limit(const struct ctl_args *args, size_t fallback, size_t *out)

@@ -1,7 +1,6 @@
 #include <string.h>
 
 #include "collector/ctl/job.h"
-#include "common/clock.h"
 
 /* The paths to restore: the target's own, if it has one, and the further arguments. Bytes that are
  * not UTF-8 travel as {"hex": ...}. */
@@ -27,16 +26,11 @@ static int add_path(json_t *paths, const char *path)
 static int request_body(const struct ctl_args *args, json_t **out)
 {
     struct ctl_target target;
-    struct hf_error error = {0};
     char at[64];
-    int64_t expires_ns = 7 * 24 * 3600 * HF_NS_PER_SECOND;
-    const char *expires = args_value(args, "expires");
+    int64_t expires_s = 0;
     int status = target_parse(args_positional(args, 0), CTL_TARGET_SOURCE, &target);
     status = status == CTL_OK ? show_moment_option(args, "at", at) : status;
-    if (status == CTL_OK && expires && hf_duration_parse(expires, &expires_ns, &error) != HF_OK) {
-        complain("--expires: %s", error.message);
-        status = CTL_USAGE;
-    }
+    status = status == CTL_OK ? args_seconds(args, "expires", 7 * 24 * 3600, &expires_s) : status;
     if (status != CTL_OK) {
         return status;
     }
@@ -50,11 +44,10 @@ static int request_body(const struct ctl_args *args, json_t **out)
     for (size_t i = 1; i < args_count(args) && status == CTL_OK; i++) {
         status = add_path(paths, args_positional(args, i));
     }
-    json_t *body =
-        json_pack("{s:s, s:s, s:o, s:b, s:I, s:s}", "host", onto ? onto : target.host, "source",
-                  target.source, "paths", paths, "dry_run", (int)args_switch(args, "dry-run"),
-                  "expires_s", (json_int_t)(expires_ns / HF_NS_PER_SECOND), "on_conflict",
-                  on_conflict ? on_conflict : "replace");
+    json_t *body = json_pack("{s:s, s:s, s:o, s:b, s:I, s:s}", "host", onto ? onto : target.host,
+                             "source", target.source, "paths", paths, "dry_run",
+                             (int)args_switch(args, "dry-run"), "expires_s", (json_int_t)expires_s,
+                             "on_conflict", on_conflict ? on_conflict : "replace");
     if (status == CTL_OK && body && onto) {
         json_object_set_new(body, "origin_host", json_string(target.host));
     }

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "collector/ctl/ctl.h"
-#include "common/clock.h"
 
 static int add_labels(const struct ctl_args *args, json_t *labels)
 {
@@ -40,18 +39,16 @@ static int uses_option(const struct ctl_args *args, json_int_t *out)
 
 static int token_body(const struct ctl_args *args, json_t **out)
 {
-    struct hf_error error = {0};
     const char *role = args_value(args, "role");
     const char *name = args_value(args, "name");
-    const char *ttl = args_value(args, "ttl");
-    int64_t ttl_ns = role ? 0 : 3600 * HF_NS_PER_SECOND;
+    int64_t ttl_s = 0; /* not given: the collector's default, an hour or no end */
     json_int_t uses = 1;
-    if (ttl && hf_duration_parse(ttl, &ttl_ns, &error) != HF_OK) {
-        complain("--ttl: %s", error.message);
-        return CTL_USAGE;
+    int status = args_seconds(args, "ttl", 0, &ttl_s);
+    if (status != CTL_OK) {
+        return status;
     }
     json_t *labels = json_object();
-    int status = add_labels(args, labels);
+    status = add_labels(args, labels);
     status = status == CTL_OK ? uses_option(args, &uses) : status;
     json_t *body = json_pack("{s:s, s:s, s:I, s:O}", "kind", role ? "api" : "enrol", "name",
                              name ? name : "", "uses", uses, "labels", labels);
@@ -59,8 +56,8 @@ static int token_body(const struct ctl_args *args, json_t **out)
     if (body && role) {
         json_object_set_new(body, "role", json_string(role));
     }
-    if (body && ttl_ns > 0) {
-        json_object_set_new(body, "ttl_s", json_integer(ttl_ns / HF_NS_PER_SECOND));
+    if (body && ttl_s > 0) {
+        json_object_set_new(body, "ttl_s", json_integer(ttl_s));
     }
     if (status != CTL_OK || !body) {
         json_decref(body);

@@ -78,6 +78,9 @@ const char *args_value_n(const struct ctl_args *args, const char *name, size_t n
 const char *args_value(const struct ctl_args *args, const char *name); /* the last one */
 /* --limit, or fallback; CTL_USAGE (said why) when it is no number. */
 int args_limit(const struct ctl_args *args, size_t fallback, size_t *out);
+/* The duration of --NAME in whole seconds, rounded up, or fallback_s. CTL_USAGE (said why) when it
+ * is none, or shorter than a second: the API counts in seconds, and 0 would mean something else. */
+int args_seconds(const struct ctl_args *args, const char *name, int64_t fallback_s, int64_t *out_s);
 bool args_switch(const struct ctl_args *args, const char *name);
 /* Complains and returns CTL_USAGE when both options were given. */
 int args_exclude(const struct ctl_args *args, const char *one, const char *other);

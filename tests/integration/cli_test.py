@@ -280,6 +280,10 @@ def test_bad_input_is_refused_with_a_remedy(fleet):
             (USAGE, ["token", "create", "--role", "king"], "viewer|operator|admin"),
             (USAGE, ["token", "create", "--role", "viewer", "--uses", "3"], "exclude"),
             (USAGE, ["token", "create", "--uses", "0"], "--uses"),
+            *((USAGE, ["token", "create", *kind, "--ttl", ttl], "--ttl")
+              for kind in ([], ["--role", "viewer"]) for ttl in ("0s", "0", "500ms", "-1s")),
+            *((USAGE, ["restore", "robot-01:data", "--expires", text], "--expires")
+              for text in ("0s", "999ms")),
             (USAGE, ["token", "create", "--label", "x"], "KEY=VALUE"),
             (USAGE, ["audit", "--limit", "many"], "--limit"),
             (USAGE, ["wait", "--timeout", "x"], "--timeout"),
@@ -520,6 +524,14 @@ def test_of_a_token_only_a_hash_is_stored(fleet):
         assert secret not in fleet.collector.output()
     rows = columns(fleet.cli("token", "list"))
     assert [role["id"]] == [row[0] for row in rows if row[0] == role["id"]]
+
+
+def test_a_token_without_ttl_has_an_hour_or_no_end(fleet):
+    now_s = datetime.datetime.now(datetime.timezone.utc)
+    enrol = fleet.json("token", "create")
+    ends = datetime.datetime.fromisoformat(enrol["expires"][:19] + "+00:00")
+    assert datetime.timedelta(minutes=55) < ends - now_s < datetime.timedelta(minutes=65)
+    assert "expires" not in fleet.json("token", "create", "--role", "viewer")
 
 
 def test_a_token_ends_with_its_time(fleet, tmp_path):

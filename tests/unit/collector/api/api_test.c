@@ -65,6 +65,13 @@ static void a_question_that_is_wrong_is_refused_with_its_reason(void **state)
         {"POST", "/v1/tokens", {NULL}, "{\"kind\":\"api\",\"role\":\"king\"}", 400, "'role'"},
         {"POST", "/v1/tokens", {NULL}, "{\"kind\":\"enrol\",\"uses\":0}", 400, "'uses'"},
         {"POST", "/v1/tokens", {NULL}, "{\"kind\":\"enrol\",\"ttl_s\":1e9}", 400, "'ttl_s'"},
+        {"POST", "/v1/tokens", {NULL}, "{\"kind\":\"enrol\",\"ttl_s\":0}", 400, "'ttl_s'"},
+        {"POST",
+         "/v1/tokens",
+         {NULL},
+         "{\"kind\":\"api\",\"role\":\"viewer\",\"ttl_s\":0}",
+         400,
+         "'ttl_s'"},
         {"POST", "/v1/tokens", {NULL}, "{\"kind\":\"enrol\",\"labels\":{\"a\":1}}", 400, "Labels"},
         {"POST", "/v1/tokens/77/revoke", {NULL}, "{}", 404, ""},
     };
