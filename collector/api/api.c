@@ -146,10 +146,20 @@ static bool read_body(struct api_call *call)
     return true;
 }
 
+/* The sentence in an answer that refuses; it lives as long as *answer. */
+static const char *refusal_message(const struct hf_http_response *response, json_t **answer)
+{
+    *answer = json_loadb((const char *)response->body.data, response->body.size, 0, NULL);
+    const char *message =
+        json_string_value(json_object_get(json_object_get(*answer, "error"), "message"));
+    return message ? message : "";
+}
+
 /* The audit log is kept for ever and each entry is a write to the disk: who is told to wait, or is
  * refused all the time, does not get one each time. */
 static void audit_refusal(struct api_call *call)
 {
+    json_t *answer = NULL;
     const char *who = *call->actor ? call->actor : call->request->peer;
     const struct hf_http_response *response = call->response;
     if (response->status == 429 || hf_rate_limit_take(call->api->audits, who) > 0) {
@@ -158,12 +168,13 @@ static void audit_refusal(struct api_call *call)
     struct hf_event audit = call_event(call, HF_EVENT_AUDIT);
     audit.audit.action = event_text(call->route->audit);
     audit.audit.object = event_text(call->request->path);
-    audit.audit.detail = (struct hf_bytes){response->body.data, response->body.size};
+    audit.audit.detail = event_text(refusal_message(response, &answer));
     audit.audit.outcome = HF_AUDIT_REFUSED;
     if (ingest_commit(call->api->options.ingest, &audit, 1, NULL) != HF_OK) {
         hf_log_warning("A refused %s by %s could not be written to the audit log",
                        call->route->audit, who);
     }
+    json_decref(answer);
 }
 
 void api_handle(void *context, const struct hf_http_request *request,

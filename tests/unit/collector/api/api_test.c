@@ -113,6 +113,12 @@ static void what_was_done_and_what_was_refused_are_both_in_the_audit_log(void **
     reply_free(&reply);
     assert_int_equal(audit_entries("host.label", "ok"), done);
     assert_int_equal(audit_entries("host.label", "refused"), refused + 1);
+    reply = api_as(&site, HF_ROLE_VIEWER, "GET", "/v1/audit", NULL);
+    const json_t *last = json_array_get(json_object_get(reply.json, "entries"), 0);
+    const char *detail = json_string_value(json_object_get(last, "detail"));
+    assert_says(detail, "operator"); /* the sentence that the caller was told, not its JSON */
+    assert_null(strchr(detail, '{'));
+    reply_free(&reply);
     reply = api_as(&site, HF_ROLE_OPERATOR, "POST", "/v1/hosts/robot-01/labels", body);
     assert_int_equal(reply.status, 200);
     assert_string_equal(
