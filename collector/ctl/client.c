@@ -241,6 +241,9 @@ void url_free(struct ctl_url *url)
 static int status_of(long http_status)
 {
     switch (http_status) {
+    case 400: /* what was asked can't be meant, */
+    case 413: /* or is more than one request may ask */
+        return CTL_USAGE;
     case 401:
     case 403:
         return CTL_DENIED;

@@ -22,7 +22,7 @@ const struct ctl_option ctl_global_options[] = {
 const struct ctl_exit_text ctl_exits[] = {
     {CTL_OK, "done"},
     {CTL_FAILED, "the collector or a host refused or failed; for restore: a file was not restored"},
-    {CTL_USAGE, "the command line is wrong"},
+    {CTL_USAGE, "the command line is wrong, or names what can't be (the collector says why)"},
     {CTL_UNREACHABLE, "the collector can't be reached or is not the one expected"},
     {CTL_DENIED, "the token is missing, unknown, expired, or its role does not allow it"},
     {CTL_NOT_FOUND, "no such host, source, path, version, snapshot, job or token"},

@@ -292,7 +292,17 @@ def test_bad_input_is_refused_with_a_remedy(fleet):
             (NOT_FOUND, ["ls", "robot-01:data/nowhere"], "--at"),
             (NOT_FOUND, ["job", "show", "424242"], "holdfast jobs"),
             (NOT_FOUND, ["token", "revoke", "ffff"], ""),
-            (FAILED, ["ls", "robot-01:data/../../etc"], ".."),
+            (USAGE, ["ls", "robot-01:data/../../etc"], ".."),
+            (USAGE, ["restore", "robot-01:data", "--expires", "100000d"], "year"),
+            (USAGE, ["restore", "robot-01:data", "--to", "relative"], "absolute"),
+            (USAGE, ["restore", "robot-01:data", "--at", "2099-01-01"], "one to come"),
+            (USAGE, ["cat", "robot-01:data/x", "--version", "abc"], "abc"),
+            (USAGE, ["job", "show", "abc"], "abc"),
+            (USAGE, ["job", "cancel", "abc"], "abc"),
+            (USAGE, ["snapshot", "hold", "abc"], "abc"),
+            (USAGE, ["snapshot", "create", "robot-01:data", "--name", ""], "name"),
+            (USAGE, ["snapshot", "create", "robot-01:data", "--name", "n", "--at", "2099-01-01"],
+             "passed"),
             (USAGE, ["man", "frobnicate"], "--help")]:
         refused(fleet, status, *arguments, says=says)
 
