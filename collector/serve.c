@@ -86,7 +86,12 @@ static bool session_mark(void *context, uint64_t source_row, int64_t *until_ns, 
 static void session_close(void *context, const char *host_id, const char *reason)
 {
     struct collector *collector = context;
-    sessions_close_host(collector->sessions, host_id, HF_WIRE_REVOKED, reason);
+    char text[240];
+    snprintf(
+        text, sizeof text,
+        "The host is revoked%s%.100s; enrol the machine again with a new token to let it back in",
+        *reason ? ": " : "", reason);
+    sessions_close_host(collector->sessions, host_id, HF_WIRE_REVOKED, text);
 }
 
 static void session_wake(void *context, const char *host_id)

@@ -40,8 +40,9 @@ struct hf_api_sessions {
     /* The newest mark of a source that is newer than the catalog's (0: none); *state and *until_ns
      * as in hf_source_row. */
     bool (*mark)(void *context, uint64_t source_row, int64_t *until_ns, int *state);
-    void (*close)(void *context, const char *host_id, const char *reason); /* revoked */
-    void (*wake)(void *context, const char *host_id);                      /* a job waits */
+    /* The host is revoked; reason: the operator's, may be "". */
+    void (*close)(void *context, const char *host_id, const char *reason);
+    void (*wake)(void *context, const char *host_id); /* a job waits */
     void (*cancel)(void *context, const char *host_id, uint64_t job);
 };
 

@@ -252,7 +252,7 @@ void api_host_revoke(struct api_call *call)
     event.host_revoked.reason = event_text(reason);
     if (call_commit(call, &event, 1, host.host_id, reason)) {
         if (sessions->close) {
-            sessions->close(sessions->context, host.host_id, reason ? reason : "revoked");
+            sessions->close(sessions->context, host.host_id, reason ? reason : "");
         }
         if (call_host(call, host.host_id, &host)) {
             answer_host(call, &host);

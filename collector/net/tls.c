@@ -1,10 +1,12 @@
 #include "collector/net/tls.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/sslerr.h>
 #include <openssl/x509.h>
 
 #include "collector/net/loop.h"
@@ -23,6 +25,7 @@ void tls_server_options(const struct hf_listen_options *options,
     if (options->client_ca_pem_path) {
         info->options |= LWS_SERVER_OPTION_REQUIRE_VALID_OPENSSL_CLIENT_CERT;
         info->ssl_ca_filepath = options->client_ca_pem_path;
+        info->ssl_info_event_mask = SSL_CB_ALERT; /* see no_certificate */
     }
 }
 
@@ -46,16 +49,6 @@ int tls_reload(struct lws_context *context, const char *certificate_path, const 
     return HF_OK;
 }
 
-bool tls_callback(enum lws_callback_reasons reason, size_t length, int *result)
-{
-    if (reason != LWS_CALLBACK_OPENSSL_PERFORM_CLIENT_CERT_VERIFICATION) {
-        return false;
-    }
-    /* length is OpenSSL's own verdict. Without this answer the library takes any certificate. */
-    *result = !length;
-    return true;
-}
-
 /* The only common name, if it fits and holds no NUL. */
 static bool copy_common_name(const X509 *certificate, char *out, size_t size)
 {
@@ -74,6 +67,51 @@ static bool copy_common_name(const X509 *certificate, char *out, size_t size)
     }
     OPENSSL_free(text);
     return fits;
+}
+
+/* A certificate that OpenSSL refuses. Signatures are checked before times, from the authority down:
+ * what is refused for its time is otherwise ours. */
+static void judge(X509_STORE_CTX *verification, struct tls_refusal *refusal)
+{
+    int error = X509_STORE_CTX_get_error(verification);
+    const X509 *leaf = X509_STORE_CTX_get0_cert(verification);
+    refusal->refused = true;
+    snprintf(refusal->reason, sizeof refusal->reason, "%s", X509_verify_cert_error_string(error));
+    bool time_alone =
+        (error == X509_V_ERR_CERT_HAS_EXPIRED || error == X509_V_ERR_CERT_NOT_YET_VALID) &&
+        X509_STORE_CTX_get_error_depth(verification) == 0;
+    if (!time_alone || !leaf ||
+        !copy_common_name(leaf, refusal->common_name, sizeof refusal->common_name)) {
+        refusal->common_name[0] = '\0';
+    }
+}
+
+/* A client without a certificate is never judged: it is seen by the alert that OpenSSL sends it. */
+static bool no_certificate(const struct lws_ssl_info *info)
+{
+    return (info->where & SSL_CB_WRITE_ALERT) == SSL_CB_WRITE_ALERT &&
+           ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE;
+}
+
+bool tls_callback(enum lws_callback_reasons reason, void *user, const void *in, size_t length,
+                  int *result, struct tls_refusal *refusal)
+{
+    *result = 0;
+    *refusal = (struct tls_refusal){.refused = false};
+    if (reason == LWS_CALLBACK_SSL_INFO) {
+        refusal->refused = no_certificate(in);
+        snprintf(refusal->reason, sizeof refusal->reason, "it shows no certificate");
+        return true;
+    }
+    if (reason != LWS_CALLBACK_OPENSSL_PERFORM_CLIENT_CERT_VERIFICATION) {
+        return false;
+    }
+    /* length is OpenSSL's own verdict. Without this answer the library takes any certificate. */
+    *result = !length;
+    if (!length) {
+        judge(user, refusal);
+    }
+    return true;
 }
 
 static bool copy_end(const X509 *certificate, int64_t *not_after_ns)

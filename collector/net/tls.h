@@ -23,9 +23,19 @@ void tls_server_options(const struct hf_listen_options *options,
 int tls_reload(struct lws_context *context, const char *certificate_path, const char *key_path,
                struct hf_error *error);
 
+/* Why a handshake is refused for the client's certificate. */
+struct tls_refusal {
+    bool refused;
+    char reason[160]; /* "certificate has expired" */
+    /* Whom the certificate names, when our authority did sign it and its time alone is wrong; else
+     * "": anybody can write any name into one. */
+    char common_name[64];
+};
 /* For protocols[0] of a listener that demands client certificates: handle every callback through
- * this first. True when it was a TLS callback; *result is then what to return. */
-bool tls_callback(enum lws_callback_reasons reason, size_t length, int *result);
+ * this first, with the callback's own arguments. True when it was a TLS callback; *result is then
+ * what to return, and *refusal says whether this is where the library turns a client away. */
+bool tls_callback(enum lws_callback_reasons reason, void *user, const void *in, size_t length,
+                  int *result, struct tls_refusal *refusal);
 
 struct tls_peer {
     bool verified; /* chain and time, by the library's own record */

@@ -8,6 +8,7 @@
 #include "collector/net/tls.h"
 #include "collector/restore/restore.h"
 #include "collector/session/session.h"
+#include "common/rate_limit.h"
 
 #define PAGE_BYTES (512u * 1024u) /* at most, of a LISTING or RESTORE_PAGE */
 
@@ -19,9 +20,10 @@ struct hf_sessions {
     uint32_t count;
     uint32_t crowded; /* sessions held with HOLD_MEMORY */
     bool shutting_down;
-    struct hf_session *all; /* doubly linked, newest first */
-    uint32_t privileged;    /* sessions with privileged_ns */
-    int64_t privilege_ns;   /* monotonic: when one was last given */
+    struct hf_session *all;         /* doubly linked, newest first */
+    struct hf_rate_limit *refusals; /* of certificates, in the log, by address */
+    uint32_t privileged;            /* sessions with privileged_ns */
+    int64_t privilege_ns;           /* monotonic: when one was last given */
     lws_sorted_usec_list_t crowd_timer, sweep_timer;
 };
 
@@ -85,9 +87,6 @@ void session_goaway(struct hf_session *session, enum hf_wire_code code, uint32_t
                     const char *message);
 /* The same for a peer that breaks the protocol: counted, audited. */
 void session_refuse(struct hf_session *session, enum hf_wire_code code, const char *message);
-/* At most one entry a host and minute, so that nobody fills the journal; the next says how many
- * were left out. */
-void session_audit(struct hf_session *session, const char *action, const char *detail);
 void session_free_if_done(struct hf_session *session);
 /* Run work that ends in done on the loop; the session lives until then. */
 struct session_work {
@@ -107,6 +106,16 @@ void session_close_parts(struct hf_session *session); /* ingest, restore, hub */
 
 /* frames.c */
 void session_on_message(struct hf_session *session);
+
+/* refused.c: who doesn't get in */
+/* Write a refusal to the audit log: at most one entry a host and minute, so that nobody fills the
+ * journal; the next says how many were left out. */
+void refused_audit(struct hf_sessions *sessions, const char *host_id, const char *action,
+                   const char *detail);
+/* The TLS handshake of a connection from that address ends for its certificate. Counted; logged,
+ * but not every time; audited when the certificate names a host and our authority signed it. */
+void refused_certificate(struct hf_sessions *sessions, const char *address,
+                         const struct tls_refusal *refusal);
 
 /* credit.c */
 void credit_begin(struct hf_session *session);

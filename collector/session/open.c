@@ -168,7 +168,7 @@ static void audit_duplicate(struct hf_session *session, const struct hf_session 
     char detail[200];
     snprintf(detail, sizeof detail, "from %s while a session from %s lives", session->peer,
              other->peer);
-    session_audit(session, "session.duplicate", detail);
+    refused_audit(session->sessions, session->host_id, "session.duplicate", detail);
 }
 
 /* One identity, one session. The same agent process coming back takes over; anybody else is
@@ -222,7 +222,10 @@ static void welcome(struct hf_session *session)
 static void on_certificate_over(lws_sorted_usec_list_t *timer)
 {
     struct hf_session *session = lws_container_of(timer, struct hf_session, timer);
-    session_goaway(session, HF_WIRE_EXPIRED, 1000, "The certificate's validity has ended");
+    session_goaway(
+        session, HF_WIRE_EXPIRED, 1000,
+        "The host's certificate has ended and was not renewed: the agent's log says why. "
+        "Enrol the host again with a token ('holdfast token create')");
 }
 
 static int open_parts(struct hf_session *session, int64_t skew_ns)

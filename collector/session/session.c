@@ -14,6 +14,9 @@
 #define CLOSE_LIMIT_S      5
 /* One lives, another may be refused beside it, some may be ending: more is nobody's honest need. */
 #define CONNECTIONS_PER_HOST 8u
+/* Lines of the log about certificates that are refused, an address. */
+#define REFUSALS_BURST      5u
+#define REFUSALS_PER_MINUTE 1u
 
 /* --- sending --- */
 
@@ -144,31 +147,6 @@ void session_goaway(struct hf_session *session, enum hf_wire_code code, uint32_t
     }
 }
 
-void session_audit(struct hf_session *session, const char *action, const char *detail)
-{
-    char actor[160];
-    char text[480];
-    uint64_t suppressed = 0;
-    if (!hub_may_audit(session->sessions->options.hub, session->host_id, &suppressed)) {
-        return;
-    }
-    snprintf(actor, sizeof actor, "host %s", session->host_id);
-    int length = snprintf(text, sizeof text, "%s", detail);
-    if (suppressed > 0 && length >= 0 && (size_t)length < sizeof text) {
-        snprintf(text + length, sizeof text - (size_t)length, " (%llu more since the last entry)",
-                 (unsigned long long)suppressed);
-    }
-    struct hf_event event = {
-        .type = HF_EVENT_AUDIT,
-        .actor = event_text(actor),
-        .audit = {.action = event_text(action),
-                  .object = event_text(session->host_id),
-                  .detail = event_text(text),
-                  .outcome = HF_AUDIT_REFUSED},
-    };
-    ingest_commit_async(session->sessions->options.ingest, &event, NULL, NULL);
-}
-
 void session_refuse(struct hf_session *session, enum hf_wire_code code, const char *message)
 {
     char detail[400];
@@ -177,7 +155,7 @@ void session_refuse(struct hf_session *session, enum hf_wire_code code, const ch
                    proto_code_name(code), message);
     snprintf(detail, sizeof detail, "%s from %s: %s", proto_code_name(code), session->peer,
              message);
-    session_audit(session, "session.refused", detail);
+    refused_audit(session->sessions, session->host_id, "session.refused", detail);
     session_goaway(session, code, 30000, message);
 }
 
@@ -273,8 +251,9 @@ static int filter(struct hf_sessions *sessions, struct lws *wsi)
         return -1;
     }
     if (!tls_peer(wsi, &peer) || !peer.verified || peer.not_after_ns <= hf_clock_now_ns()) {
-        hub_count_refusal(sessions->options.hub, 0);
-        hf_log_warning("A connection from %s is refused: no valid client certificate", address);
+        refused_certificate(
+            sessions, address,
+            &(struct tls_refusal){.refused = true, .reason = "its certificate is not valid"});
         return -1;
     }
     if (hub_connections(sessions->options.hub, peer.common_name) >= CONNECTIONS_PER_HOST) {
@@ -383,9 +362,14 @@ static int http_callback(struct lws *wsi, enum lws_callback_reasons reason, void
                          size_t length)
 {
     int result = 0;
-    (void)user;
-    (void)in;
-    if (tls_callback(reason, length, &result)) {
+    struct tls_refusal refusal;
+    if (tls_callback(reason, user, in, length, &result, &refusal)) {
+        const struct lws_protocols *protocol = wsi ? lws_get_protocol(wsi) : NULL;
+        if (refusal.refused && protocol && protocol->user) {
+            char address[64] = "";
+            loop_peer_address(wsi, address, sizeof address);
+            refused_certificate(protocol->user, address, &refusal);
+        }
         return result;
     }
     if (reason == LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION) {
@@ -406,6 +390,11 @@ int sessions_new(const struct hf_sessions_options *options, struct hf_sessions *
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for sessions");
     }
     sessions->options = *options;
+    sessions->refusals = hf_rate_limit_new(REFUSALS_BURST, REFUSALS_PER_MINUTE);
+    if (!sessions->refusals) {
+        free(sessions);
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for sessions");
+    }
     sessions->protocols[0] =
         (struct lws_protocols){.name = "http", .callback = http_callback, .user = sessions};
     sessions->protocols[1] = (struct lws_protocols){
@@ -447,6 +436,7 @@ void sessions_free(struct hf_sessions *sessions)
             session->gone = true;
             session_free_if_done(session);
         }
+        hf_rate_limit_free(sessions->refusals);
         free(sessions);
     }
 }

@@ -26,6 +26,7 @@ MALFORMED, DENIED, DUPLICATE, REVOKED, EXPIRED = 1, 10, 11, 12, 20
 GARBAGE = b"\xc1 this is no frame"
 NAMES = ("localhost", "127.0.0.1")
 SERVER = ExtendedKeyUsageOID.SERVER_AUTH
+REFUSED_CERTIFICATES = 'holdfast_sessions_refused_total{reason="certificate"}'
 
 
 def serial_of(agent_pem):
@@ -224,10 +225,36 @@ def signed_by_a_host(place, issuing, host_id):
 def test_a_certificate_that_is_not_good_does_not_even_become_a_websocket(
         fleet, enrolled, issuing, tmp_path, make, host, sni):
     certificate = make(tmp_path, issuing, host_of(fleet, "robot-certified")["id"])
+    before = fleet.metrics()[REFUSED_CERTIFICATES]
     with pytest.raises(Refused):
         with Client(fleet, certificate, host, sni):
             pass
     assert fleet.collector.running()
+    wait_until(lambda: fleet.metrics()[REFUSED_CERTIFICATES] == before + 1, "it to be counted")
+
+
+def test_why_certificates_are_refused_is_told_without_filling_the_log(tmp_path):
+    with Fleet() as fleet:
+        host = fleet.add_host("robot-asleep", start=False)
+        host_id = host_of(fleet, "robot-asleep")["id"]
+        ours = Authority.of_collector(fleet.collector.directory)
+        for make, authority, reason in ((no_certificate, ours, "shows no certificate"),
+                                        (expired, ours, "expired"),
+                                        (of_another_authority, ours, "signature failure")):
+            with pytest.raises(Refused):
+                Client(fleet, make(tmp_path, authority, host_id))
+            wait_until(lambda: reason in fleet.collector.output(), f"'{reason}' in the log")
+        for _ in range(12):
+            with pytest.raises(Refused):
+                Client(fleet, expired(tmp_path, ours, host_id))
+        wait_until(lambda: fleet.metrics()[REFUSED_CERTIFICATES] == 15, "all to be counted")
+        log = fleet.collector.output()
+        assert 3 <= log.count("A connection from 127.0.0.1 ") <= 7
+        assert f"the certificate of host {host_id}" in log and "holdfast token create" in log
+        # In the audit log: the host whose certificate was ours, once a minute; nobody else.
+        entries = wait_until(lambda: audit(fleet, "session.refused"), "the audit entry")
+        assert {(e["object"], e["outcome"]) for e in entries} == {(host_id, "refused")}
+        assert len(entries) <= 2 and "expired" in entries[0]["detail"]
 
 
 def test_the_collectors_own_certificate_is_no_ticket(fleet, tmp_path):
@@ -283,8 +310,8 @@ def test_a_session_ends_when_its_certificate_does(fleet, enrolled, issuing, tmp_
     with Client(fleet, certificate) as client:
         client.hello()
         assert client.frame()[0] == WELCOME
-        code, _ = client.goaway()
-    assert code == EXPIRED
+        code, message = client.goaway()
+    assert code == EXPIRED and "holdfast token create" in message
     with pytest.raises(Refused):
         with Client(fleet, certificate):
             pass
@@ -389,7 +416,8 @@ def test_revoking_ends_a_live_session_at_once_and_for_good(fleet):
     assert host_of(fleet, "robot-live")["revoked"]["reason"] == "stolen"
     # What it stored stays.
     assert fleet.cli("cat", host.target("data", "data/before")) == "kept"
-    wait_until(lambda: "revoked" in host.output(), "the agent to say why")
+    wait_until(lambda: "revoked: stolen" in host.output() and "new token" in host.output(),
+               "the agent to say why, and what to do")
     host.stop()
 
 
