@@ -90,7 +90,8 @@ enum hf_source_state { /* of MARK */
                        HF_SOURCE_SCANNING =
                            2, /* a scan is under way; complete only up to until_ns */
                        HF_SOURCE_DEGRADED = 3, /* protected by scans alone; note says why */
-                       HF_SOURCE_FAILING = 4   /* something can't be read; note says what */
+                       HF_SOURCE_FAILING = 4,  /* something can't be read; note says what */
+                       HF_SOURCE_RETIRED = 5   /* its host has it no more; never in a frame */
 };
 
 enum hf_restore_status { /* of one file */

@@ -125,6 +125,8 @@ int64_t api_rpo_seconds(const char *class_name);
 /* protected-until of a source: the catalog's, or the session's newer one. */
 int64_t api_protected_until(const struct api_call *call, const struct hf_source_row *row,
                             int *state);
+/* Whether a source misses its objective; one that is retired has none. */
+bool api_is_late(const struct hf_source_row *row, int64_t until_ns, int state);
 json_t *json_of_source(const struct api_call *call, const struct hf_source_row *row);
 
 #endif

@@ -40,12 +40,19 @@ int64_t api_protected_until(const struct api_call *call, const struct hf_source_
     return until_ns;
 }
 
+bool api_is_late(const struct hf_source_row *row, int64_t until_ns, int state)
+{
+    int64_t objective_ns = api_rpo_seconds(row->class_name) * HF_NS_PER_SECOND;
+    return state != HF_SOURCE_RETIRED &&
+           (until_ns == 0 || hf_clock_now_ns() - until_ns > objective_ns);
+}
+
 json_t *json_of_source(const struct api_call *call, const struct hf_source_row *row)
 {
     int state = 0;
     int64_t until_ns = api_protected_until(call, row, &state);
     int64_t rpo_s = api_rpo_seconds(row->class_name);
-    bool late = until_ns == 0 || hf_clock_now_ns() - until_ns > rpo_s * HF_NS_PER_SECOND;
+    bool late = api_is_late(row, until_ns, state);
     json_t *roots = json_array();
     for (size_t i = 0; i < row->root_count; i++) {
         json_array_append_new(roots, json_of_cstr(row->roots[i]));

@@ -50,18 +50,17 @@ static int each_source(struct api_call *call,
     return HF_OK;
 }
 
-static bool is_late(const struct api_call *call, const struct hf_source_row *row, int64_t *until_ns)
-{
-    int state = 0;
-    *until_ns = api_protected_until(call, row, &state);
-    return *until_ns == 0 ||
-           hf_clock_now_ns() - *until_ns > api_rpo_seconds(row->class_name) * HF_NS_PER_SECOND;
-}
+struct source_counts {
+    uint64_t late, retired;
+};
 
-static void count_late(struct api_call *call, const struct hf_source_row *row, void *context)
+static void count_source(struct api_call *call, const struct hf_source_row *row, void *context)
 {
-    int64_t until_ns = 0;
-    *(uint64_t *)context += is_late(call, row, &until_ns);
+    struct source_counts *counts = context;
+    int state = 0;
+    int64_t until_ns = api_protected_until(call, row, &state);
+    counts->late += api_is_late(row, until_ns, state);
+    counts->retired += state == HF_SOURCE_RETIRED;
 }
 
 static uint64_t online_hosts(const struct api_call *call)
@@ -74,9 +73,9 @@ void api_status(struct api_call *call)
 {
     struct hf_catalog_totals totals;
     struct hf_ingest_stats stats;
-    uint64_t late = 0;
+    struct source_counts sources = {0};
     int rc = catalog_totals(call->catalog, &totals, &call->error);
-    rc = rc == HF_OK ? each_source(call, count_late, &late) : rc;
+    rc = rc == HF_OK ? each_source(call, count_source, &sources) : rc;
     if (rc != HF_OK) {
         call_fail(call, rc);
         return;
@@ -91,11 +90,12 @@ void api_status(struct api_call *call)
                   json_of_cstr(stats.message));
     json_set_time(repository, "last_commit", stats.last_commit_ns);
     call_json(call,
-              json_pack("{s:s, s:o, s:I, s:{s:I, s:I, s:I}, s:{s:I, s:I}, s:o, s:{s:I}}", "version",
-                        HF_VERSION, "now", json_of_time(hf_clock_now_ns()), "uptime_s",
+              json_pack("{s:s, s:o, s:I, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:o, s:{s:I}}",
+                        "version", HF_VERSION, "now", json_of_time(hf_clock_now_ns()), "uptime_s",
                         (json_int_t)uptime_s, "hosts", "total", (json_int_t)totals.hosts, "online",
                         (json_int_t)online_hosts(call), "revoked", (json_int_t)totals.hosts_revoked,
-                        "sources", "total", (json_int_t)totals.sources, "late", (json_int_t)late,
+                        "sources", "total", (json_int_t)totals.sources, "late",
+                        (json_int_t)sources.late, "retired", (json_int_t)sources.retired,
                         "repository", repository, "jobs", "active",
                         (json_int_t)totals.jobs_waiting + (json_int_t)totals.jobs_running));
 }
@@ -142,20 +142,22 @@ static void source_labels(struct hf_buf *out, const char *metric, const struct h
 }
 
 struct source_metrics {
-    struct hf_buf until, late;
+    struct hf_buf until, late, retired;
 };
 
 static void add_source(struct api_call *call, const struct hf_source_row *row, void *context)
 {
     struct source_metrics *metrics = context;
-    int64_t until_ns = 0;
-    bool late = is_late(call, row, &until_ns);
+    int state = 0;
+    int64_t until_ns = api_protected_until(call, row, &state);
     if (until_ns != 0) {
         source_labels(&metrics->until, "holdfast_source_protected_until_seconds", row);
         hf_buf_append_format(&metrics->until, "%.3f\n", (double)until_ns / 1e9);
     }
     source_labels(&metrics->late, "holdfast_source_late", row);
-    hf_buf_append_format(&metrics->late, "%d\n", (int)late);
+    hf_buf_append_format(&metrics->late, "%d\n", (int)api_is_late(row, until_ns, state));
+    source_labels(&metrics->retired, "holdfast_source_retired", row);
+    hf_buf_append_format(&metrics->retired, "%d\n", (int)(state == HF_SOURCE_RETIRED));
 }
 
 static void commit_histogram(struct hf_buf *out, const struct hf_ingest_stats *stats)
@@ -269,10 +271,14 @@ void api_metrics(struct api_call *call)
             family(out, "holdfast_source_late", "gauge",
                    "1 when protected-until is older than the class's recovery point objective.");
             hf_buf_append(out, sources.late.data, sources.late.size);
+            family(out, "holdfast_source_retired", "gauge",
+                   "1 when its host has the source no more; what it stored stays.");
+            hf_buf_append(out, sources.retired.data, sources.retired.size);
         }
         ingest_metrics(out, &stats);
         resident_bytes(out);
     }
     hf_buf_free(&sources.until);
     hf_buf_free(&sources.late);
+    hf_buf_free(&sources.retired);
 }

@@ -1,9 +1,6 @@
 /* Sources: opened by their host, marked as complete up to a moment. */
 #include "collector/catalog/apply.h"
 
-/* A host that opens source after source can't fill the catalog. */
-#define SOURCES_PER_HOST_MAX 1024
-
 static int count_sources(struct hf_catalog *catalog, uint64_t host_row, uint64_t *count,
                          struct hf_error *error)
 {
@@ -42,11 +39,12 @@ static int same_roots(struct hf_catalog *catalog, const struct hf_event_source_o
     return rc;
 }
 
-/* The source is known; would the event change it? */
+/* The source is known; would the event change it? One that was retired comes back. */
 static int check_known(struct hf_catalog *catalog, const struct hf_event_source_opened *e,
                        struct hf_error *error)
 {
-    static const char sql[] = "SELECT 1 FROM sources WHERE row = ?1 AND kind = ?2 AND class = ?3";
+    static const char sql[] = "SELECT 1 FROM sources WHERE row = ?1 AND kind = ?2 AND class = ?3"
+                              " AND state <> ?4";
     DB_STATEMENT statement = NULL;
     bool same = false;
     int rc = db_prepare(&catalog->db, sql, &statement, error);
@@ -56,6 +54,7 @@ static int check_known(struct hf_catalog *catalog, const struct hf_event_source_
     db_bind_uint(statement, 1, e->source_row);
     db_bind_text(statement, 2, e->kind);
     db_bind_text(statement, 3, e->class_name);
+    db_bind_int(statement, 4, HF_SOURCE_RETIRED);
     rc = db_step(&catalog->db, statement, error);
     if (rc == DB_ROW) {
         rc = same_roots(catalog, e, &same, error);
@@ -88,9 +87,10 @@ int check_source_opened(struct hf_catalog *catalog, struct hf_event *event, stru
         return rc == HF_OK ? check_known(catalog, e, error) : rc;
     }
     rc = count_sources(catalog, e->host_row, &count, error);
-    if (rc == HF_OK && count >= SOURCES_PER_HOST_MAX) {
-        return hf_error_set(error, HF_ERR_LIMIT, 0, "A host has at most %d sources",
-                            SOURCES_PER_HOST_MAX);
+    /* A host that opens source after source can't fill the catalog. */
+    if (rc == HF_OK && count >= HF_CATALOG_SOURCES_MAX) {
+        return hf_error_set(error, HF_ERR_LIMIT, 0, "A host has at most %u sources",
+                            HF_CATALOG_SOURCES_MAX);
     }
     return rc == HF_OK ? apply_next_row(catalog, last_row, &e->source_row, error) : rc;
 }
@@ -127,7 +127,8 @@ int apply_source_opened(struct hf_catalog *catalog, const struct hf_event *event
         " live_files, live_bytes, last_at_ns, last_received_ns, until_ns, marked_ns, state,"
         " pending_files, note)"
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '')"
-        " ON CONFLICT (row) DO UPDATE SET kind = excluded.kind, class = excluded.class";
+        " ON CONFLICT (row) DO UPDATE SET kind = excluded.kind, class = excluded.class,"
+        " state = CASE state WHEN ?7 THEN 0 ELSE state END";
     const struct hf_event_source_opened *e = &event->source_opened;
     DB_STATEMENT statement = NULL;
     int rc = db_prepare(&catalog->db, sql, &statement, error);
@@ -140,6 +141,7 @@ int apply_source_opened(struct hf_catalog *catalog, const struct hf_event *event
     db_bind_text(statement, 4, e->kind);
     db_bind_text(statement, 5, e->class_name);
     db_bind_int(statement, 6, event->time_ns);
+    db_bind_int(statement, 7, HF_SOURCE_RETIRED);
     rc = db_run(&catalog->db, statement, error);
     return rc == HF_OK ? put_roots(catalog, e, error) : rc;
 }
@@ -184,4 +186,24 @@ int apply_mark(struct hf_catalog *catalog, const struct hf_event *event, struct 
                                    (unsigned long long)e->source_row);
     }
     return rc;
+}
+
+int catalog_source_rows(struct hf_catalog *catalog, uint64_t host_row,
+                        uint64_t rows[HF_CATALOG_SOURCES_MAX], size_t *count,
+                        struct hf_error *error)
+{
+    static const char sql[] = "SELECT row FROM sources WHERE host_row = ?1 AND state <> ?2";
+    DB_STATEMENT statement = NULL;
+    *count = 0;
+    int rc = db_prepare(&catalog->db, sql, &statement, error);
+    if (rc != HF_OK) {
+        return rc;
+    }
+    db_bind_uint(statement, 1, host_row);
+    db_bind_int(statement, 2, HF_SOURCE_RETIRED);
+    while (*count < HF_CATALOG_SOURCES_MAX &&
+           (rc = db_step(&catalog->db, statement, error)) == DB_ROW) {
+        rows[(*count)++] = db_column_uint(statement, 0);
+    }
+    return rc < 0 ? rc : HF_OK;
 }

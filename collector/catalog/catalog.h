@@ -97,6 +97,11 @@ int catalog_source_find(struct hf_catalog *catalog, uint64_t host_row, struct hf
                         uint64_t *source_row, struct hf_error *error);
 int catalog_source_state(struct hf_catalog *catalog, uint64_t source_row,
                          struct hf_source_state_row *out, struct hf_error *error);
+#define HF_CATALOG_SOURCES_MAX 1024u /* a host may have */
+/* Rows of a host's sources that are not retired. */
+int catalog_source_rows(struct hf_catalog *catalog, uint64_t host_row,
+                        uint64_t rows[HF_CATALOG_SOURCES_MAX], size_t *count,
+                        struct hf_error *error);
 /* HF_ERR_NOT_FOUND when nobody stored it yet. */
 int catalog_chunk_find(struct hf_catalog *catalog, const uint8_t id[HF_HASH_BYTES],
                        struct hf_chunk_place *out, struct hf_error *error);

@@ -114,7 +114,7 @@ static void describe_mark(struct event_codec *codec, struct hf_event *event)
     field_uint(codec, "source_row", &e->source_row, ROW_MAX);
     field_uint(codec, "version_seq", &e->version_seq, ROW_MAX);
     field_int(codec, "until", &e->until_ns);
-    field_enum(codec, "state", &e->state, HF_SOURCE_WATCHING, HF_SOURCE_FAILING);
+    field_enum(codec, "state", &e->state, HF_SOURCE_WATCHING, HF_SOURCE_RETIRED);
     field_uint(codec, "pending", &e->pending_files, ROW_MAX);
     field_text(codec, "note", &e->note, TEXT_MAX);
 }

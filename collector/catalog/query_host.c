@@ -10,7 +10,8 @@
     " (SELECT ifnull(sum(versions), 0) FROM sources WHERE host_row = hosts.row),"                  \
     " (SELECT ifnull(sum(live_files), 0) FROM sources WHERE host_row = hosts.row),"                \
     " (SELECT ifnull(sum(live_bytes), 0) FROM sources WHERE host_row = hosts.row),"                \
-    " (SELECT ifnull(min(until_ns), 0) FROM sources WHERE host_row = hosts.row) FROM hosts "
+    " (SELECT ifnull(min(until_ns), 0) FROM sources WHERE host_row = hosts.row AND state <> 5)"    \
+    " FROM hosts "
 
 static void read_host(sqlite3_stmt *statement, struct hf_catalog_memory *memory, void *out)
 {

@@ -84,7 +84,8 @@ static const json_t *first_behind(const json_t *sources, const json_t *hosts, in
 {
     for (size_t i = 0; i < json_array_size(sources); i++) {
         const json_t *source = json_array_get(sources, i);
-        bool counts = !hosts || host_online(hosts, show_string(source, "host"));
+        bool retired = strcmp(show_string(source, "state"), "retired") == 0;
+        bool counts = !retired && (!hosts || host_online(hosts, show_string(source, "host")));
         if (counts && !protected_past(source, moment_ns)) {
             return source;
         }

@@ -51,8 +51,13 @@ int command_status(struct ctl *ctl, const struct ctl_args *args)
         if (revoked > 0) {
             printf(", %lld revoked", (long long)revoked);
         }
-        printf("\n%-14s %lld, %lld late\n", "Sources", (long long)show_integer(sources, "total"),
+        printf("\n%-14s %lld, %lld late", "Sources", (long long)show_integer(sources, "total"),
                (long long)show_integer(sources, "late"));
+        int64_t retired = show_integer(sources, "retired");
+        if (retired > 0) {
+            printf(", %lld retired", (long long)retired);
+        }
+        putchar('\n');
         print_repository(json_object_get(status, "repository"));
         printf("%-14s %lld active\n", "Jobs",
                (long long)show_integer(json_object_get(status, "jobs"), "active"));

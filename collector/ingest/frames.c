@@ -160,6 +160,9 @@ static int commit_source(struct hf_ingest *ingest, struct ingest_item *item, str
         return rc;
     }
     uint64_t row = event.source_opened.source_row;
+    if (rc == HF_OK) {
+        mark_set(ingest, row, 0, 0); /* new, changed or back: its state is not known yet */
+    }
     rc = catalog_source_state(ingest->catalog, row, &state, error);
     if (rc != HF_OK) {
         return rc;
@@ -339,6 +342,48 @@ static int commit_versions(struct hf_ingest *ingest, struct ingest_item *item,
 
 /* --- MARK --- */
 
+static bool is_opened(const struct hf_ingest_session *session, uint64_t source_row)
+{
+    for (size_t i = 0; i < INGEST_STREAMS_MAX; i++) {
+        if (session->streams[i].source_row == source_row) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An agent opens all its sources before it marks the first: what it didn't open was taken out of
+ * its configuration. Such a source would be waited for, and be late, for ever. */
+static int retire_others(struct hf_ingest *ingest, struct ingest_item *item, struct hf_error *error)
+{
+    uint64_t rows[HF_CATALOG_SOURCES_MAX];
+    size_t count = 0;
+    size_t retired = 0;
+    if (item->session->others_retired) {
+        return HF_OK;
+    }
+    int rc = catalog_source_rows(ingest->catalog, item->session->host_row, rows, &count, error);
+    for (size_t i = 0; i < count && rc == HF_OK; i++) {
+        if (is_opened(item->session, rows[i])) {
+            continue;
+        }
+        struct hf_event event = {.type = HF_EVENT_MARK,
+                                 .time_ns = hf_clock_now_ns(),
+                                 .mark = {.source_row = rows[i], .state = HF_SOURCE_RETIRED}};
+        rc = commit_event(ingest, &event, error);
+        if (rc == HF_OK) {
+            mark_set(ingest, rows[i], 0, HF_SOURCE_RETIRED);
+            retired++;
+        }
+    }
+    if (retired > 0) {
+        hf_log_info("Host %s came without %zu of the sources that it had: they are retired",
+                    item->session->host_id, retired);
+    }
+    item->session->others_retired = rc == HF_OK;
+    return rc;
+}
+
 static int commit_mark(struct hf_ingest *ingest, struct ingest_item *item, struct hf_error *error)
 {
     const struct hf_mark *mark = &item->frame.mark;
@@ -351,7 +396,9 @@ static int commit_mark(struct hf_ingest *ingest, struct ingest_item *item, struc
                "MARK of a stream that no SOURCE frame opened", NULL);
         return HF_OK;
     }
-    int rc = catalog_source_state(ingest->catalog, stream->source_row, &state, error);
+    int rc = retire_others(ingest, item, error);
+    rc =
+        rc == HF_OK ? catalog_source_state(ingest->catalog, stream->source_row, &state, error) : rc;
     if (rc != HF_OK || mark->version_seq > state.committed_seq) {
         return rc; /* it speaks of versions that were refused; one that holds will follow */
     }

@@ -28,6 +28,7 @@ struct hf_ingest_session {
     void (*deliver)(void *context, struct hf_ingest_reply *reply);
     void *context;
     struct ingest_stream *streams;                  /* the committer's, but for source_row */
+    bool others_retired;                            /* the committer's: see retire_others */
     struct ingest_item *parked_first, *parked_last; /* the committer's: lists.c */
     struct hf_ingest_session *next_parked;
 };

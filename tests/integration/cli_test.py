@@ -307,6 +307,37 @@ def test_bad_input_is_refused_with_a_remedy(fleet):
         refused(fleet, status, *arguments, says=says)
 
 
+def test_a_source_taken_out_of_the_configuration_is_retired_and_not_waited_for(fleet):
+    host = fleet.add_host("robot-slimmer", start=False)
+    host.configure(host.source("data") + host.source("logs"))
+    host.write("data/f", "f")
+    host.write("logs/l", "the log")
+    host.start()
+    fleet.wait()
+    host.stop()
+    host.configure(host.source("data"))
+    host.start()
+
+    def state_of(name):
+        return {s["name"]: s for s in fleet.json("sources", "--host", "robot-slimmer")["sources"]}[name]
+    wait_until(lambda: state_of("logs")["state"] == "retired", "the source to be retired")
+    fleet.cli("wait", "robot-slimmer", "--timeout", "30s")
+    assert not state_of("logs")["late"] and state_of("data")["state"] != "retired"
+    assert "1 retired" in fleet.cli("status") and fleet.json("status")["sources"]["retired"] == 1
+    labels = f'{{host="robot-slimmer",host_id="{state_of("logs")["host"]}",source="logs",class="config"}}'
+    metrics = fleet.metrics()
+    assert metrics["holdfast_source_retired" + labels] == 1
+    assert metrics["holdfast_source_late" + labels] == 0
+    assert fleet.cli("cat", host.target("logs", "logs/l")) == "the log"
+    # Back again, it counts again.
+    host.stop()
+    host.configure(host.source("data") + host.source("logs"))
+    host.start()
+    wait_until(lambda: state_of("logs")["state"] != "retired", "the source to be back")
+    fleet.cli("wait", "robot-slimmer", "--timeout", "30s")
+    host.stop()
+
+
 def test_wait_gives_up_when_its_time_is_over(fleet):
     one = fleet.hosts[0]
     os.kill(one.pid, 19)  # SIGSTOP: online, and silent

@@ -377,6 +377,42 @@ static void protected_until_grows_with_marks_never_ahead_of_now(void **state)
     close_rebuilt(&f);
 }
 
+static void a_retired_source_counts_no_more_until_its_host_opens_it_again(void **state)
+{
+    (void)state;
+    struct fixture f = fixture_open();
+    uint64_t host = add_host(&f, HOST_A, "a");
+    uint64_t kept = add_source(&f, host, "logs");
+    uint64_t gone = add_source(&f, host, "config");
+    uint64_t rows[HF_CATALOG_SOURCES_MAX];
+    size_t count = 0;
+    struct hf_source_row source;
+    ok(&f, mark(&f, gone, 0, f.now));
+    int64_t old = f.now;
+    ok(&f, mark(&f, kept, 0, f.now));
+    ok(&f, catalog_source_rows(f.catalog, host, rows, &count, &f.error));
+    assert_int_equal(count, 2);
+    struct hf_event retired = {.type = HF_EVENT_MARK,
+                               .mark = {.source_row = gone, .state = HF_SOURCE_RETIRED}};
+    ok(&f, commit(&f, &retired));
+    ok(&f, catalog_source_rows(f.catalog, host, rows, &count, &f.error));
+    assert_int_equal(count, 1);
+    assert_int_equal(rows[0], kept);
+    ok(&f, catalog_source_by_row(f.reader, gone, &f.memory, &source, &f.error));
+    assert_int_equal(source.state, HF_SOURCE_RETIRED);
+    assert_string_equal(event_source_state_name(source.state), "retired");
+    assert_true(source.protected_until_ns > 0 && source.protected_until_ns <= old);
+    /* It no longer holds its host back. */
+    ok(&f, catalog_source_by_row(f.reader, kept, &f.memory, &source, &f.error));
+    assert_int_equal(host_row(&f, HOST_A).protected_until_ns, source.protected_until_ns);
+    assert_int_equal(add_source(&f, host, "config"), gone);
+    ok(&f, catalog_source_by_row(f.reader, gone, &f.memory, &source, &f.error));
+    assert_int_equal(source.state, 0);
+    ok(&f, catalog_source_rows(f.catalog, host, rows, &count, &f.error));
+    assert_int_equal(count, 2);
+    close_rebuilt(&f);
+}
+
 static void snapshots_are_named_held_and_released(void **state)
 {
     (void)state;
@@ -601,6 +637,7 @@ int main(void)
         cmocka_unit_test(two_events_of_one_transaction_see_each_other),
         cmocka_unit_test(a_source_is_opened_once_and_again_when_it_changes),
         cmocka_unit_test(protected_until_grows_with_marks_never_ahead_of_now),
+        cmocka_unit_test(a_retired_source_counts_no_more_until_its_host_opens_it_again),
         cmocka_unit_test(snapshots_are_named_held_and_released),
         cmocka_unit_test(a_job_lives_from_waiting_to_its_end),
         cmocka_unit_test(jobs_that_cannot_be_are_refused),

@@ -168,11 +168,11 @@ static inline struct hf_ingest_reply *expect(struct host *host, enum hf_ingest_r
     }
 }
 
-static inline uint64_t open_source(struct host *host)
+static inline uint64_t open_named(struct host *host, uint32_t stream, const char *name)
 {
     struct hf_frame frame = {.type = HF_FRAME_SOURCE,
-                             .source = {.stream = 1,
-                                        .name = event_text("data"),
+                             .source = {.stream = stream,
+                                        .name = event_text(name),
                                         .kind = event_text("files"),
                                         .class_name = event_text("config")}};
     submit(host, &frame);
@@ -180,6 +180,11 @@ static inline uint64_t open_source(struct host *host)
     uint64_t seq = reply->frame.source_state.version_seq;
     ingest_reply_free(reply);
     return seq;
+}
+
+static inline uint64_t open_source(struct host *host)
+{
+    return open_named(host, 1, "data");
 }
 
 struct content {
