@@ -96,6 +96,7 @@ struct session_work {
     struct hf_error error;
     int rc;
     struct hf_buf in, out;
+    uint64_t about_seq; /* of the frame that asked for it */
 };
 int session_run(struct hf_session *session, struct session_work *work);
 

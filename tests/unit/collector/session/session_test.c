@@ -300,6 +300,45 @@ static void work_under_way_when_the_collector_stops_leaks_nothing(void **state)
     }
 }
 
+static void every_renewal_is_answered_and_a_refused_one_ends_nothing(void **state)
+{
+    (void)state;
+    struct site site = site_new(256u << 20);
+    struct agent agent = agent_enrol(&site);
+    struct hf_error error = {0};
+    struct hf_buf key = key_new();
+    struct hf_buf csr = {0};
+    const struct hf_frame *answer = NULL;
+    assert_ok(hf_pki_request_new(as_text(&key), "x", &csr, &error));
+    struct hf_frame renew = {.type = HF_FRAME_RENEW, .blob = {{csr.data, csr.size}}};
+    agent_open(&agent, &site);
+    csr.data[csr.size - 1] ^= 1; /* not signed by its key */
+    assert_true(agent_send(&agent, &renew));
+    answer = agent_expect(&agent, HF_FRAME_ERROR);
+    assert_int_equal(answer->refusal.code, HF_WIRE_DENIED);
+    assert_int_equal(answer->refusal.about_seq, agent.sent_seq);
+    assert_int_equal(answer->refusal.stream, 0);
+    assert_true(answer->refusal.message.size > 0);
+    csr.data[csr.size - 1] ^= 1;
+    unsigned renewed = 0;
+    do {
+        assert_true(renewed < 20);
+        assert_true(agent_send(&agent, &renew));
+        do {
+            answer = agent_receive(&agent);
+        } while (answer->type != HF_FRAME_RENEWED && answer->type != HF_FRAME_ERROR);
+        renewed += answer->type == HF_FRAME_RENEWED;
+    } while (answer->type == HF_FRAME_RENEWED);
+    assert_true(renewed > 0);
+    assert_int_equal(answer->refusal.code, HF_WIRE_OVERLOADED);
+    assert_int_equal(answer->refusal.about_seq, agent.sent_seq);
+    agent_open_source(&agent, 1, "config", 0); /* the session goes on */
+    hf_buf_free(&csr);
+    hf_buf_wipe_free(&key);
+    agent_free(&agent);
+    site_free(&site);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +350,7 @@ int main(void)
         cmocka_unit_test(more_bulk_than_granted_ends_the_session),
         cmocka_unit_test(content_that_lies_about_its_hash_ends_the_session_and_is_audited),
         cmocka_unit_test(the_same_agent_coming_back_takes_over_and_another_is_refused),
+        cmocka_unit_test(every_renewal_is_answered_and_a_refused_one_ends_nothing),
         cmocka_unit_test(revocation_ends_a_live_session_at_once),
         cmocka_unit_test(a_stopping_collector_says_goodbye_and_when_to_come_back),
         cmocka_unit_test(work_under_way_when_the_collector_stops_leaks_nothing),
