@@ -138,7 +138,8 @@ int client_list(struct ctl *ctl, const struct ctl_url *url, const char *member, 
 
 /* --- output (table.c, show.c) --- */
 struct ctl_table;
-/* headings ends with NULL; one that starts with '>' is right-aligned. */
+/* headings ends with NULL; one that starts with '>' is right-aligned. When all are "", there is no
+ * line of headings. */
 struct ctl_table *table_new(const char *const *headings);
 void table_cell(struct ctl_table *table, const char *text);
 void table_cell_format(struct ctl_table *table, const char *format, ...)

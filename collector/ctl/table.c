@@ -121,6 +121,16 @@ static void print_row(const struct ctl_table *table, const char *const *cells, c
     }
 }
 
+static bool has_headings(const struct ctl_table *table)
+{
+    for (size_t i = 0; i < table->columns; i++) {
+        if (*table->headings[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void table_print_free(struct ctl_table *table, FILE *out)
 {
     size_t widths[COLUMN_MAX] = {0};
@@ -132,7 +142,7 @@ void table_print_free(struct ctl_table *table, FILE *out)
         size_t column = i % table->columns;
         widths[column] = width > widths[column] ? width : widths[column];
     }
-    if (table->count > 0) {
+    if (table->count > 0 && has_headings(table)) {
         print_row(table, table->headings, widths, out);
     }
     for (size_t row = 0; row + table->columns <= table->count; row += table->columns) {

@@ -82,7 +82,7 @@ def test_a_host_is_shown_by_name_and_by_id_with_its_certificate(fleet):
     assert by_id["name"] == "robot-01" and by_id["certificate"] == by_name["certificate"]
     assert [s["name"] for s in by_name["sources"]] == ["data"]
     text = fleet.cli("host", "show", "robot-01")
-    assert "Certificate ends" in text and ZONED.search(text)
+    assert text.startswith("Name ") and "Certificate ends" in text and ZONED.search(text)
 
 
 def test_labels_are_set_and_removed(fleet):
@@ -130,8 +130,9 @@ def test_cat_gives_the_bytes_of_a_moment_or_a_version(fleet):
 
 
 def test_diff_says_what_changed(fleet):
-    lines = {line.split("/")[-1]: line[0] for line in
-             fleet.cli("diff", "robot-01:data", "--from", fleet.ago).splitlines()}
+    text = fleet.cli("diff", "robot-01:data", "--from", fleet.ago)
+    assert all(line.strip() for line in text.splitlines()), text
+    lines = {line.split("/")[-1]: line[0] for line in text.splitlines()}
     assert lines["settings.json"] == "M" and lines["goes.txt"] == "D" and lines["new.txt"] == "A"
     kinds = {c["change"] for c in fleet.json("diff", "robot-01:data", "--from", fleet.ago)["changes"]}
     assert {"added", "removed", "modified"} <= kinds

@@ -64,6 +64,22 @@ static void columns_are_as_wide_as_their_widest_cell(void **state)
     free(text);
 }
 
+static void a_table_without_headings_begins_with_its_first_row(void **state)
+{
+    (void)state;
+    static const char *const headings[] = {"", "", NULL};
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    struct ctl_table *table = table_new(headings);
+    table_cell(table, "M");
+    table_cell(table, "/etc/a");
+    table_print_free(table, out);
+    fclose(out);
+    assert_string_equal(text, "M  /etc/a\n");
+    free(text);
+}
+
 static void a_table_without_rows_is_nothing(void **state)
 {
     (void)state;
@@ -154,6 +170,7 @@ int main(void)
         cmocka_unit_test(hostile_text_is_escaped_and_honest_text_is_not),
         cmocka_unit_test(complaints_and_lines_are_harmless_too),
         cmocka_unit_test(columns_are_as_wide_as_their_widest_cell),
+        cmocka_unit_test(a_table_without_headings_begins_with_its_first_row),
         cmocka_unit_test(a_table_without_rows_is_nothing),
         cmocka_unit_test(times_are_shown_in_the_local_zone_with_its_name),
         cmocka_unit_test(moments_go_to_the_collector_as_rfc_3339_in_utc),
