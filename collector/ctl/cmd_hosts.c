@@ -52,7 +52,7 @@ static void add_host(void *context, const json_t *host)
 int command_hosts(struct ctl *ctl, const struct ctl_args *args)
 {
     (void)args;
-    static const char *const headings[] = {"NAME",  "ID",        "STATE",  "PROTECTED", ">FILES",
+    static const char *const headings[] = {"NAME",  "ID",        "STATE",  "PROTECTED", ">ENTRIES",
                                            ">SIZE", ">VERSIONS", "LABELS", NULL};
     struct ctl_table *table = table_new(headings);
     struct ctl_url url;
@@ -68,8 +68,8 @@ int command_hosts(struct ctl *ctl, const struct ctl_args *args)
 
 static void print_source_rows(const json_t *sources)
 {
-    static const char *const headings[] = {"SOURCE", "CLASS", "STATE", "PROTECTED",
-                                           ">FILES", ">SIZE", "NOTE",  NULL};
+    static const char *const headings[] = {"SOURCE",   "CLASS", "STATE", "PROTECTED",
+                                           ">ENTRIES", ">SIZE", "NOTE",  NULL};
     struct ctl_table *table = table_new(headings);
     for (size_t i = 0; i < json_array_size(sources); i++) {
         const json_t *source = json_array_get(sources, i);

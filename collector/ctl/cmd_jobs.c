@@ -20,7 +20,7 @@ static void add_job(void *context, const json_t *job)
 
 int command_jobs(struct ctl *ctl, const struct ctl_args *args)
 {
-    static const char *const headings[] = {">JOB",    "SOURCE", "AS OF",   "STATE", ">FILES",
+    static const char *const headings[] = {">JOB",    "SOURCE", "AS OF",   "STATE", ">ENTRIES",
                                            ">FAILED", "BY",     "MESSAGE", NULL};
     size_t limit = 0;
     if (args_limit(args, 100, &limit) != CTL_OK) {

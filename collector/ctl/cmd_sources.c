@@ -32,7 +32,7 @@ static void add_source(struct ctl_table *table, const json_t *source)
 
 int command_sources(struct ctl *ctl, const struct ctl_args *args)
 {
-    static const char *const headings[] = {"SOURCE", "CLASS",     "STATE", "PROTECTED", ">FILES",
+    static const char *const headings[] = {"SOURCE", "CLASS",     "STATE", "PROTECTED", ">ENTRIES",
                                            ">SIZE",  ">VERSIONS", "NOTE",  NULL};
     json_t *answer = NULL;
     int status = get_sources(ctl, args_value(args, "host"), &answer);
