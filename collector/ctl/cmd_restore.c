@@ -84,6 +84,12 @@ int command_restore(struct ctl *ctl, const struct ctl_args *args)
     int64_t id = show_integer(job, "id");
     bool follow = args_switch(args, "wait") || (ctl->terminal && !args_switch(args, "no-wait"));
     if (follow) {
+        if (ctl->terminal && !ctl->json) {
+            show_line(stderr,
+                      "Job %lld: interrupting this command does not stop it, 'holdfast job "
+                      "cancel %lld' does",
+                      (long long)id, (long long)id);
+        }
         status = job_follow(ctl, id);
     } else if (ctl->json) {
         show_json(job);

@@ -156,6 +156,8 @@ int64_t show_integer(const json_t *object, const char *key);
 char *show_harmless(const char *text);
 /* One line of text from the collector, made harmless, with a newline. */
 void show_line(FILE *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* In the zone of who looks, which is named; "" when absent. */
+void show_time_text(const json_t *object, const char *key, char out[64]);
 void show_time_cell(struct ctl_table *table, const json_t *object, const char *key);
 void show_size_cell(struct ctl_table *table, const json_t *object, const char *key);
 /* "3 s ago", "2 d ago"; "never" when absent. */
@@ -171,7 +173,8 @@ struct ctl_progress;
 struct ctl_progress *progress_new(const char *label);
 /* total 0: unknown. At most ten redraws a second. */
 void progress_update(struct ctl_progress *progress, uint64_t done, uint64_t total);
-void progress_free(struct ctl_progress *progress); /* wipes the bar */
+void progress_hide(struct ctl_progress *progress); /* wipes the bar until the next update */
+void progress_free(struct ctl_progress *progress); /* wipes it */
 
 /* --- commands (one file a group) --- */
 int command_status(struct ctl *ctl, const struct ctl_args *args);

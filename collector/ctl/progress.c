@@ -67,10 +67,16 @@ void progress_update(struct ctl_progress *progress, uint64_t done, uint64_t tota
     draw(progress, done, total, now);
 }
 
-void progress_free(struct ctl_progress *progress)
+void progress_hide(struct ctl_progress *progress)
 {
     if (progress && progress->visible) {
         fputs("\r\033[K", stderr);
+        progress->visible = false;
     }
+}
+
+void progress_free(struct ctl_progress *progress)
+{
+    progress_hide(progress);
     free(progress);
 }

@@ -32,13 +32,19 @@ static int moment_of(const json_t *object, const char *key, int64_t *out_ns)
     return hf_moment_parse(text, hf_clock_now_ns(), out_ns, NULL);
 }
 
-void show_time_cell(struct ctl_table *table, const json_t *object, const char *key)
+void show_time_text(const json_t *object, const char *key, char out[64])
 {
     int64_t ns = 0;
-    char text[HF_TIME_TEXT_BYTES] = "";
+    out[0] = '\0';
     if (moment_of(object, key, &ns) == HF_OK) {
-        hf_time_local(ns, text);
+        hf_time_local(ns, out);
     }
+}
+
+void show_time_cell(struct ctl_table *table, const json_t *object, const char *key)
+{
+    char text[HF_TIME_TEXT_BYTES];
+    show_time_text(object, key, text);
     table_cell(table, *text ? text : "-");
 }
 

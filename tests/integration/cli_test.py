@@ -199,6 +199,11 @@ def test_a_restore_follows_its_job_and_says_how_it_went(fleet):
     fleet.wait()
     would = fleet.cli("restore", "robot-restore:data", "--at", moment, "--dry-run", "--wait")
     assert host.path("data/b").read_text() == "new too" and "succeeded" in would
+    assert "dry run: nothing is changed" in would and "done" not in would
+    assert re.search(rf"would restore +3 B +{host.path('data/a/f')}$", would, re.M), would
+    assert re.search(rf"would restore +7 B +{host.path('data/b')}$", would, re.M), would
+    assert re.search(r"^  2 would be restored, [1-9]\d* are as wanted, 0 would be left alone, 0 can't be$",
+                     would, re.M), would
     text = fleet.cli("restore", "robot-restore:data", str(host.path("data/a")), "--at", moment, "--wait")
     assert "succeeded" in text and "snapshot" in text and " UTC" in text
     assert host.path("data/a/f").read_text() == "old"
@@ -221,6 +226,19 @@ def test_a_job_that_waits_for_its_host_can_be_cancelled(fleet):
     text = fleet.cli("restore", "robot-away:data", "--no-wait")
     number = re.search(r"Job (\d+) is waiting", text).group(1)
     assert number in fleet.cli("jobs")
+    following = subprocess.Popen([str(CLI), "restore", "robot-away:data", "--wait"], text=True,
+                                 env=fleet.collector.cli_env(), stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        said = following.stderr.readline()
+        other = re.match(r"Job (\d+) waits: robot-away is offline, last heard 20.* UTC\. It goes on "
+                         r"without this command when the host is back, until 20.* UTC$", said).group(1)
+        fleet.cli("job", "cancel", other)
+        out, err = following.communicate(timeout=60)
+    finally:
+        following.kill()
+        following.wait()
+    assert following.returncode == FAILED and f"Job {other} cancelled" in out and err == "", (out, err)
     assert "cancelled" in fleet.cli("job", "cancel", number)
     assert number not in [str(j["id"]) for j in fleet.json("jobs")["jobs"]]
 
@@ -454,6 +472,7 @@ def test_a_terminal_sees_a_bar_with_rate_and_the_job_is_followed(fleet):
     fleet.wait()
     status, seen = on_terminal(fleet.collector.cli_env(), "restore", "robot-bar:data", "--at", moment)
     assert status == DONE and "succeeded" in seen
+    assert re.search(r"Job \d+: interrupting this command does not stop it", seen)
     assert "Restoring" in seen and "/s" in seen and "\x1b[K" in seen
     assert host.path("data/big").stat().st_size == 8 << 20
     status, seen = on_terminal(fleet.collector.cli_env(), "download", "robot-bar:data", stderr_only=True)
