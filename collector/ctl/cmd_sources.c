@@ -78,19 +78,26 @@ static bool host_online(const json_t *hosts, const char *id)
     return false;
 }
 
-/* The first source that isn't protected past the moment; NULL for none. hosts: only of those that
- * are online there; NULL: of any. */
-static const json_t *first_behind(const json_t *sources, const json_t *hosts, int64_t moment_ns)
+/* Whether a source isn't protected past the moment though it should be. hosts: only those that are
+ * online there count; NULL: all. */
+static bool is_behind(const json_t *source, const json_t *hosts, int64_t moment_ns)
 {
+    bool retired = strcmp(show_string(source, "state"), "retired") == 0;
+    bool counts = !retired && (!hosts || host_online(hosts, show_string(source, "host")));
+    return counts && !protected_past(source, moment_ns);
+}
+
+/* Of these sources, those that are behind. */
+static json_t *all_behind(const json_t *sources, const json_t *hosts, int64_t moment_ns)
+{
+    json_t *behind = json_array();
     for (size_t i = 0; i < json_array_size(sources); i++) {
-        const json_t *source = json_array_get(sources, i);
-        bool retired = strcmp(show_string(source, "state"), "retired") == 0;
-        bool counts = !retired && (!hosts || host_online(hosts, show_string(source, "host")));
-        if (counts && !protected_past(source, moment_ns)) {
-            return source;
+        json_t *source = json_array_get(sources, i);
+        if (is_behind(source, hosts, moment_ns)) {
+            json_array_append(behind, source);
         }
     }
-    return NULL;
+    return behind;
 }
 
 static void complain_late(const char *host, const json_t *behind)
@@ -128,26 +135,60 @@ static int collector_now(struct ctl *ctl, int64_t *out_ns)
     return status;
 }
 
-/* Of one host, or (host NULL) of all that are online in hosts. */
+/* Of one host, or (host NULL) of all that are online in hosts. *behind receives the sources that
+ * were not protected in time. */
 static int wait_for(struct ctl *ctl, const char *host, const json_t *hosts, int64_t moment_ns,
-                    int64_t deadline_ns)
+                    int64_t deadline_ns, json_t **behind)
 {
     for (;;) {
         json_t *sources = NULL;
         int status = get_sources(ctl, host, &sources);
         const json_t *list = json_object_get(sources, "sources");
-        const json_t *behind = first_behind(list, hosts, moment_ns);
-        bool again = status == CTL_OK && (behind || (host && json_array_size(list) == 0));
+        *behind = all_behind(list, hosts, moment_ns);
+        bool again = status == CTL_OK &&
+                     (json_array_size(*behind) > 0 || (host && json_array_size(list) == 0));
         if (again && hf_clock_monotonic_ns() >= deadline_ns) {
-            complain_late(host, behind);
+            complain_late(host, json_array_get(*behind, 0));
             status = CTL_TIMED_OUT;
         }
         json_decref(sources);
         if (status != CTL_OK || !again) {
             return status;
         }
+        json_decref(*behind);
         nanosleep(&(struct timespec){.tv_nsec = POLL_MS * HF_NS_PER_MS}, NULL);
     }
+}
+
+static void show_waited(int status, int64_t moment_ns, json_t *behind)
+{
+    char moment[HF_TIME_TEXT_BYTES];
+    hf_time_rfc3339(moment_ns, moment);
+    json_t *document = json_pack("{s:s, s:b, s:O}", "moment", moment, "protected",
+                                 (int)(status == CTL_OK), "behind", behind);
+    show_json(document);
+    json_decref(document);
+}
+
+static int wait_for_all(struct ctl *ctl, const struct ctl_args *args, int64_t moment_ns,
+                        int64_t deadline_ns, json_t **behind)
+{
+    int status = CTL_OK;
+    if (args_count(args) == 0) {
+        /* Asked once: a host whose connection breaks meanwhile still has to deliver. */
+        json_t *hosts = NULL;
+        status = get_hosts(ctl, &hosts);
+        const json_t *list = json_object_get(hosts, "hosts");
+        if (status == CTL_OK) {
+            status = wait_for(ctl, NULL, list, moment_ns, deadline_ns, behind);
+        }
+        json_decref(hosts);
+    }
+    for (size_t i = 0; status == CTL_OK && i < args_count(args); i++) {
+        json_decref(*behind);
+        status = wait_for(ctl, args_positional(args, i), NULL, moment_ns, deadline_ns, behind);
+    }
+    return status;
 }
 
 int command_wait(struct ctl *ctl, const struct ctl_args *args)
@@ -160,19 +201,15 @@ int command_wait(struct ctl *ctl, const struct ctl_args *args)
         return CTL_USAGE;
     }
     int64_t moment_ns = 0;
+    json_t *behind = NULL;
     int status = collector_now(ctl, &moment_ns);
     int64_t deadline_ns = hf_clock_monotonic_ns() + timeout_ns;
-    const char *host = args_positional(args, 0);
-    for (size_t i = 0; status == CTL_OK && host; host = args_positional(args, ++i)) {
-        status = wait_for(ctl, host, NULL, moment_ns, deadline_ns);
+    if (status == CTL_OK) {
+        status = wait_for_all(ctl, args, moment_ns, deadline_ns, &behind);
     }
-    if (status == CTL_OK && !args_positional(args, 0)) {
-        /* Asked once: a host whose connection breaks meanwhile still has to deliver. */
-        json_t *hosts = NULL;
-        status = get_hosts(ctl, &hosts);
-        const json_t *list = json_object_get(hosts, "hosts");
-        status = status == CTL_OK ? wait_for(ctl, NULL, list, moment_ns, deadline_ns) : status;
-        json_decref(hosts);
+    if (ctl->json && (status == CTL_OK || status == CTL_TIMED_OUT)) {
+        show_waited(status, moment_ns, behind);
     }
+    json_decref(behind);
     return status;
 }

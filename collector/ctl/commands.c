@@ -67,6 +67,8 @@ const struct ctl_command ctl_commands[] = {
      .summary =
          "wait until all that was on the disks of online hosts, or of each HOST, when this began "
          "is durable",
+     .details = "With --json: the moment, whether everything is protected up to it, and the "
+                "sources that are behind.",
      .args_max = CTL_POSITIONAL_MAX,
      .options = {{"timeout", "DURATION", "give up after this long; 1m unless given"}, END},
      .run = command_wait},

@@ -357,11 +357,24 @@ def test_a_source_taken_out_of_the_configuration_is_retired_and_not_waited_for(f
     host.stop()
 
 
+def test_wait_says_to_programs_what_it_waited_for(fleet):
+    before = datetime.datetime.now(datetime.timezone.utc)
+    answer = fleet.json("wait", "robot-01", "robot-02")
+    assert answer["protected"] is True and answer["behind"] == []
+    moment = datetime.datetime.fromisoformat(answer["moment"][:19] + "+00:00")
+    assert abs(moment - before) < datetime.timedelta(minutes=5)
+    assert fleet.json("wait")["protected"] is True
+
+
 def test_wait_gives_up_when_its_time_is_over(fleet):
     one = fleet.hosts[0]
     os.kill(one.pid, 19)  # SIGSTOP: online, and silent
     try:
         refused(fleet, TIMED_OUT, "wait", "robot-01", "--timeout", "1s")
+        late = fleet.cli("wait", "robot-02", "robot-01", "--timeout", "1s", "--json", check=False)
+        assert late.returncode == TIMED_OUT and json.loads(late.stdout)["protected"] is False
+        assert [(s["host_name"], s["name"]) for s in json.loads(late.stdout)["behind"]] == [
+            ("robot-01", "data")]
     finally:
         os.kill(one.pid, 18)
 
