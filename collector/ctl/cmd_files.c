@@ -6,6 +6,8 @@
 
 #include "collector/ctl/ctl.h"
 
+#define PREFIXES_MAX 64 /* levels that 'ls' goes down by itself */
+
 static void start_source_url(struct ctl_url *url, const struct ctl_target *target,
                              const char *question)
 {
@@ -74,6 +76,43 @@ static void add_file(void *context, const json_t *file)
                       *target ? " -> " : "", target);
 }
 
+static void start_list_url(struct ctl_url *url, const struct ctl_target *target,
+                           const char *question, const char *at, const char *path)
+{
+    start_source_url(url, target, question);
+    url_param(url, "at", *at ? at : NULL);
+    url_param_path(url, path);
+}
+
+/* Where all that a level has is one directory that isn't protected itself but leads to what is, go
+ * on to that: "home/" helps nobody who asks for the source. *path is the caller's to free. */
+static int skip_lone_prefixes(struct ctl *ctl, const struct ctl_target *target, const char *at,
+                              char **path)
+{
+    for (int depth = 0; depth < PREFIXES_MAX; depth++) {
+        struct ctl_url url;
+        json_t *page = NULL;
+        start_list_url(&url, target, "list", at, *path);
+        url_param_number(&url, "limit", 2);
+        int status = client_get(ctl->client, &url, &page);
+        url_free(&url);
+        const json_t *entries = json_object_get(page, "entries");
+        const json_t *entry = json_array_get(entries, 0);
+        /* One whose name is no UTF-8 has path_hex: let it be listed. */
+        bool lone = status == CTL_OK && json_array_size(entries) == 1 &&
+                    json_is_true(json_object_get(entry, "implied")) &&
+                    !json_object_get(entry, "path_hex");
+        char *next = lone ? strdup(show_string(entry, "path")) : NULL;
+        json_decref(page);
+        if (status != CTL_OK || !next) {
+            return status;
+        }
+        free(*path);
+        *path = next;
+    }
+    return CTL_OK;
+}
+
 int command_ls(struct ctl *ctl, const struct ctl_args *args)
 {
     static const char *const headings[] = {"MODE", "OWNER", ">BYTES", "MODIFIED", "PATH", NULL};
@@ -84,14 +123,24 @@ int command_ls(struct ctl *ctl, const struct ctl_args *args)
     if (status != CTL_OK) {
         return status;
     }
-    struct ctl_table *table = table_new(headings);
-    struct ctl_url url;
-    start_source_url(&url, &target, args_switch(args, "recursive") ? "tree" : "list");
-    url_param(&url, "at", *at ? at : NULL);
-    url_param_path(&url, target.path);
-    status = client_list(ctl, &url, "entries", 0, add_file, table);
-    url_free(&url);
-    table_print_free(table, stdout);
+    bool recursive = args_switch(args, "recursive");
+    char *path = strdup(target.path);
+    if (!path) {
+        complain("Out of memory");
+        return CTL_FAILED;
+    }
+    if (!recursive && !ctl->json) {
+        status = skip_lone_prefixes(ctl, &target, at, &path);
+    }
+    if (status == CTL_OK) {
+        struct ctl_table *table = table_new(headings);
+        struct ctl_url url;
+        start_list_url(&url, &target, recursive ? "tree" : "list", at, path);
+        status = client_list(ctl, &url, "entries", 0, add_file, table);
+        url_free(&url);
+        table_print_free(table, stdout);
+    }
+    free(path);
     return status;
 }
 

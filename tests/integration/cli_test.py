@@ -112,6 +112,27 @@ def test_ls_shows_one_level_or_everything_at_a_moment(fleet):
     assert any(e["path"].endswith("deep/er/note.txt") for e in everything)
 
 
+def test_ls_of_a_source_begins_where_there_is_something_to_choose(fleet):
+    rows = columns(fleet.cli("ls", "robot-01:data"))
+    assert rows[1][-1] == f"{fleet.hosts[0].path('data')}/" and rows[1][0].startswith("drwx")
+    assert len(fleet.json("ls", "robot-01:data")["entries"]) == 1  # the API's answer as it is
+    lonely = fleet.cli("ls", "robot-01:data/" + str(fleet.hosts[0].root).strip("/").split("/")[0])
+    assert columns(lonely) == rows
+
+
+def test_options_of_every_command_may_come_before_it(fleet):
+    assert json.loads(fleet.cli("--json", "status"))["hosts"] == fleet.json("status")["hosts"]
+    url = fleet.collector.cli_env()["HOLDFAST_URL"]
+    shown = json.loads(fleet.cli("--url", url, "--json", "host", "show", "robot-01"))
+    assert shown["name"] == "robot-01"
+    assert fleet.cli(f"--url={url}", "sources", "--host", "robot-02", "--names") == "data\n"
+    assert "Exit status" in fleet.cli("--json", "status", "--help")
+    refused(fleet, USAGE, "--json", says="command")
+    refused(fleet, USAGE, "--url", url, says="command")
+    refused(fleet, USAGE, "--json", "frobnicate", says="frobnicate")
+    refused(fleet, USAGE, "--frob", "status", says="--frob")
+
+
 def test_versions_are_listed_newest_first(fleet):
     target = fleet.hosts[0].target("data", "data/settings.json")
     rows = columns(fleet.cli("versions", target))
