@@ -47,6 +47,38 @@ static int unknown_command(int argc, char **argv)
     return CTL_USAGE;
 }
 
+/* How many of argv[1...] are options of every command that stand before it; their values too. */
+static int count_leading_options(int argc, char **argv)
+{
+    int i = 1;
+    while (i < argc && strncmp(argv[i], "--", 2) == 0) {
+        const char *name = argv[i] + 2;
+        size_t length = strcspn(name, "=");
+        const struct ctl_option *option = ctl_global_options;
+        while (option->name &&
+               (strlen(option->name) != length || memcmp(option->name, name, length) != 0)) {
+            option++;
+        }
+        if (!option->name) {
+            break;
+        }
+        i += option->value && name[length] != '=' ? 2 : 1;
+    }
+    return i > argc ? argc - 1 : i - 1;
+}
+
+/* Move them behind the command's words, where args_parse finds them. */
+static void move_leading_options(int count, int words, char **argv)
+{
+    for (int word = 0; word < words; word++) {
+        char *moved = argv[1 + count + word];
+        for (int i = count + word; i > word; i--) {
+            argv[1 + i] = argv[i];
+        }
+        argv[1 + word] = moved;
+    }
+}
+
 /* "help COMMAND" is "COMMAND --help". */
 static int help_on(int argc, char **argv)
 {
@@ -97,10 +129,17 @@ int main(int argc, char **argv)
         argv[1] += 2;
     }
     int words = 0;
-    const struct ctl_command *command = find_command(argc, argv, &words);
-    if (!command) {
-        return unknown_command(argc, argv);
+    int leading = count_leading_options(argc, argv);
+    if (leading + 1 == argc) {
+        complain("Name a command after %s", argv[1]);
+        fprintf(stderr, "Try: holdfast --help\n");
+        return CTL_USAGE;
     }
+    const struct ctl_command *command = find_command(argc - leading, argv + leading, &words);
+    if (!command) {
+        return unknown_command(argc - leading, argv + leading);
+    }
+    move_leading_options(leading, words, argv);
     struct ctl_args *args = NULL;
     int status = args_parse(command, argc - 1 - words, argv + 1 + words, &args);
     if (status != CTL_OK) {
