@@ -33,6 +33,10 @@ int command_jobs(struct ctl *ctl, const struct ctl_args *args)
     url_param(&url, "host", args_value(args, "host"));
     int status = client_list(ctl, &url, "jobs", limit, add_job, table);
     url_free(&url);
+    if (status == CTL_OK && !ctl->json && table_rows(table) == 0) {
+        puts(args_switch(args, "all") ? "There was no restore job yet"
+                                      : "No active jobs; --all shows ended ones");
+    }
     table_print_free(table, stdout);
     return status;
 }

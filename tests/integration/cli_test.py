@@ -262,6 +262,9 @@ def test_a_job_that_waits_for_its_host_can_be_cancelled(fleet):
     assert following.returncode == FAILED and f"Job {other} cancelled" in out and err == "", (out, err)
     assert "cancelled" in fleet.cli("job", "cancel", number)
     assert number not in [str(j["id"]) for j in fleet.json("jobs")["jobs"]]
+    assert fleet.cli("jobs", "--host", "robot-away") == "No active jobs; --all shows ended ones\n"
+    assert fleet.json("jobs", "--host", "robot-away")["jobs"] == []
+    assert number in fleet.cli("jobs", "--all", "--host", "robot-away")
 
 
 def test_a_download_is_a_tar_on_disk_or_in_a_pipe(fleet, tmp_path):
