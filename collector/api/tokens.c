@@ -13,10 +13,22 @@
 #define TTL_MAX_S       (10 * 366 * INT64_C(86400))
 #define ENROL_TTL_MAX_S (30 * INT64_C(86400))
 
+static const char *token_state(const struct hf_token_row *row)
+{
+    if (row->revoked_ns != 0) {
+        return "revoked";
+    }
+    if (row->kind == HF_TOKEN_ENROL && row->uses_left == 0) {
+        return "used-up";
+    }
+    return row->expires_ns != 0 && row->expires_ns <= hf_clock_now_ns() ? "expired" : "valid";
+}
+
 static json_t *json_of_token(const struct hf_token_row *row)
 {
-    json_t *token = json_pack("{s:s, s:s, s:o}", "id", row->token_id, "kind",
-                              event_token_kind_name(row->kind), "name", json_of_cstr(row->name));
+    json_t *token = json_pack("{s:s, s:s, s:o, s:s}", "id", row->token_id, "kind",
+                              event_token_kind_name(row->kind), "name", json_of_cstr(row->name),
+                              "state", token_state(row));
     if (row->kind == HF_TOKEN_API) {
         json_object_set_new(token, "role", json_string(event_role_name(row->role)));
     } else {

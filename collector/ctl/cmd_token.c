@@ -108,7 +108,7 @@ static void add_token(void *context, const json_t *token)
     } else {
         table_cell(table, "-");
     }
-    table_cell(table, *show_string(token, "revoked") ? "revoked" : "");
+    table_cell(table, show_string(token, "state"));
 }
 
 int command_token_list(struct ctl *ctl, const struct ctl_args *args)

@@ -632,6 +632,19 @@ def test_a_token_without_ttl_has_an_hour_or_no_end(fleet):
     assert "expires" not in fleet.json("token", "create", "--role", "viewer")
 
 
+def test_the_list_of_tokens_says_which_are_still_good(fleet):
+    def state_of(token):
+        return {row[0]: row[-1] for row in columns(fleet.cli("token", "list"))}[token["id"]]
+    good = fleet.json("token", "create")
+    brief = fleet.json("token", "create", "--ttl", "1s")
+    withdrawn = fleet.json("token", "create")
+    fleet.cli("token", "revoke", withdrawn["id"])
+    wait_until(lambda: state_of(brief) == "expired", "the token's end")
+    assert state_of(good) == "valid" and state_of(withdrawn) == "revoked"
+    states = [t["state"] for t in fleet.json("token", "list")["tokens"] if t.get("uses_left") == 0]
+    assert states and set(states) == {"used-up"}  # those that this test's hosts came with
+
+
 def test_a_token_ends_with_its_time(fleet, tmp_path):
     made = fleet.json("token", "create", "--role", "viewer", "--ttl", "1s")
     (tmp_path / "t").write_text(made["token"])
