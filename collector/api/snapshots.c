@@ -105,6 +105,14 @@ void api_snapshot_create(struct api_call *call)
                     "Host '%s' has no source '%s'", host_name, source_name);
         return;
     }
+    if (event.snapshot_created.at_ns < source.opened_ns) {
+        char begun[HF_TIME_TEXT_BYTES];
+        hf_time_rfc3339(source.opened_ns, begun);
+        call_refuse(call, 404, "not-found", "'holdfast versions' shows what there was when",
+                    "%s:%s had nothing at that moment: it is protected since %s", host.name,
+                    source.name, begun);
+        return;
+    }
     event.snapshot_created.source_row = source.row;
     event.snapshot_created.name = event_text(name);
     event.snapshot_created.reason = HF_SNAPSHOT_MANUAL;

@@ -206,6 +206,8 @@ def test_a_snapshot_is_made_held_released_and_listed(fleet):
     ids = [s["id"] for s in fleet.json("snapshot", "list")["snapshots"]]
     assert made["id"] in ids
     refused(fleet, USAGE, "snapshot", "create", "robot-01:data", says="--name")
+    refused(fleet, NOT_FOUND, "snapshot", "create", "robot-01:data", "--name", "too-early", "--at",
+            "2020-01-01", says="protected since")
     refused(fleet, NOT_FOUND, "snapshot", "hold", "999999")
 
 
