@@ -82,12 +82,12 @@ void api_status(struct api_call *call)
     }
     ingest_stats(call->api->options.ingest, &stats);
     int64_t uptime_s = (hf_clock_monotonic_ns() - call->api->started_ns) / HF_NS_PER_SECOND;
-    json_t *repository =
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "packs", (json_int_t)stats.store.packs,
-                  "stored_bytes", (json_int_t)stats.store.bytes, "logical_bytes",
-                  (json_int_t)totals.live_bytes, "chunks", (json_int_t)totals.chunks, "versions",
-                  (json_int_t)totals.versions, "storage_ok", (int)stats.storage_ok, "message",
-                  json_of_cstr(stats.message));
+    json_t *repository = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "packs", (json_int_t)stats.store.packs,
+        "stored_bytes", (json_int_t)stats.store.bytes, "logical_bytes",
+        (json_int_t)totals.live_bytes, "unique_bytes", (json_int_t)totals.plain_bytes, "chunks",
+        (json_int_t)totals.chunks, "versions", (json_int_t)totals.versions, "storage_ok",
+        (int)stats.storage_ok, "message", json_of_cstr(stats.message));
     json_set_time(repository, "last_commit", stats.last_commit_ns);
     call_json(call,
               json_pack("{s:s, s:o, s:I, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:I}, s:o, s:{s:I}}",

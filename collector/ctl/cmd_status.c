@@ -11,14 +11,16 @@ static void print_size_line(const char *label, const json_t *object, const char 
 static void print_repository(const json_t *repository)
 {
     int64_t stored = show_integer(repository, "stored_bytes");
-    int64_t logical = show_integer(repository, "logical_bytes");
+    int64_t unique = show_integer(repository, "unique_bytes");
     print_size_line("Protected", repository, "logical_bytes");
-    printf(" in %lld versions\n", (long long)show_integer(repository, "versions"));
-    print_size_line("Stored", repository, "stored_bytes");
-    printf(" in %lld packs, %lld chunks", (long long)show_integer(repository, "packs"),
+    printf(" live, %lld versions\n", (long long)show_integer(repository, "versions"));
+    print_size_line("Content", repository, "unique_bytes");
+    printf(" of all versions, each of %lld chunks once\n",
            (long long)show_integer(repository, "chunks"));
-    if (stored > 0 && logical > 0) {
-        printf("; %.2f bytes protected by each stored", (double)logical / (double)stored);
+    print_size_line("Stored", repository, "stored_bytes");
+    printf(" in %lld packs", (long long)show_integer(repository, "packs"));
+    if (stored > 0 && unique > 0) {
+        printf(", %.2f to 1 by compression", (double)unique / (double)stored);
     }
     putchar('\n');
     if (json_is_false(json_object_get(repository, "storage_ok"))) {
