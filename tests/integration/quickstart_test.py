@@ -44,6 +44,17 @@ def test_it_protects_loses_and_restores_and_leaves_nothing(tmp_path):
     assert processes_of(tmp_path) == []
 
 
+def test_it_says_that_the_build_takes_a_while_and_when_it_failed(tmp_path):
+    fakes = tmp_path / "bin"
+    fakes.mkdir()
+    (fakes / "cmake").write_text("#!/bin/sh\necho no compiler here\nexit 3\n")
+    (fakes / "cmake").chmod(0o755)
+    env = dict(os.environ, PATH=f"{fakes}:{os.environ['PATH']}", TMPDIR=str(tmp_path))
+    result = run(QUICKSTART, env=env, check=False)
+    assert result.returncode == 1 and "the build failed" in result.stderr
+    assert "building a release (a few minutes)" in result.stdout.split("no compiler here")[0]
+
+
 def test_kept_it_stays_up_its_commands_work_and_it_can_be_ended(tmp_path):
     text = quickstart(tmp_path, "--keep")
     end = re.search(r"To end it: (.*)", text).group(1)
