@@ -26,7 +26,9 @@ void hf_roff_title(FILE *out, const char *page, int section, const char *summary
     for (const char *p = page; *p; p++) {
         fputc(*p >= 'a' && *p <= 'z' ? *p - 'a' + 'A' : *p, out);
     }
-    fprintf(out, "\" %d \"\" \"Holdfast " HF_VERSION "\" \"Holdfast\"\n.SH NAME\n", section);
+    fprintf(out,
+            "\" %d \"" HF_VERSION_DATE "\" \"Holdfast " HF_VERSION "\" \"Holdfast\"\n.SH NAME\n",
+            section);
     hf_roff_text(out, page);
     fputs(" \\- ", out);
     hf_roff_text(out, summary);
@@ -53,7 +55,7 @@ void hf_roff_commands(FILE *out, const char *program, const struct hf_roff_comma
     hf_roff_text(out, program);
     fputs("\n.I COMMAND\n[\\fIOPTION\\fR...]\n.SH COMMANDS\n", out);
     for (; commands->name; commands++) {
-        fprintf(out, ".TP\n\\fB%s\\fR ", commands->name);
+        fprintf(out, ".TP\n\\fB%s\\fR%s", commands->name, *commands->arguments ? " " : "");
         hf_roff_text(out, commands->arguments);
         fputc('\n', out);
         hf_roff_text(out, commands->summary);

@@ -105,12 +105,12 @@ static void roff_exits(FILE *out)
 
 static void roff_overview(FILE *out)
 {
-    fputs(".TH HOLDFAST 1 \"\" \"Holdfast " HF_VERSION "\" \"Holdfast\"\n.SH NAME\n"
-          "holdfast \\- look after a fleet's backups and bring them back\n.SH SYNOPSIS\n"
-          ".B holdfast\n.I COMMAND\n[\\fIARGUMENT\\fR...] [\\fIOPTION\\fR...]\n.SH COMMANDS\n",
+    hf_roff_title(out, "holdfast", 1, "look after a fleet's backups and bring them back");
+    fputs(".SH SYNOPSIS\n.B holdfast\n.I COMMAND\n[\\fIARGUMENT\\fR...] [\\fIOPTION\\fR...]\n.SH "
+          "COMMANDS\n",
           out);
     for (const struct ctl_command *command = ctl_commands; command->name; command++) {
-        fprintf(out, ".TP\n\\fB%s\\fR %s\n", command->name,
+        fprintf(out, ".TP\n\\fB%s\\fR%s%s\n", command->name, command->arguments ? " " : "",
                 command->arguments ? command->arguments : "");
         hf_roff_text(out, command->summary);
         fputc('\n', out);
@@ -128,14 +128,15 @@ static void roff_overview(FILE *out)
 
 static void roff_command(const struct ctl_command *command, FILE *out)
 {
-    fprintf(out,
-            ".TH \"HOLDFAST %s\" 1 \"\" \"Holdfast " HF_VERSION "\" \"Holdfast\"\n.SH NAME\n"
-            "holdfast %s \\- ",
-            command->name, command->name);
-    hf_roff_text(out, command->summary);
-    fprintf(out, "\n.SH SYNOPSIS\n\\fBholdfast %s\\fR ", command->name);
+    char page[64] = "";
+    snprintf(page, sizeof page, "holdfast-%s", command->name);
+    for (char *blank = page; (blank = strchr(blank, ' '));) {
+        *blank = '-'; /* as the page's file is called */
+    }
+    hf_roff_title(out, page, 1, command->summary);
+    fprintf(out, ".SH SYNOPSIS\n\\fBholdfast %s\\fR ", command->name);
     hf_roff_text(out, command->arguments ? command->arguments : "");
-    fputs(" [\\fIOPTION\\fR...]\n", out);
+    fprintf(out, "%s[\\fIOPTION\\fR...]\n", command->arguments ? " " : "");
     if (command->details) {
         fputs(".SH DESCRIPTION\n", out);
         hf_roff_text(out, command->details);

@@ -541,6 +541,9 @@ def test_help_and_manual_page_of_each_command_name_the_same_options():
         options = re.findall(r"^  --([a-z-]+)", text, re.M)
         assert options == [o.replace("\\", "") for o in re.findall(r"^\\fB\\-\\-([a-z\\-]+)\\fR", page, re.M)]
         assert "Exit status" in text and ".SH EXIT STATUS" in page
+        name = "holdfast-" + command.replace(" ", "-")
+        assert page.split("\n")[2].replace("\\", "").startswith(f"{name} - ")
+        assert re.match(rf'\.TH "{name.upper()}" 1 "20\d\d-\d\d-\d\d" ', page)
 
 
 def complete(*words):
