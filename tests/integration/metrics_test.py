@@ -1,5 +1,6 @@
 """What monitoring sees: judged by Prometheus' own tools, not by ours."""
 import json
+import re
 import socket
 import subprocess
 import urllib.error
@@ -7,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from fleet import Fleet, Process, wait_until
+from fleet import SOURCE, Fleet, Process, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,21 @@ def test_promtool_finds_nothing_to_say(fleet):
     text = fleet.get("/metrics")
     result = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
     assert result.returncode == 0 and not result.stderr, result.stderr
+
+
+def test_the_page_names_each_metric_with_its_labels_and_no_other(fleet):
+    page = (SOURCE / "collector/api/API.md").read_text().split("## Metrics")[1]
+    told = {name: set(filter(None, labels.split(",")))
+            for name, labels in re.findall(r"`(holdfast_\w+)(?:\{([\w,]+)\})?`", page)}
+    shown = {}
+    for line in fleet.get("/metrics").splitlines():
+        if line.startswith("# TYPE "):
+            family = line.split()[2]
+            shown[family] = set()
+        elif not line.startswith("#"):
+            assert line.startswith(family), line
+            shown[family] |= set(re.findall(r'(\w+)="', line))
+    assert told == shown
 
 
 def test_metrics_follow_what_happens(fleet):
