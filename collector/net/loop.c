@@ -19,8 +19,6 @@
 #define SERVICE_BUFFER_BYTES (64u * 1024u)
 #define HEADER_BYTES_MAX     16384 /* paths of 4095 bytes, percent-encoded, in a request line */
 #define VHOSTS_MAX           4
-#define PING_S               20
-#define HANG_UP_S            40
 
 struct post {
     struct hf_queue_item item;
@@ -37,20 +35,13 @@ struct hf_loop {
     struct hf_queue *posts;
     struct hf_loop_options options;
     lws_sorted_usec_list_t tick;
+    lws_retry_bo_t idle_policy;
     bool stopping;
     pthread_rwlock_t alive_lock; /* held for reading while a poster wakes the context */
     bool alive;
 };
 
 static const uint32_t retry_table[] = {1000};
-static const lws_retry_bo_t idle_policy = {
-    .retry_ms_table = retry_table,
-    .retry_ms_table_count = 1,
-    .conceal_count = 1,
-    .secs_since_valid_ping = PING_S,
-    .secs_since_valid_hangup = HANG_UP_S,
-};
-
 static void run_posts(struct hf_loop *loop)
 {
     struct hf_queue_item *item = hf_queue_pop_all(loop->posts, 0);
@@ -118,6 +109,13 @@ int loop_new(const struct hf_loop_options *options, struct hf_loop **out, struct
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the event loop");
     }
     loop->options = *options;
+    loop->idle_policy = (lws_retry_bo_t){
+        .retry_ms_table = retry_table,
+        .retry_ms_table_count = 1,
+        .conceal_count = 1,
+        .secs_since_valid_ping = options->ping_s ? options->ping_s : HF_LOOP_PING_S,
+        .secs_since_valid_hangup = options->hang_up_s ? options->hang_up_s : HF_LOOP_HANG_UP_S,
+    };
     pthread_rwlock_init(&loop->alive_lock, NULL);
     loop->system_protocols[0] =
         (struct lws_protocols){.name = "system", .callback = on_system_event};
@@ -128,7 +126,7 @@ int loop_new(const struct hf_loop_options *options, struct hf_loop **out, struct
         .pt_serv_buf_size = SERVICE_BUFFER_BYTES,
         .max_http_header_data2 = HEADER_BYTES_MAX,
         .fd_limit_per_thread = raise_descriptor_limit(),
-        .retry_and_idle_policy = &idle_policy,
+        .retry_and_idle_policy = &loop->idle_policy,
         .gid = -1,
         .uid = -1,
     };
@@ -294,7 +292,7 @@ int loop_listen(struct hf_loop *loop, const struct hf_listen_options *options, u
         .iface = any ? NULL : options->address,
         .options = v6 ? 0 : LWS_SERVER_OPTION_DISABLE_IPV6,
         .protocols = options->protocols,
-        .retry_and_idle_policy = &idle_policy,
+        .retry_and_idle_policy = &loop->idle_policy,
         .alpn = "http/1.1", /* what we write is HTTP/1.1; WebSockets want it too */
         .keepalive_timeout = 60,
         .timeout_secs = 20,

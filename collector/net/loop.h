@@ -17,9 +17,14 @@ struct lws_context;
 struct lws_protocols;
 struct lws_vhost;
 
+/* A WebSocket that has been silent for the first is pinged, for the second is closed. */
+#define HF_LOOP_PING_S    20
+#define HF_LOOP_HANG_UP_S 40
+
 struct hf_loop_options {
     void (*tick)(void *context); /* every second, may be NULL */
     void *tick_context;
+    uint16_t ping_s, hang_up_s; /* 0: the above */
 };
 
 int loop_new(const struct hf_loop_options *options, struct hf_loop **out, struct hf_error *error);

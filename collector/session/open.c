@@ -10,7 +10,6 @@
 #include "common/log.h"
 
 #define HELLO_LIMIT_US     (10 * LWS_US_PER_SEC)
-#define PING_S             20
 #define DUPLICATE_RETRY_MS 5000
 
 /* --- admission --- */
@@ -214,7 +213,7 @@ static void welcome(struct hf_session *session)
         .now_ns = hf_clock_now_ns(),
         .credit_bytes = session->credit_total,
         .frame_max_bytes = HF_FRAME_MAX_BYTES,
-        .ping_seconds = PING_S,
+        .ping_seconds = HF_LOOP_PING_S,
     };
     session_send(session, reply);
 }

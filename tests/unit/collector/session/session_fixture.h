@@ -34,11 +34,10 @@ static inline void *site_serve(void *loop)
     return NULL;
 }
 
-static inline struct site site_new(uint64_t memory_bytes)
+static inline struct site site_new_with(uint64_t memory_bytes, struct hf_loop_options loop_options)
 {
     struct hf_error error = {0};
     struct site site = {.deployment = deployment_new(DAY_NS)};
-    struct hf_loop_options loop_options = {0};
     char certificate[160];
     char key[160];
     char ca[160];
@@ -68,6 +67,11 @@ static inline struct site site_new(uint64_t memory_bytes)
     assert_ok(loop_listen(site.loop, &listen_options, &site.port, &error));
     assert_int_equal(pthread_create(&site.server, NULL, site_serve, site.loop), 0);
     return site;
+}
+
+static inline struct site site_new(uint64_t memory_bytes)
+{
+    return site_new_with(memory_bytes, (struct hf_loop_options){0});
 }
 
 /* In the order of collector_serve. */
@@ -126,6 +130,8 @@ struct agent {
     struct hf_buf input; /* bytes that no frame has taken yet */
     struct hf_buf message;
     struct hf_frame frame; /* the last one received; points into message */
+    unsigned pings;        /* that came */
+    bool answers_pings;
 };
 
 static inline struct agent agent_enrol(struct site *site)
@@ -270,6 +276,7 @@ static inline void append_head(struct hf_buf *out, uint8_t first, uint64_t size)
 
 #define WS_BINARY 0x82
 #define WS_TEXT   0x81
+#define WS_PONG   0x8a
 
 static inline void append_message(struct hf_buf *out, uint8_t first, const void *data, size_t size)
 {
@@ -314,6 +321,16 @@ static inline struct hf_frame hello_of(const struct agent *agent)
 }
 
 /* One WebSocket message into agent->message; false at the end or after wait_ms. */
+static inline void agent_answer_ping(struct agent *agent)
+{
+    struct hf_buf out = {0};
+    if (agent->answers_pings) {
+        append_message(&out, WS_PONG, agent->message.data, agent->message.size);
+        agent_write(agent, out.data, out.size);
+    }
+    hf_buf_free(&out);
+}
+
 static inline bool agent_message(struct agent *agent, int wait_ms)
 {
     for (;;) {
@@ -347,6 +364,10 @@ static inline bool agent_message(struct agent *agent, int wait_ms)
         hf_buf_consume(&agent->input, start + (size_t)size);
         if (opcode == 8) {
             return false;
+        }
+        if (opcode == 9) {
+            agent->pings++;
+            agent_answer_ping(agent);
         }
         if (opcode == 2) {
             return true;
