@@ -167,17 +167,20 @@ bool call_path(struct api_call *call, size_t n, struct hf_bytes *out, bool *foun
             hex_before += hex ? param->value.size / 2 : 0;
             continue;
         }
-        const uint8_t *p = hex ? call->hex_paths.data + hex_before : param->value.data;
         size_t size = hex ? param->value.size / 2 : param->value.size;
-        if (memchr(p ? p : (const uint8_t *)"", '\0', size)) {
+        const uint8_t *p = (const uint8_t *)"";
+        if (size > 0) {
+            p = hex ? call->hex_paths.data + hex_before : param->value.data;
+        }
+        if (memchr(p, '\0', size)) {
             call_refuse(call, 400, "invalid", NULL, "A path has no zero byte");
             return false;
         }
-        while (p && size > 0 && p[0] == '/') {
+        while (size > 0 && p[0] == '/') {
             p++;
             size--;
         }
-        while (p && size > 0 && p[size - 1] == '/') {
+        while (size > 0 && p[size - 1] == '/') {
             size--;
         }
         if (size > 0 && hf_path_check_relative((const char *)p, size, &call->error) != HF_OK) {

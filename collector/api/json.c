@@ -23,36 +23,9 @@ void json_set_time(json_t *object, const char *key, int64_t ns)
     }
 }
 
-/* Each byte that json_stringn would refuse becomes U+FFFD. Quadratic only in the number of bad
- * bytes. */
 json_t *json_of_text(struct hf_bytes text)
 {
-    json_t *whole = json_stringn(text.size ? (const char *)text.data : "", text.size);
-    if (whole) {
-        return whole;
-    }
-    struct hf_buf clean = {0};
-    size_t i = 0;
-    while (i < text.size) {
-        size_t length = 1;
-        json_t *probe = NULL;
-        for (; length <= 4 && i + length <= text.size; length++) {
-            probe = json_stringn((const char *)text.data + i, length);
-            if (probe) {
-                break;
-            }
-        }
-        int rc = probe ? hf_buf_append(&clean, text.data + i, length)
-                       : hf_buf_append_str(&clean, "\xef\xbf\xbd");
-        i += probe ? length : 1;
-        json_decref(probe);
-        if (rc != HF_OK) {
-            break;
-        }
-    }
-    whole = json_stringn(clean.size ? (const char *)clean.data : "", clean.size);
-    hf_buf_free(&clean);
-    return whole;
+    return http_json_text(text.size ? (const char *)text.data : "", text.size);
 }
 
 json_t *json_of_cstr(const char *text)

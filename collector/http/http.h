@@ -86,6 +86,8 @@ void http_server_free(struct hf_http_server *server);
 /* Value of a query parameter, NULL when absent. */
 const char *http_param(const struct hf_http_request *request, const char *name);
 
+/* Text for JSON: each byte that is not UTF-8 becomes U+FFFD. NULL when out of memory. */
+json_t *http_json_text(const char *text, size_t size);
 /* Set a JSON body (takes the reference; NULL means out of memory and becomes a 500). */
 void http_respond_json(struct hf_http_response *response, int status, json_t *json);
 /* {"error": {"code": code, "message": ..., "hint": ...}}; hint may be NULL. */

@@ -29,6 +29,21 @@ static void every_error_has_its_status(void **state)
     }
 }
 
+static void a_message_that_is_no_utf8_is_told_all_the_same(void **state)
+{
+    (void)state;
+    struct hf_http_response response = {.status = 200};
+    http_respond_error(&response, 400, "invalid", "'\xf0' is cut \xe2\x82", "\xff");
+    assert_int_equal(response.status, 400);
+    json_t *json = json_loadb(as_text(&response.body), response.body.size, 0, NULL);
+    const json_t *told = json_object_get(json, "error");
+    assert_string_equal(json_string_value(json_object_get(told, "message")),
+                        "'\xef\xbf\xbd' is cut \xef\xbf\xbd\xef\xbf\xbd");
+    assert_string_equal(json_string_value(json_object_get(told, "hint")), "\xef\xbf\xbd");
+    json_decref(json);
+    hf_buf_free(&response.body);
+}
+
 static void a_hint_is_there_only_when_given(void **state)
 {
     (void)state;
@@ -58,6 +73,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_error_has_its_status),
+        cmocka_unit_test(a_message_that_is_no_utf8_is_told_all_the_same),
         cmocka_unit_test(a_hint_is_there_only_when_given),
         cmocka_unit_test(no_json_is_an_error_of_the_server),
     };
