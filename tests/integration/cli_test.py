@@ -269,6 +269,29 @@ def test_a_job_that_waits_for_its_host_can_be_cancelled(fleet):
     assert number in fleet.cli("jobs", "--all", "--host", "robot-away")
 
 
+def test_a_job_expires_when_its_host_does_not_come_in_time(fleet):
+    host = fleet.add_host("robot-late")
+    host.write("data/f", "as it was")
+    fleet.wait()
+    moment = now()
+    host.write("data/f", "as it is")
+    fleet.wait()
+    host.stop()
+    job = fleet.json("restore", "robot-late:data", "--at", moment, "--expires", "1s", "--no-wait")
+    patient = fleet.json("restore", "robot-late:data", "--at", moment, "--expires", "1h", "--no-wait")
+    assert job["state"] == "waiting"
+    wait_until(lambda: fleet.json("job", "show", job["id"])["state"] == "expired", "the job to expire",
+               pause=0.5)
+    assert fleet.json("job", "show", patient["id"])["state"] == "waiting"
+    assert "expired" in fleet.cli("job", "show", job["id"])
+    fleet.cli("job", "cancel", patient["id"])
+    host.start()  # too late: nothing is restored
+    fleet.wait()
+    assert host.path("data/f").read_text() == "as it is"
+    assert fleet.json("job", "show", job["id"])["state"] == "expired"
+    host.stop()
+
+
 def test_a_download_is_a_tar_on_disk_or_in_a_pipe(fleet, tmp_path):
     one = fleet.hosts[0]
     out = tmp_path / "data.tar"
