@@ -21,11 +21,17 @@
 #define LINE_BYTES_MAX 198u
 #define NAME_BYTES_MAX 49u
 
+struct section {
+    char *name;
+    int *lines; /* of its headings, rising; none for keys before the first heading */
+    size_t line_count;
+};
+
 struct hf_ini {
     char *name;
     struct hf_ini_entry *entries;
     size_t count, capacity;
-    char **sections;
+    struct section *sections; /* each name once, in file order */
     size_t section_count;
 };
 
@@ -38,18 +44,48 @@ struct parse {
     struct hf_error *error;
 };
 
-static int add_section(struct hf_ini *ini, const char *section)
+static struct section *find_section(const struct hf_ini *ini, const char *name)
 {
-    if (hf_ini_has_section(ini, section)) {
-        return HF_OK;
+    for (size_t i = 0; i < ini->section_count; i++) {
+        if (strcmp(ini->sections[i].name, name) == 0) {
+            return &ini->sections[i];
+        }
     }
-    char **grown = reallocarray(ini->sections, ini->section_count + 1, sizeof *grown);
+    return NULL;
+}
+
+/* The section of that name, made when it isn't there; NULL when out of memory. */
+static struct section *add_section(struct hf_ini *ini, const char *name)
+{
+    struct section *section = find_section(ini, name);
+    if (section) {
+        return section;
+    }
+    struct section *grown = reallocarray(ini->sections, ini->section_count + 1, sizeof *grown);
+    if (!grown) {
+        return NULL;
+    }
+    ini->sections = grown;
+    section = &grown[ini->section_count];
+    *section = (struct section){.name = strdup(name)};
+    if (!section->name) {
+        return NULL;
+    }
+    ini->section_count++;
+    return section;
+}
+
+static int add_heading(struct hf_ini *ini, const char *name, int line)
+{
+    struct section *section = add_section(ini, name);
+    int *grown =
+        section ? reallocarray(section->lines, section->line_count + 1, sizeof *grown) : NULL;
     if (!grown) {
         return HF_ERR_NO_MEMORY;
     }
-    ini->sections = grown;
-    ini->sections[ini->section_count] = strdup(section);
-    return ini->sections[ini->section_count++] ? HF_OK : HF_ERR_NO_MEMORY;
+    section->lines = grown;
+    section->lines[section->line_count++] = line;
+    return HF_OK;
 }
 
 /* libinih's handler: 1 to go on, 0 to stop. */
@@ -73,7 +109,7 @@ static int add_entry(void *context, const char *section, const char *key, const 
                                    .value = strdup(value ? value : ""),
                                    .line = parse->line};
     ini->count++;
-    if (!entry->section || !entry->key || !entry->value || add_section(ini, section) != HF_OK) {
+    if (!entry->section || !entry->key || !entry->value || !add_section(ini, section)) {
         parse->rc = HF_ERR_NO_MEMORY;
         return 0;
     }
@@ -103,7 +139,7 @@ static int check_section(struct parse *parse, const char *text, size_t length)
     char section[NAME_BYTES_MAX + 1];
     memcpy(section, text + 1, name_length);
     section[name_length] = '\0';
-    return add_section(parse->ini, section);
+    return add_heading(parse->ini, section, parse->line);
 }
 
 /* The first '=' or ':', which end a key; NULL for none. */
@@ -233,7 +269,8 @@ void hf_ini_free(struct hf_ini *ini)
         free((char *)ini->entries[i].value);
     }
     for (size_t i = 0; i < ini->section_count; i++) {
-        free(ini->sections[i]);
+        free(ini->sections[i].name);
+        free(ini->sections[i].lines);
     }
     free(ini->entries);
     free(ini->sections);
@@ -243,17 +280,18 @@ void hf_ini_free(struct hf_ini *ini)
 
 const char *hf_ini_section(const struct hf_ini *ini, size_t index)
 {
-    return index < ini->section_count ? ini->sections[index] : NULL;
+    return index < ini->section_count ? ini->sections[index].name : NULL;
 }
 
 bool hf_ini_has_section(const struct hf_ini *ini, const char *section)
 {
-    for (size_t i = 0; i < ini->section_count; i++) {
-        if (strcmp(ini->sections[i], section) == 0) {
-            return true;
-        }
-    }
-    return false;
+    return find_section(ini, section) != NULL;
+}
+
+int hf_ini_section_line(const struct hf_ini *ini, const char *section, size_t n)
+{
+    const struct section *found = find_section(ini, section);
+    return found && n < found->line_count ? found->lines[n] : 0;
 }
 
 const struct hf_ini_entry *hf_ini_get(struct hf_ini *ini, const char *section, const char *key,
@@ -277,8 +315,24 @@ int hf_ini_complain(const struct hf_ini *ini, const struct hf_ini_entry *entry,
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    if (!*entry->section) {
+        return hf_error_set(error, HF_ERR_INVALID, 0, "%s:%d: %s: %s", ini->name, entry->line,
+                            entry->key, text);
+    }
     return hf_error_set(error, HF_ERR_INVALID, 0, "%s:%d: [%s] %s: %s", ini->name, entry->line,
                         entry->section, entry->key, text);
+}
+
+int hf_ini_complain_of_section(const struct hf_ini *ini, const char *section, size_t n,
+                               struct hf_error *error, const char *format, ...)
+{
+    char text[HF_ERROR_MESSAGE_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    return hf_error_set(error, HF_ERR_INVALID, 0, "%s:%d: [%s]: %s", ini->name,
+                        hf_ini_section_line(ini, section, n), section, text);
 }
 
 const struct hf_ini_entry *hf_ini_last(struct hf_ini *ini, const char *section, const char *key)
@@ -302,16 +356,11 @@ int hf_ini_get_string(struct hf_ini *ini, const char *section, const char *key,
     return HF_OK;
 }
 
-int hf_ini_get_bool(struct hf_ini *ini, const char *section, const char *key, bool fallback,
-                    bool *out, struct hf_error *error)
+int hf_ini_read_bool(const struct hf_ini *ini, const struct hf_ini_entry *entry, bool *out,
+                     struct hf_error *error)
 {
     static const char *const yes[] = {"yes", "true", "on", "1"};
     static const char *const no[] = {"no", "false", "off", "0"};
-    const struct hf_ini_entry *entry = hf_ini_last(ini, section, key);
-    *out = fallback;
-    if (!entry) {
-        return HF_OK;
-    }
     for (size_t i = 0; i < 4; i++) {
         if (strcasecmp(entry->value, yes[i]) == 0 || strcasecmp(entry->value, no[i]) == 0) {
             *out = strcasecmp(entry->value, yes[i]) == 0;
@@ -319,6 +368,14 @@ int hf_ini_get_bool(struct hf_ini *ini, const char *section, const char *key, bo
         }
     }
     return hf_ini_complain(ini, entry, error, "'%s' is neither yes nor no", entry->value);
+}
+
+int hf_ini_get_bool(struct hf_ini *ini, const char *section, const char *key, bool fallback,
+                    bool *out, struct hf_error *error)
+{
+    const struct hf_ini_entry *entry = hf_ini_last(ini, section, key);
+    *out = fallback;
+    return entry ? hf_ini_read_bool(ini, entry, out, error) : HF_OK;
 }
 
 int hf_ini_get_u64(struct hf_ini *ini, const char *section, const char *key, uint64_t fallback,
@@ -407,6 +464,11 @@ int hf_ini_check_all_used(const struct hf_ini *ini, const char *const *known_key
         const struct hf_ini_entry *entry = &ini->entries[i];
         if (entry->used) {
             continue;
+        }
+        if (!*entry->section) {
+            return hf_ini_complain(ini, entry, error,
+                                   "this key stands before the first [section] and so belongs to "
+                                   "none; put it below the one that it is meant for");
         }
         const char *guess = nearest(entry->key, known_keys);
         if (guess && strcmp(guess, entry->key) != 0) {

@@ -31,6 +31,10 @@ void hf_ini_free(struct hf_ini *ini);
 /* Sections in file order, without repetition: index from 0, NULL past the end. */
 const char *hf_ini_section(const struct hf_ini *ini, size_t index);
 bool hf_ini_has_section(const struct hf_ini *ini, const char *section);
+/* The line of the n-th [section] of that name, from 0: a section may be written several times, and
+ * then has the keys of all. 0 past the last. Entries that stand beneath the n-th have a line
+ * between it and that of the next. */
+int hf_ini_section_line(const struct hf_ini *ini, const char *section, size_t n);
 /* n-th value of a key, NULL past the end; marks it used. */
 const struct hf_ini_entry *hf_ini_get(struct hf_ini *ini, const char *section, const char *key,
                                       size_t n);
@@ -41,6 +45,9 @@ int hf_ini_get_string(struct hf_ini *ini, const char *section, const char *key,
                       const char *fallback, const char **out, struct hf_error *error);
 int hf_ini_get_bool(struct hf_ini *ini, const char *section, const char *key, bool fallback,
                     bool *out, struct hf_error *error);
+/* The same of one entry, for a caller that takes several. */
+int hf_ini_read_bool(const struct hf_ini *ini, const struct hf_ini_entry *entry, bool *out,
+                     struct hf_error *error);
 int hf_ini_get_u64(struct hf_ini *ini, const char *section, const char *key, uint64_t fallback,
                    uint64_t min, uint64_t max, uint64_t *out, struct hf_error *error);
 int hf_ini_get_duration(struct hf_ini *ini, const char *section, const char *key,
@@ -68,5 +75,9 @@ int hf_ini_check_keys(const struct hf_ini *ini, const struct hf_ini_key *keys,
 int hf_ini_complain(const struct hf_ini *ini, const struct hf_ini_entry *entry,
                     struct hf_error *error, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* The same of the n-th [section] itself, for what is not there: "FILE:LINE: [section]: ". */
+int hf_ini_complain_of_section(const struct hf_ini *ini, const char *section, size_t n,
+                               struct hf_error *error, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 
 #endif

@@ -37,6 +37,16 @@ int config_add_text(char ***list, size_t *count, const char *text)
     return HF_OK;
 }
 
+struct hf_config_source *config_find_source(struct hf_config *config, const char *name)
+{
+    for (size_t i = 0; i < config->source_count; i++) {
+        if (strcmp(config->sources[i].name, name) == 0) {
+            return &config->sources[i];
+        }
+    }
+    return NULL;
+}
+
 struct hf_config_source *config_add_source(struct hf_config *config, const char *name,
                                            const char *class_name)
 {
@@ -120,20 +130,10 @@ static int read_paths(struct hf_ini *ini, const char *section, const char *key, 
 {
     const struct hf_ini_entry *entry;
     for (size_t n = 0; (entry = hf_ini_get(ini, section, key, n)); n++) {
-        char path[4096];
-        size_t length = strlen(entry->value);
-        if (entry->value[0] != '/' || length >= sizeof path) {
-            return hf_ini_complain(ini, entry, error,
-                                   "'%s' is not an absolute path; write it from / on, without ~",
-                                   entry->value);
-        }
-        memcpy(path, entry->value, length + 1);
-        while (length > 1 && path[length - 1] == '/') {
-            path[--length] = '\0';
-        }
-        if (strstr(path, "/../") || strstr(path, "/./") || strstr(path, "//") ||
-            (length >= 3 && strcmp(path + length - 3, "/..") == 0)) {
-            return hf_ini_complain(ini, entry, error, "'%s' has '.', '..' or '//' in it", path);
+        char path[CONFIG_PATH_BYTES];
+        int rc = config_path(ini, entry, path, error);
+        if (rc != HF_OK) {
+            return rc;
         }
         if (config_add_text(list, count, path) != HF_OK) {
             return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the configuration");
@@ -254,18 +254,13 @@ static int read_choices(struct hf_ini *ini, const char *section, struct hf_confi
 static int read_source(struct hf_config *config, struct hf_ini *ini, const char *section,
                        const char *name, struct hf_error *error)
 {
-    struct hf_config_source *source = NULL;
     if (!good_name(name)) {
-        return hf_error_set(error, HF_ERR_INVALID, 0,
-                            "%s: [%s]: a source's name is lower-case letters, digits, '.', '_' and "
-                            "'-', at most 64",
-                            config->file, section);
+        return hf_ini_complain_of_section(ini, section, 0, error,
+                                          "a source's name is lower-case letters, digits, '.', '_' "
+                                          "and '-', at most 64");
     }
-    for (size_t i = 0; i < config->source_count; i++) {
-        if (strcmp(config->sources[i].name, name) == 0) {
-            source = &config->sources[i]; /* of a preset: these keys refine it */
-        }
-    }
+    /* Of a preset: these keys refine it. */
+    struct hf_config_source *source = config_find_source(config, name);
     if (!source && !(source = config_add_source(config, name, ""))) {
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the configuration");
     }

@@ -18,7 +18,9 @@ const struct hf_ini_key config_keys[] = {
      "key and certificate, made by holdfast-agent enroll"},
     {PRESET, "home", "DIR", NULL,
      "home directory of the user that CasareRPA runs as; [preset casare-orchestrator] is for an "
-     "orchestrator. A preset expands to sources, which a [source NAME] of the same name refines"},
+     "orchestrator. A preset expands to sources, which a [source NAME] of the same name refines. "
+     "For several homes the section is written several times, and both presets may stand together: "
+     "sources of one name then protect the paths of all"},
     {PRESET, "workflows_dir", "DIR", "workflows beneath home", "where the workflows are"},
     {PRESET, "system", "yes|no", "yes", "also protect /etc/casare-rpa and /var/log/casare-rpa"},
     {SOURCE, "kind", "files", "files", "how it is captured"},

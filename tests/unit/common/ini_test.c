@@ -107,6 +107,20 @@ static void sections_are_listed_once_in_order_even_when_empty(void **state)
     hf_ini_free(ini);
 }
 
+static void every_heading_of_a_section_knows_its_line(void **state)
+{
+    (void)state;
+    struct hf_ini *ini = parse("top = level\n[a]\nx = 1\n[b]\n\n[a]\nx = 2\n");
+    assert_int_equal(hf_ini_section_line(ini, "a", 0), 2);
+    assert_int_equal(hf_ini_section_line(ini, "a", 1), 6);
+    assert_int_equal(hf_ini_section_line(ini, "a", 2), 0);
+    assert_int_equal(hf_ini_section_line(ini, "b", 0), 4);
+    assert_int_equal(hf_ini_section_line(ini, "", 0), 0); /* no heading, yet keys */
+    assert_true(hf_ini_has_section(ini, ""));
+    assert_int_equal(hf_ini_section_line(ini, "c", 0), 0);
+    hf_ini_free(ini);
+}
+
 static void assert_refused(const char *text, const char *reason)
 {
     struct hf_ini *ini = NULL;
@@ -346,6 +360,7 @@ int main(void)
         cmocka_unit_test(every_entry_knows_its_section_key_value_and_line),
         cmocka_unit_test(keys_repeat_and_indented_lines_add_values),
         cmocka_unit_test(sections_are_listed_once_in_order_even_when_empty),
+        cmocka_unit_test(every_heading_of_a_section_knows_its_line),
         cmocka_unit_test(what_is_no_ini_is_refused_with_file_and_line),
         cmocka_unit_test(nothing_is_cut_silently),
         cmocka_unit_test_setup_teardown(files_are_read_and_named_in_complaints, scratch_make,

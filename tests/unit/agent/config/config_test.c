@@ -134,8 +134,13 @@ static void a_mistake_is_named_with_its_line_and_a_remedy(void **state)
         {"[source Data]\nkind = files\nclass = config\npath = /a\n",
          {"[source Data]", "lower-case", "64"}},
         {"[preset casare-robt]\nhome = /home/x\n",
-         {"casare-robt", "casare-robot", "there is no preset"}},
-        {"[preset casare-robot]\n", {"casare-robot", "home = /", "needs"}},
+         {":1: [preset casare-robt]", "casare-robot", "there is no preset"}},
+        {"[preset casare-robot]\n", {":1: [preset casare-robot]", "home = /", "needs"}},
+        {"[preset casare-robot]\nhome = /a\n[preset casare-robot]\nsystem = no\n",
+         {":3: [preset casare-robot]", "home = /", "needs"}},
+        {"[preset casare-robot]\nhome = /a\nhome = /b\n", {":3:", "home", "twice"}},
+        {"[preset casare-robot]\nhome = /a\nsystem = perhaps\n",
+         {":3:", "system", "'perhaps' is neither"}},
         {"[sourcce data]\npath = /a\n", {":", "path", "sourcce"}},
     };
     for (size_t i = 0; i < sizeof mistakes / sizeof mistakes[0]; i++) {
@@ -177,6 +182,78 @@ static void the_presets_name_both_spellings_of_the_products_paths(void **state)
     config_free(config);
 }
 
+static size_t sources_named(const struct hf_config *config, const char *name)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < config->source_count; i++) {
+        count += strcmp(config->sources[i].name, name) == 0;
+    }
+    return count;
+}
+
+static void assert_names_are_unique(const struct hf_config *config)
+{
+    for (size_t i = 0; i < config->source_count; i++) {
+        if (sources_named(config, config->sources[i].name) != 1) {
+            fail_msg("there are several sources %s", config->sources[i].name);
+        }
+    }
+}
+
+static size_t times(char *const *list, size_t count, const char *text)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        found += strcmp(list[i], text) == 0;
+    }
+    return found;
+}
+
+static void both_presets_together_make_one_source_a_name_with_the_paths_of_both(void **state)
+{
+    (void)state;
+    struct hf_config *config = good("[preset casare-robot]\nhome = /home/robot\n"
+                                    "[preset casare-orchestrator]\nhome = /srv/orchestrator\n"
+                                    "workflows_dir = /srv/flows/\n");
+    assert_names_are_unique(config);
+    const struct hf_config_source *settings = source_of(config, "config");
+    assert_true(
+        has(settings->paths, settings->path_count, "/home/robot/CasareRPA/robot_identity.json"));
+    assert_true(has(settings->paths, settings->path_count, "/home/robot/.casare_rpa/.env"));
+    assert_true(has(settings->paths, settings->path_count, "/srv/orchestrator/.casare_rpa/.env"));
+    const struct hf_config_source *flows = source_of(config, "workflows");
+    assert_int_equal(flows->path_count, 2);
+    assert_true(has(flows->paths, flows->path_count, "/home/robot/workflows"));
+    assert_true(has(flows->paths, flows->path_count, "/srv/flows"));
+    assert_int_equal(flows->validate, HF_VALIDATE_JSON);
+    assert_true(has(flows->restore_roots, flows->restore_root_count, "/home/robot/workflows"));
+    const struct hf_config_source *system = source_of(config, "system-config");
+    assert_int_equal(times(system->paths, system->path_count, "/etc/casare-rpa"), 1);
+    assert_int_equal(times(system->excludes, system->exclude_count, "*.log"), 1);
+    assert_int_equal(sources_named(config, "checkpoints"), 1); /* of the robot alone */
+    assert_int_equal(sources_named(config, "store"), 1);       /* of the orchestrator alone */
+    config_free(config);
+}
+
+static void a_preset_written_twice_protects_both_homes_each_with_its_own_keys(void **state)
+{
+    (void)state;
+    struct hf_config *config =
+        good("[preset casare-robot]\nhome = /home/one\nworkflows_dir = /srv/one\nsystem = no\n"
+             "[agent]\nmark_interval = 1s\n"
+             "[preset casare-robot]\nhome = /home/two\n");
+    assert_names_are_unique(config);
+    const struct hf_config_source *points = source_of(config, "checkpoints");
+    assert_true(has(points->paths, points->path_count, "/home/one/.casare_rpa/checkpoints"));
+    assert_true(has(points->paths, points->path_count, "/home/two/.casare_rpa/checkpoints"));
+    const struct hf_config_source *flows = source_of(config, "workflows");
+    assert_int_equal(flows->path_count, 2);
+    assert_true(has(flows->paths, flows->path_count, "/srv/one"));
+    assert_true(has(flows->paths, flows->path_count, "/home/two/workflows"));
+    assert_int_equal(sources_named(config, "system-config"), 1); /* of the second */
+    config_free(config);
+}
+
 static void a_source_of_the_same_name_refines_a_presets(void **state)
 {
     (void)state;
@@ -214,6 +291,8 @@ int main(void)
         cmocka_unit_test(files_go_back_where_they_were_unless_more_is_allowed),
         cmocka_unit_test(a_mistake_is_named_with_its_line_and_a_remedy),
         cmocka_unit_test(the_presets_name_both_spellings_of_the_products_paths),
+        cmocka_unit_test(both_presets_together_make_one_source_a_name_with_the_paths_of_both),
+        cmocka_unit_test(a_preset_written_twice_protects_both_homes_each_with_its_own_keys),
         cmocka_unit_test(a_source_of_the_same_name_refines_a_presets),
         cmocka_unit_test(the_description_names_sources_and_what_is_not_there),
     };
