@@ -8,6 +8,8 @@
 
 #define SOURCES_MAX          1024
 #define MARK_INTERVAL_MIN_NS (10 * HF_NS_PER_MS)
+#define DEBOUNCE_MIN_NS      (10 * HF_NS_PER_MS)
+#define RESCAN_MIN_NS        (100 * HF_NS_PER_MS)
 #define RECONNECT_MIN_NS     (100 * HF_NS_PER_MS)
 #define RECONNECT_MAX_NS     (3600 * HF_NS_PER_SECOND)
 
@@ -251,6 +253,20 @@ static int read_choices(struct hf_ini *ini, const char *section, struct hf_confi
     return rc;
 }
 
+/* Shorter than its least, a pause becomes a loop that takes a core. */
+static int read_pause(struct hf_ini *ini, const char *section, const char *key, int64_t least_ns,
+                      const char *usual, int64_t *pause_ns, struct hf_error *error)
+{
+    int rc = hf_ini_get_duration(ini, section, key, *pause_ns, pause_ns, error);
+    if (rc == HF_OK && *pause_ns < least_ns) {
+        char least[HF_TIME_TEXT_BYTES];
+        hf_duration_text(least_ns, least);
+        rc = hf_ini_complain(ini, hf_ini_last(ini, section, key), error,
+                             "is shorter than %s; %s is usual", least, usual);
+    }
+    return rc;
+}
+
 static int read_source(struct hf_config *config, struct hf_ini *ini, const char *section,
                        const char *name, struct hf_error *error)
 {
@@ -273,12 +289,12 @@ static int read_source(struct hf_config *config, struct hf_ini *ini, const char 
     rc = rc == HF_OK
              ? read_globs(ini, section, "exclude", &source->excludes, &source->exclude_count, error)
              : rc;
-    rc = rc == HF_OK ? hf_ini_get_duration(ini, section, "debounce", source->debounce_ns,
-                                           &source->debounce_ns, error)
+    rc = rc == HF_OK ? read_pause(ini, section, "debounce", DEBOUNCE_MIN_NS, "200ms",
+                                  &source->debounce_ns, error)
                      : rc;
-    rc = rc == HF_OK ? hf_ini_get_duration(ini, section, "rescan", source->rescan_ns,
-                                           &source->rescan_ns, error)
-                     : rc;
+    rc = rc == HF_OK
+             ? read_pause(ini, section, "rescan", RESCAN_MIN_NS, "60s", &source->rescan_ns, error)
+             : rc;
     rc = rc == HF_OK ? hf_ini_get_bool(ini, section, "one_file_system", source->one_file_system,
                                        &source->one_file_system, error)
                      : rc;
@@ -343,42 +359,32 @@ static int read_sections(struct hf_config *config, struct hf_ini *ini, struct hf
 int config_load(const char *path, struct hf_config **out, struct hf_error *error)
 {
     struct hf_ini *ini = NULL;
-    const char *state = NULL;
-    const char *identity = NULL;
     struct hf_config *config = calloc(1, sizeof *config);
     if (!config || !(config->file = strdup(path))) {
         free(config);
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the configuration");
     }
     int rc = hf_ini_load(path, &ini, error);
-    rc = rc == HF_OK
-             ? hf_ini_get_string(ini, "agent", "state", "/var/lib/holdfast-agent", &state, error)
-             : rc;
-    rc = rc == HF_OK ? hf_ini_get_string(ini, "identity", "directory", HF_IDENTITY_DIRECTORY,
-                                         &identity, error)
+    rc = rc == HF_OK ? config_directory(ini, "agent", "state", "/var/lib/holdfast-agent",
+                                        &config->state, error)
+                     : rc;
+    rc = rc == HF_OK ? config_directory(ini, "identity", "directory", HF_IDENTITY_DIRECTORY,
+                                        &config->identity_directory, error)
                      : rc;
     rc = rc == HF_OK ? hf_ini_get_size(ini, "agent", "spool_max", UINT64_C(1) << 30,
                                        &config->spool_max_bytes, error)
                      : rc;
-    rc = rc == HF_OK ? hf_ini_get_duration(ini, "agent", "mark_interval", 5 * HF_NS_PER_SECOND,
-                                           &config->mark_interval_ns, error)
+    config->mark_interval_ns = 5 * HF_NS_PER_SECOND;
+    rc = rc == HF_OK ? read_pause(ini, "agent", "mark_interval", MARK_INTERVAL_MIN_NS, "5s",
+                                  &config->mark_interval_ns, error)
                      : rc;
     rc = rc == HF_OK ? hf_ini_get_duration(ini, "agent", "reconnect_max", 30 * HF_NS_PER_SECOND,
                                            &config->reconnect_max_ns, error)
                      : rc;
-    if (rc == HF_OK && config->mark_interval_ns < MARK_INTERVAL_MIN_NS) {
-        rc = hf_ini_complain(ini, hf_ini_last(ini, "agent", "mark_interval"), error,
-                             "is shorter than 10ms; 5s is usual");
-    }
     if (rc == HF_OK && (config->reconnect_max_ns < RECONNECT_MIN_NS ||
                         config->reconnect_max_ns > RECONNECT_MAX_NS)) {
         rc = hf_ini_complain(ini, hf_ini_last(ini, "agent", "reconnect_max"), error,
                              "has to be from 100ms to 1h; 30s is usual");
-    }
-    if (rc == HF_OK) {
-        config->state = strdup(state);
-        config->identity_directory = strdup(identity);
-        rc = config->state && config->identity_directory ? HF_OK : HF_ERR_NO_MEMORY;
     }
     rc = rc == HF_OK ? read_sections(config, ini, error) : rc;
     rc = rc == HF_OK ? hf_ini_check_keys(ini, config_keys, error) : rc;

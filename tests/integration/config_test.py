@@ -28,3 +28,13 @@ def test_a_host_with_a_robot_and_an_orchestrator_has_the_files_of_both_protected
     names = [one["name"] for one in fleet.json("sources")["sources"] if one["host_name"] == host.name]
     assert len(names) == len(set(names)) and "checkpoints" in names and "store" in names
     host.stop()
+
+
+def test_a_home_with_a_slash_at_its_end_is_protected_all_the_same(fleet):
+    host = fleet.add_host("robot-slash", start=False)
+    host.configure(f"[preset casare-robot]\nhome = {host.path('robot')}/\nsystem = no\n")
+    host.write("robot/.casare_rpa/.env", "A=1\n")
+    host.start()
+    fleet.wait()
+    assert fleet.cli("cat", f"{host.name}:config{host.path('robot/.casare_rpa/.env')}") == "A=1\n"
+    host.stop()

@@ -93,6 +93,31 @@ static void every_key_says_what_it_should(void **state)
     config_free(config);
 }
 
+/* A path with an empty component is malformed on the wire: the collector would end every session.
+ */
+static void a_slash_at_the_end_of_a_directory_changes_nothing(void **state)
+{
+    (void)state;
+    struct hf_config *config =
+        good("[agent]\nstate = /var/x//\n[identity]\ndirectory = /var/y/\n"
+             "[preset casare-robot]\nhome = /home/robot/\nworkflows_dir = /srv/flows/\n");
+    assert_string_equal(config->state, "/var/x");
+    assert_string_equal(config->identity_directory, "/var/y");
+    assert_string_equal(source_of(config, "workflows")->paths[0], "/srv/flows");
+    for (size_t i = 0; i < config->source_count; i++) {
+        for (size_t j = 0; j < config->sources[i].path_count; j++) {
+            const char *path = config->sources[i].paths[j];
+            if (strstr(path, "//") || path[strlen(path) - 1] == '/') {
+                fail_msg("%s", path);
+            }
+        }
+    }
+    config_free(config);
+    config = good("[preset casare-robot]\nhome = /\n");
+    assert_string_equal(source_of(config, "workflows")->paths[0], "/workflows");
+    config_free(config);
+}
+
 static void files_go_back_where_they_were_unless_more_is_allowed(void **state)
 {
     (void)state;
@@ -128,8 +153,18 @@ static void a_mistake_is_named_with_its_line_and_a_remedy(void **state)
         {SOURCE "restore_root = back\n", {":5:", "restore_root", "absolute"}},
         {SOURCE "restore_from = robot-01\n", {":5:", "restore_from", "holdfast hosts"}},
         {SOURCE "before_restore = systemctl stop x\n", {":5:", "before_restore", "absolute path"}},
+        {"[source data]\nkind = files\nclass = config\npath = /a/.\n", {":4:", "'.'", "path"}},
+        {SOURCE "debounce = 0s\n", {":5:", "debounce", "shorter than 10"}},
+        {SOURCE "rescan = 0s\n", {":5:", "rescan", "60s is usual"}},
+        {"[agent]\nstate = rel\n" SOURCE, {":2: [agent] state", "'rel'", "absolute"}},
+        {"[agent]\nstate = /var/../x\n" SOURCE, {":2: [agent] state", "'/var/../x'", "'..'"}},
+        {"[identity]\ndirectory = x\n" SOURCE, {":2: [identity] directory", "'x'", "absolute"}},
+        {"[preset casare-robot]\nhome = robot\n", {":2:", "home", "absolute"}},
+        {"[preset casare-robot]\nhome = /home//robot\n", {":2:", "home", "'//'"}},
+        {"[preset casare-robot]\nhome = /a\nworkflows_dir = work\n",
+         {":3:", "workflows_dir", "absolute"}},
         {"[agent]\nspool_max = much\n" SOURCE, {":2:", "spool_max", "'much'"}},
-        {"[agent]\nmark_interval = 1ms\n" SOURCE, {":2:", "mark_interval", "10ms"}},
+        {"[agent]\nmark_interval = 1ms\n" SOURCE, {":2:", "mark_interval", "10 ms"}},
         {"[agent]\nreconnect_max = 3h\n" SOURCE, {":2:", "reconnect_max", "1h"}},
         {"[source Data]\nkind = files\nclass = config\npath = /a\n",
          {"[source Data]", "lower-case", "64"}},
@@ -288,6 +323,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_key_says_what_it_should),
+        cmocka_unit_test(a_slash_at_the_end_of_a_directory_changes_nothing),
         cmocka_unit_test(files_go_back_where_they_were_unless_more_is_allowed),
         cmocka_unit_test(a_mistake_is_named_with_its_line_and_a_remedy),
         cmocka_unit_test(the_presets_name_both_spellings_of_the_products_paths),
