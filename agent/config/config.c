@@ -240,8 +240,8 @@ static int read_choices(struct hf_ini *ini, const char *section, struct hf_confi
             "workflows, credentials, logs, config, metrics, checkpoints, database";
         return entry
                    ? hf_ini_complain(ini, entry, error, "'%s' is not one of: %s", class_name, list)
-                   : hf_error_set(error, HF_ERR_INVALID, 0, "[%s] has no class; one of: %s",
-                                  section, list);
+                   : hf_ini_complain_of_section(ini, section, 0, error,
+                                                "it has no class; one of: %s", list);
     }
     if (rc == HF_OK && *validate) {
         source->validate = HF_VALIDATE_JSON;
@@ -310,9 +310,8 @@ static int read_source(struct hf_config *config, struct hf_ini *ini, const char 
                      : rc;
     rc = rc == HF_OK ? read_hook(ini, section, "after_restore", &source->after_restore, error) : rc;
     if (rc == HF_OK && source->path_count == 0) {
-        rc = hf_error_set(error, HF_ERR_INVALID, 0,
-                          "%s: [%s] protects nothing: it needs at least one path = /...",
-                          config->file, section);
+        rc = hf_ini_complain_of_section(ini, section, 0, error,
+                                        "it protects nothing: it needs at least one path = /...");
     }
     return rc;
 }

@@ -142,8 +142,9 @@ static void a_mistake_is_named_with_its_line_and_a_remedy(void **state)
          {":4:", "without ~", "'~/x'"}},
         {"[source data]\nkind = files\nclass = config\npath = /a/../b\n", {":4:", "'..'", "path"}},
         {"[source data]\nkind = files\nclass = config\n",
-         {"[source data]", "path = /", "at least one"}},
-        {"[source data]\nkind = files\npath = /a\n", {"source data", "no class", "checkpoints"}},
+         {":1: [source data]", "path = /", "at least one"}},
+        {"[source data]\nkind = files\npath = /a\n",
+         {":1: [source data]", "no class", "checkpoints"}},
         {SOURCE "class = logz\n", {":5:", "class", "logz"}},
         {SOURCE "kind = tape\n", {":5:", "'tape'", "files"}},
         {SOURCE "validate = xml\n", {":5:", "'xml'", "json"}},
@@ -167,7 +168,7 @@ static void a_mistake_is_named_with_its_line_and_a_remedy(void **state)
         {"[agent]\nmark_interval = 1ms\n" SOURCE, {":2:", "mark_interval", "10 ms"}},
         {"[agent]\nreconnect_max = 3h\n" SOURCE, {":2:", "reconnect_max", "1h"}},
         {"[source Data]\nkind = files\nclass = config\npath = /a\n",
-         {"[source Data]", "lower-case", "64"}},
+         {":1: [source Data]", "lower-case", "64"}},
         {"[preset casare-robt]\nhome = /home/x\n",
          {":1: [preset casare-robt]", "casare-robot", "there is no preset"}},
         {"[preset casare-robot]\n", {":1: [preset casare-robot]", "home = /", "needs"}},
@@ -176,6 +177,7 @@ static void a_mistake_is_named_with_its_line_and_a_remedy(void **state)
         {"[preset casare-robot]\nhome = /a\nhome = /b\n", {":3:", "home", "twice"}},
         {"[preset casare-robot]\nhome = /a\nsystem = perhaps\n",
          {":3:", "system", "'perhaps' is neither"}},
+        {"kind = files\n" SOURCE, {":1: kind: ", "before the first [section]", "below"}},
         {"[sourcce data]\npath = /a\n", {":", "path", "sourcce"}},
     };
     for (size_t i = 0; i < sizeof mistakes / sizeof mistakes[0]; i++) {
