@@ -195,6 +195,19 @@ static void a_mistake_is_named_with_its_line_and_a_remedy(void **state)
     }
 }
 
+/* The guide writes .casare-rpa, the code .casare_rpa. */
+static void assert_spelt_both_ways(const struct hf_config_source *source, const char *name)
+{
+    static const char *const spellings[] = {".casare_rpa", ".casare-rpa"};
+    for (size_t i = 0; i < 2; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "/home/robot/%s/%s", spellings[i], name);
+        if (!has(source->paths, source->path_count, path)) {
+            fail_msg("source %s lacks %s", source->name, path);
+        }
+    }
+}
+
 static void the_presets_name_both_spellings_of_the_products_paths(void **state)
 {
     (void)state;
@@ -203,9 +216,9 @@ static void the_presets_name_both_spellings_of_the_products_paths(void **state)
         char text[128];
         snprintf(text, sizeof text, "[preset %s]\nhome = /home/robot\n", presets[i]);
         struct hf_config *config = good(text);
-        const struct hf_config_source *logs = source_of(config, "logs");
-        assert_true(has(logs->paths, logs->path_count, "/home/robot/.casare_rpa/logs"));
-        assert_true(has(logs->paths, logs->path_count, "/home/robot/.casare-rpa/logs"));
+        assert_spelt_both_ways(source_of(config, "logs"), "logs");
+        assert_spelt_both_ways(source_of(config, "config"), "config");
+        assert_spelt_both_ways(source_of(config, "config"), ".env");
         assert_string_equal(source_of(config, "credentials")->class_name, "credentials");
         assert_string_equal(source_of(config, "workflows")->paths[0], "/home/robot/workflows");
         config_free(config);
@@ -214,8 +227,11 @@ static void the_presets_name_both_spellings_of_the_products_paths(void **state)
     const struct hf_config_source *points = source_of(config, "checkpoints");
     assert_string_equal(points->class_name, "checkpoints");
     assert_int_equal(points->validate, HF_VALIDATE_JSON);
-    assert_true(has(points->paths, points->path_count, "/home/robot/.casare_rpa/checkpoints"));
-    assert_true(has(points->paths, points->path_count, "/home/robot/.casare-rpa/checkpoints"));
+    assert_spelt_both_ways(points, "checkpoints");
+    assert_spelt_both_ways(source_of(config, "config"), "robot_config.yaml");
+    config_free(config);
+    config = good("[preset casare-orchestrator]\nhome = /home/robot\n");
+    assert_spelt_both_ways(source_of(config, "store"), "orchestrator");
     config_free(config);
 }
 
