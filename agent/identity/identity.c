@@ -24,7 +24,8 @@ struct hf_identity {
     char collector_host[256];
     uint16_t collector_port;
     struct hf_pki_info certificate;
-    struct hf_buf pending_key; /* of the request that is under way */
+    struct hf_buf pending_key;   /* of the request that is under way */
+    struct hf_buf pending_chain; /* its good answer, until it is on disk */
 };
 
 static int load_file(const char *path, struct hf_buf *out, struct hf_error *error)
@@ -164,6 +165,7 @@ void identity_free(struct hf_identity *identity)
 {
     if (identity) {
         hf_buf_wipe_free(&identity->pending_key);
+        hf_buf_free(&identity->pending_chain);
         free(identity->directory);
         free(identity);
     }
@@ -204,11 +206,15 @@ bool identity_renewal_due(const struct hf_identity *identity, int64_t now_ns)
     return now_ns >= certificate->not_before_ns + life_ns / 2 + spread_ns;
 }
 
+int64_t identity_life_ns(const struct hf_identity *identity)
+{
+    return identity->certificate.not_after_ns - identity->certificate.not_before_ns;
+}
+
 int identity_make_request(struct hf_identity *identity, struct hf_buf *request,
                           struct hf_error *error)
 {
-    hf_buf_wipe_free(&identity->pending_key);
-    int rc = hf_pki_key_new(&identity->pending_key, error);
+    int rc = identity->pending_key.size > 0 ? HF_OK : hf_pki_key_new(&identity->pending_key, error);
     return rc == HF_OK ? hf_pki_request_new((const char *)identity->pending_key.data,
                                             identity->host_id, request, error)
                        : rc;
@@ -228,6 +234,30 @@ static int write_agent_pem(const char *path, const char *key_pem, const char *ch
     return rc;
 }
 
+bool identity_install_waits(const struct hf_identity *identity)
+{
+    return identity->pending_chain.size > 0;
+}
+
+int identity_install_again(struct hf_identity *identity, struct hf_error *error)
+{
+    struct hf_pki_info info;
+    const char *chain = (const char *)identity->pending_chain.data;
+    if (!identity_install_waits(identity)) {
+        return hf_error_set(error, HF_ERR_CONFLICT, 0, "No certificate waits to be installed");
+    }
+    int rc = hf_pki_info(chain, &info, error);
+    rc = rc == HF_OK ? write_agent_pem(identity->agent_pem_path,
+                                       (const char *)identity->pending_key.data, chain, error)
+                     : rc;
+    if (rc == HF_OK) {
+        identity->certificate = info;
+        hf_buf_wipe_free(&identity->pending_key);
+        hf_buf_free(&identity->pending_chain);
+    }
+    return rc;
+}
+
 int identity_install(struct hf_identity *identity, struct hf_bytes chain, struct hf_error *error)
 {
     struct hf_buf text = {0};
@@ -239,16 +269,15 @@ int identity_install(struct hf_identity *identity, struct hf_bytes chain, struct
     int rc = hf_buf_append(&text, chain.data, chain.size);
     rc = rc == HF_OK ? hf_buf_terminate(&text) : rc;
     rc = rc == HF_OK ? load_file(identity->ca_pem_path, &ca, error) : rc;
-    const char *key = (const char *)identity->pending_key.data;
-    rc = rc == HF_OK ? check_chain((const char *)text.data, key, identity->host_id,
-                                   (const char *)ca.data, &info, error)
-                     : rc;
     rc = rc == HF_OK
-             ? write_agent_pem(identity->agent_pem_path, key, (const char *)text.data, error)
+             ? check_chain((const char *)text.data, (const char *)identity->pending_key.data,
+                           identity->host_id, (const char *)ca.data, &info, error)
              : rc;
     if (rc == HF_OK) {
-        identity->certificate = info;
-        hf_buf_wipe_free(&identity->pending_key);
+        hf_buf_free(&identity->pending_chain);
+        identity->pending_chain = text;
+        text = (struct hf_buf){0};
+        rc = identity_install_again(identity, error);
     }
     hf_buf_free(&text);
     hf_buf_free(&ca);

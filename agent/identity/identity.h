@@ -31,12 +31,20 @@ const char *identity_ca_pem_path(const struct hf_identity *identity);
 /* Whether it is time: a point between half and two thirds of the certificate's life, fixed for each
  * certificate, so that a fleet does not renew in one moment. */
 bool identity_renewal_due(const struct hf_identity *identity, int64_t now_ns);
-/* A new key (kept in memory until identity_install) and a request for it, in DER. */
+/* How long this host's certificate is valid in all. */
+int64_t identity_life_ns(const struct hf_identity *identity);
+/* A request for a new key, in DER. The key is kept in memory until its certificate is installed:
+ * asking again asks for the same one, so that the answer to an earlier request is good too. */
 int identity_make_request(struct hf_identity *identity, struct hf_buf *request,
                           struct hf_error *error);
 /* Check that chain (PEM) is for the key of the last request, for this host, and leads to the root;
- * then replace agent.pem atomically. The old one stays in use until it is replaced. */
+ * then replace agent.pem atomically. The old one stays in use until it is replaced. A chain that is
+ * good and can't be written is kept for identity_install_again; HF_ERR_CONFLICT when none was
+ * asked for. */
 int identity_install(struct hf_identity *identity, struct hf_bytes chain, struct hf_error *error);
+/* Whether a chain is kept that identity_install could not write; another try to write it. */
+bool identity_install_waits(const struct hf_identity *identity);
+int identity_install_again(struct hf_identity *identity, struct hf_error *error);
 
 /* The key to join with, as PEM: made and kept before anything is asked for, so that asking again
  * after an answer was lost asks for the same key, which gets the same certificate and costs no

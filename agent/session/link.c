@@ -168,9 +168,9 @@ bool link_bulk_full(struct hf_link *link)
     return atomic_load(&link->bulk_bytes) >= BULK_FULL_BYTES;
 }
 
-void link_renew(struct hf_link *link, uint64_t connection)
+void link_renew(struct hf_link *link)
 {
-    atomic_store(&link->renew_connection, connection);
+    atomic_store(&link->renewed, true);
     lws_cancel_service(link->context);
 }
 

@@ -73,8 +73,9 @@ int link_send(struct hf_link *link, uint64_t connection, const struct hf_frame *
  * an HF_LINK_ROOM event will come to the shipping inbox once there is room. */
 bool link_bulk_full(struct hf_link *link);
 
-/* From any thread: hang up and connect at once with the certificate as it is on disk now. */
-void link_renew(struct hf_link *link, uint64_t connection);
+/* From any thread: use the certificate as it is on disk now, from the next connection on; one that
+ * is open is hung up and made anew at once. */
+void link_renew(struct hf_link *link);
 /* From any thread: the two ends disagree; hang up and connect again after the usual wait. */
 void link_drop(struct hf_link *link, uint64_t connection, const char *reason);
 

@@ -111,11 +111,25 @@ static void watchdog_barks(lws_sorted_usec_list_t *timer)
         lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
 }
 
+/* True when there was one. */
+static bool take_new_certificate(struct hf_link *link)
+{
+    struct hf_error error;
+    if (!atomic_exchange(&link->renewed, false))
+        return false;
+    if (link_make_vhost(link, &error)) {
+        hf_log_error("the new certificate can't be used, the present one stays: %s", error.message);
+        return false;
+    }
+    return true;
+}
+
 static void dial_when_due(lws_sorted_usec_list_t *timer)
 {
     struct hf_link *link = lws_container_of(timer, struct hf_link, timer_connect);
     if (atomic_load(&link->stopping) || link->phase != LINK_WAITING)
         return;
+    take_new_certificate(link); /* that came when the connection before was over already */
     link->connection++;
     link->reason[0] = '\0';
     link->phase = LINK_CONNECTING;
@@ -201,6 +215,8 @@ static int on_welcome(struct hf_link *link, struct hf_frame *frame)
     atomic_store(&link->open_connection, link->connection);
     link_post(link->shipping, link_event_new(HF_LINK_OPENED, link->connection));
     link_post(link->restoring, link_event_new(HF_LINK_OPENED, link->connection));
+    if (atomic_load(&link->renewed)) /* while this connection was being made with the old one */
+        lws_cancel_service(link->context);
     return 0;
 }
 
@@ -226,7 +242,8 @@ static struct hf_queue *inbox_of_error(struct hf_link *link, const struct hf_ref
 {
     hf_log_warning("the collector refused a frame (%s): %.*s", proto_code_name(refusal->code),
                    (int)refusal->message.size, (const char *)refusal->message.data);
-    return refusal->stream ? link->shipping : link->restoring;
+    /* About no source and no frame: the answer to RENEW. */
+    return refusal->stream || !refusal->about_seq ? link->shipping : link->restoring;
 }
 
 /* Whose business a frame is; NULL for none of an agent's. */
@@ -368,16 +385,9 @@ static void take_messages(struct hf_link *link)
 static void on_wake(struct hf_link *link)
 {
     take_messages(link);
-    if (link->phase == LINK_OPEN && atomic_load(&link->renew_connection) == link->connection) {
-        struct hf_error error;
-        atomic_store(&link->renew_connection, 0);
-        if (link_make_vhost(link, &error)) {
-            hf_log_error("the new certificate can't be used, the present one stays: %s",
-                         error.message);
-        } else {
-            link->reconnect_at_once = true;
-            hang_up(link, HF_WIRE_SHUTDOWN, "coming back with a new certificate");
-        }
+    if (link->phase == LINK_OPEN && take_new_certificate(link)) {
+        link->reconnect_at_once = true;
+        hang_up(link, HF_WIRE_SHUTDOWN, "coming back with a new certificate");
     }
     if (link->phase == LINK_OPEN && atomic_load(&link->drop_connection) == link->connection)
         hang_up(link, HF_WIRE_STATE, "the two ends disagree; starting over");

@@ -35,8 +35,8 @@ struct hf_link {
 
     /* Shared: read and written by any thread. */
     atomic_bool stopping;
-    atomic_ullong open_connection;  /* 0: none */
-    atomic_ullong renew_connection; /* link_renew asked for this one */
+    atomic_ullong open_connection; /* 0: none */
+    atomic_bool renewed;           /* by link_renew: vhost has an older certificate */
     atomic_ullong drop_connection;
     atomic_size_t bulk_bytes;  /* encoded and not yet written */
     atomic_bool room_wanted;   /* somebody was told that bulk is full */

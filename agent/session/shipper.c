@@ -7,6 +7,7 @@
 
 #include "agent/session/flight.h"
 #include "agent/session/pack.h"
+#include "agent/session/renewal.h"
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -44,7 +45,7 @@ struct hf_shipper {
     struct hf_packer *packer;
     bool refused; /* a send failed: nothing more until the next connection */
     int64_t next_tick_ns;
-    bool renewing;
+    struct hf_renewal renewal;
 };
 
 static int send_frame(struct hf_shipper *shipper, const struct hf_frame *frame)
@@ -100,7 +101,6 @@ static void on_opened(struct hf_shipper *shipper, uint64_t connection)
 {
     shipper->connection = connection;
     shipper->refused = false;
-    shipper->renewing = false;
     forget_streams(shipper);
     for (size_t i = 0; i < shipper->stream_count; i++)
         open_source(shipper, i);
@@ -111,6 +111,8 @@ static void on_closed(struct hf_shipper *shipper)
     if (!shipper->connection)
         return;
     shipper->connection = 0;
+    if (shipper->renewal.asked_at_ns)
+        renewal_failed(&shipper->renewal, hf_clock_monotonic_ns());
     flights_clear(&shipper->flights);
     outbox_offline(shipper->options.outbox);
 }
@@ -217,10 +219,78 @@ static void on_ack(struct hf_shipper *shipper, const struct hf_frame *frame)
     }
 }
 
+static void renewal_pause(struct hf_shipper *shipper, const char *why)
+{
+    char pause[HF_TIME_TEXT_BYTES];
+    hf_duration_text(renewal_failed(&shipper->renewal, hf_clock_monotonic_ns()), pause);
+    hf_log_warning("this host's certificate is not renewed yet: %s; trying again in %s", why,
+                   pause);
+}
+
+/* After a try to install what came. */
+static void renewal_installed(struct hf_shipper *shipper, int result, const struct hf_error *error)
+{
+    if (result) {
+        renewal_pause(shipper, error->message);
+        return;
+    }
+    renewal_begin(&shipper->renewal, identity_life_ns(shipper->options.identity));
+    hf_log_info("this host's certificate was renewed");
+    link_renew(shipper->options.link);
+}
+
+/* Also one that comes late: the key that it is for is the one that will be asked for again. */
+static void on_renewed(struct hf_shipper *shipper, const struct hf_frame *frame)
+{
+    struct hf_error error;
+    int result = identity_install(shipper->options.identity, frame->blob.data, &error);
+    if (result == HF_ERR_CONFLICT)
+        hf_log_debug("a certificate came that was not asked for, or a second time");
+    else
+        renewal_installed(shipper, result, &error);
+}
+
+static void ask_renewal(struct hf_shipper *shipper)
+{
+    struct hf_buf request = {0};
+    struct hf_error error;
+    if (identity_make_request(shipper->options.identity, &request, &error)) {
+        renewal_pause(shipper, error.message);
+    } else {
+        struct hf_frame frame = {.type = HF_FRAME_RENEW,
+                                 .blob = {.data = {request.data, request.size}}};
+        renewal_asked(&shipper->renewal, hf_clock_monotonic_ns());
+        send_frame(shipper, &frame);
+    }
+    hf_buf_free(&request);
+}
+
+static void renew_if_due(struct hf_shipper *shipper)
+{
+    struct hf_identity *identity = shipper->options.identity;
+    int64_t monotonic_ns = hf_clock_monotonic_ns();
+    if (renewal_overdue(&shipper->renewal, monotonic_ns))
+        renewal_pause(shipper, "the collector does not answer");
+    bool due = identity_renewal_due(identity, hf_clock_now_ns());
+    struct hf_error error;
+    switch (renewal_next(&shipper->renewal, due, identity_install_waits(identity), monotonic_ns)) {
+    case HF_RENEWAL_ASK:
+        ask_renewal(shipper);
+        break;
+    case HF_RENEWAL_INSTALL:
+        renewal_installed(shipper, identity_install_again(identity, &error), &error);
+        break;
+    case HF_RENEWAL_NOTHING:
+        break;
+    }
+}
+
 static void on_error(struct hf_shipper *shipper, const struct hf_frame *frame)
 {
     const struct hf_refusal *refusal = &frame->refusal;
     struct stream *stream = stream_of(shipper, refusal->stream);
+    if (!stream && !refusal->stream && shipper->renewal.asked_at_ns)
+        renewal_pause(shipper, "the collector refused"); /* the link logged its words */
     if (!stream)
         return;
     if (refusal->code == HF_WIRE_MISSING_CHUNKS &&
@@ -237,37 +307,6 @@ static void on_error(struct hf_shipper *shipper, const struct hf_frame *frame)
         link_drop(shipper->options.link, shipper->connection,
                   "the collector expects other version numbers");
     }
-}
-
-static void on_renewed(struct hf_shipper *shipper, const struct hf_frame *frame)
-{
-    struct hf_error error;
-    if (!shipper->renewing)
-        return;
-    shipper->renewing = false;
-    if (identity_install(shipper->options.identity, frame->blob.data, &error)) {
-        hf_log_error("the renewed certificate can't be used: %s", error.message);
-        return;
-    }
-    hf_log_info("this host's certificate was renewed");
-    link_renew(shipper->options.link, shipper->connection);
-}
-
-static void renew_if_due(struct hf_shipper *shipper)
-{
-    struct hf_buf request = {0};
-    struct hf_error error;
-    if (shipper->renewing || !identity_renewal_due(shipper->options.identity, hf_clock_now_ns()))
-        return;
-    shipper->renewing = true; /* once a connection: a collector that can't now is not pressed */
-    if (identity_make_request(shipper->options.identity, &request, &error)) {
-        hf_log_error("can't ask for a new certificate: %s", error.message);
-    } else {
-        struct hf_frame frame = {.type = HF_FRAME_RENEW,
-                                 .blob = {.data = {request.data, request.size}}};
-        send_frame(shipper, &frame);
-    }
-    hf_buf_free(&request);
 }
 
 static void send_mark(struct hf_shipper *shipper, size_t source)
@@ -484,6 +523,7 @@ int shipper_start(const struct hf_shipper_options *options, struct hf_shipper **
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for the session");
     shipper->options = *options;
     flights_init(&shipper->flights);
+    renewal_begin(&shipper->renewal, identity_life_ns(options->identity));
     shipper->stream_count = options->config->source_count;
     shipper->streams = calloc(shipper->stream_count + 1, sizeof(*shipper->streams));
     shipper->packer = packer_new(COMPRESS_LEVEL, send_packed, shipper);

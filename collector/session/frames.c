@@ -40,39 +40,42 @@ static void renew_work(struct session_work *work, struct hf_catalog_reader *cata
         (struct hf_bytes){work->in.data, work->in.size}, &work->out, &work->error);
 }
 
-/* Every request is answered: an agent that hears nothing would wait, and lose its certificate. */
-static void refuse_renewal(struct hf_session *session, uint64_t about_seq, enum hf_wire_code code,
-                           const char *message)
+/* Its agent waits for an answer: where none can be given, the session ends instead. */
+static void refuse_renewal(struct hf_session *session, enum hf_wire_code code, const char *message)
 {
     struct hf_ingest_reply *reply = session_frame(HF_FRAME_ERROR);
-    if (reply && hf_buf_append_str(&reply->memory, message) == HF_OK) {
-        reply->frame.refusal = (struct hf_refusal){
-            .code = code,
-            .about_seq = about_seq,
-            .message = {reply->memory.data, reply->memory.size},
-        };
-        session_send(session, reply);
-    } else {
+    if (!reply || hf_buf_append_str(&reply->memory, message) != HF_OK) {
         ingest_reply_free(reply);
         session_goaway(session, HF_WIRE_OVERLOADED, 5000, "The collector is out of memory");
+        return;
     }
+    /* About no source and no frame: by that the agent knows that it is the answer to RENEW. */
+    reply->frame.refusal.code = code;
+    reply->frame.refusal.message = (struct hf_bytes){reply->memory.data, reply->memory.size};
+    session_send(session, reply);
+}
+
+static enum hf_wire_code renewal_code(int rc)
+{
+    return rc == HF_ERR_AGAIN                            ? HF_WIRE_OVERLOADED
+           : rc == HF_ERR_INVALID || rc == HF_ERR_DENIED ? HF_WIRE_DENIED
+                                                         : HF_WIRE_INTERNAL;
 }
 
 static void renew_done(struct session_work *work)
 {
     struct hf_session *session = work->session;
-    bool wanted = !session->gone && session->state == SESSION_OPEN;
+    bool open = !session->gone && session->state == SESSION_OPEN;
     struct hf_ingest_reply *reply =
-        wanted && work->rc == HF_OK ? session_frame(HF_FRAME_RENEWED) : NULL;
+        open && work->rc == HF_OK ? session_frame(HF_FRAME_RENEWED) : NULL;
     if (reply) {
         reply->memory = work->out;
         work->out = (struct hf_buf){0};
         reply->frame.blob.data = (struct hf_bytes){reply->memory.data, reply->memory.size};
         session_send(session, reply);
-    } else if (wanted) {
-        bool denied = work->rc == HF_ERR_DENIED || work->rc == HF_ERR_INVALID;
-        refuse_renewal(session, work->about_seq, denied ? HF_WIRE_DENIED : HF_WIRE_OVERLOADED,
-                       work->error.message);
+    } else if (open) {
+        refuse_renewal(session, renewal_code(work->rc),
+                       work->rc == HF_OK ? "The collector is out of memory" : work->error.message);
     }
     hf_buf_free(&work->in);
     hf_buf_free(&work->out);
@@ -86,7 +89,6 @@ static void on_renew(struct hf_session *session, struct hf_buf *message, struct 
     if (work) {
         work->work = renew_work;
         work->done = renew_done;
-        work->about_seq = frame->seq;
     }
     if (!work || hf_buf_append(&work->in, frame->blob.data.data, frame->blob.data.size) != HF_OK ||
         session_run(session, work) != HF_OK) {
@@ -94,7 +96,7 @@ static void on_renew(struct hf_session *session, struct hf_buf *message, struct 
             hf_buf_free(&work->in);
         }
         free(work);
-        refuse_renewal(session, frame->seq, HF_WIRE_OVERLOADED, "The collector is too busy");
+        refuse_renewal(session, HF_WIRE_OVERLOADED, "The collector is too busy to renew now");
     }
 }
 

@@ -41,10 +41,19 @@ class Authority:
               names=()):
         """Key, leaf and this authority's certificate in one file, as agents keep them."""
         key = ec.generate_private_key(ec.SECP256R1())
+        leaf = self.certify(key.public_key(), name, begins, ends, purpose, names)
+        pem = serialization.Encoding.PEM
+        path.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.TraditionalOpenSSL,
+                                           serialization.NoEncryption())
+                         + leaf.public_bytes(pem) + self.certificate.public_bytes(pem))
+        path.chmod(0o600)
+        return path
+
+    def certify(self, public_key, name, begins, ends, purpose, names=()):
         now = datetime.datetime.utcnow()
         builder = (x509.CertificateBuilder()
                    .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-                   .issuer_name(self.certificate.subject).public_key(key.public_key())
+                   .issuer_name(self.certificate.subject).public_key(public_key)
                    .serial_number(x509.random_serial_number())
                    .not_valid_before(now + seconds(begins)).not_valid_after(now + seconds(ends))
                    .add_extension(x509.BasicConstraints(False, None), True)
@@ -53,10 +62,17 @@ class Authority:
             builder = builder.add_extension(x509.SubjectAlternativeName(
                 [x509.IPAddress(ipaddress.ip_address(n)) if n[0].isdigit() else x509.DNSName(n)
                  for n in names]), False)
-        leaf = builder.sign(self.key, hashes.SHA256())
+        return builder.sign(self.key, hashes.SHA256())
+
+    def sign(self, request, begins=-60, ends=3600):
+        """The chain, in PEM, that answers a host's request (PKCS#10, DER)."""
+        asked = x509.load_der_x509_csr(request)
+        name = asked.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+        leaf = self.certify(asked.public_key(), name, begins, ends, ExtendedKeyUsageOID.CLIENT_AUTH)
         pem = serialization.Encoding.PEM
-        path.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.TraditionalOpenSSL,
-                                           serialization.NoEncryption())
-                         + leaf.public_bytes(pem) + self.certificate.public_bytes(pem))
-        path.chmod(0o600)
-        return path
+        return leaf.public_bytes(pem) + self.certificate.public_bytes(pem)
+
+    @staticmethod
+    def key_of_request(request):
+        return x509.load_der_x509_csr(request).public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -123,6 +123,7 @@ class Collector:
         self.plan = None
         self.misdeed = None
         self.forgetful = False  # with the next session it knows of nothing
+        self.renew = None  # is asked for a certificate: renew(agent, request)
         self.listing = no_listing  # what it says it has after a path
         self.sessions = 0
         self.thread = threading.Thread(target=self.serve)
@@ -180,6 +181,8 @@ class Collector:
                 seq = frame["versions"][-1]["version_seq"]
                 self.committed[streams[frame["stream"]]] = seq
                 agent.send("ACK", acks=[{"stream": frame["stream"], "version_seq": seq, "received": time.time_ns()}])
+            elif name == "RENEW" and self.renew:
+                self.renew(agent, frame["request"])
             elif name == "LIST":
                 agent.send("LISTING", stream=frame["stream"], **self.listing(frame["after"]))
             elif name.startswith("RESTORE_") or name == "CHUNK_GET":

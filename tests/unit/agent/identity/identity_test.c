@@ -378,6 +378,73 @@ static void a_renewal_that_is_not_what_was_asked_for_changes_nothing(void **stat
     host_free(&host);
 }
 
+static void a_certificate_that_could_not_be_written_is_kept_and_installed_later(void **state)
+{
+    (void)state;
+    struct host host = joined_host();
+    struct hf_identity *identity = NULL;
+    struct hf_buf request = {0};
+    struct hf_buf spki = {0};
+    struct hf_buf chain = {0};
+    assert_ok(identity_open(host.directory, &identity, &error));
+    assert_ok(identity_make_request(identity, &request, &error));
+    assert_ok(hf_pki_request_check(request.data, request.size, &spki, &error));
+    test_chain(&host.authority, &host_wish, (struct hf_bytes){spki.data, spki.size}, &chain);
+    assert_false(identity_install_waits(identity));
+    assert_int_equal(identity_install_again(identity, &error), HF_ERR_CONFLICT);
+    /* No file can be renamed over a directory. */
+    assert_int_equal(unlink(in(&host, "agent.pem")), 0);
+    assert_int_equal(mkdir(in(&host, "agent.pem"), 0700), 0);
+    assert_int_not_equal(
+        identity_install(identity, (struct hf_bytes){chain.data, chain.size}, &error), HF_OK);
+    assert_true(identity_install_waits(identity));
+    assert_int_not_equal(identity_install_again(identity, &error), HF_OK);
+    assert_non_null(strstr(error.message, "agent.pem"));
+    assert_true(identity_install_waits(identity));
+    assert_int_equal(rmdir(in(&host, "agent.pem")), 0);
+    assert_ok(identity_install_again(identity, &error));
+    assert_false(identity_install_waits(identity));
+    identity_free(identity);
+    assert_ok(identity_open(host.directory, &identity, &error));
+    assert_true(identity_life_ns(identity) > 0);
+    identity_free(identity);
+    hf_buf_free(&request);
+    hf_buf_free(&spki);
+    hf_buf_free(&chain);
+    host_free(&host);
+}
+
+static void asking_again_for_a_renewal_asks_for_the_same_key_until_it_is_installed(void **state)
+{
+    (void)state;
+    struct host host = joined_host();
+    struct hf_identity *identity = NULL;
+    struct hf_buf spki[3] = {0};
+    struct hf_buf chain = {0};
+    assert_ok(identity_open(host.directory, &identity, &error));
+    for (size_t i = 0; i < 3; i++) {
+        struct hf_buf request = {0};
+        assert_ok(identity_make_request(identity, &request, &error));
+        assert_ok(hf_pki_request_check(request.data, request.size, &spki[i], &error));
+        hf_buf_free(&request);
+        if (i == 1) { /* the answer to the first, that came late */
+            test_chain(&host.authority, &host_wish, (struct hf_bytes){spki[0].data, spki[0].size},
+                       &chain);
+            assert_ok(
+                identity_install(identity, (struct hf_bytes){chain.data, chain.size}, &error));
+        }
+    }
+    assert_int_equal(spki[0].size, spki[1].size);
+    assert_memory_equal(spki[0].data, spki[1].data, spki[1].size);
+    assert_memory_not_equal(spki[0].data, spki[2].data, spki[2].size);
+    identity_free(identity);
+    for (size_t i = 0; i < 3; i++) {
+        hf_buf_free(&spki[i]);
+    }
+    hf_buf_free(&chain);
+    host_free(&host);
+}
+
 static void a_host_whose_clock_is_hours_off_can_still_renew(void **state)
 {
     (void)state;
@@ -421,6 +488,8 @@ int main(void)
             renewal_falls_due_between_half_and_two_thirds_of_life_and_not_at_one_moment),
         cmocka_unit_test(a_renewed_certificate_replaces_key_and_chain_in_one_step),
         cmocka_unit_test(a_renewal_that_is_not_what_was_asked_for_changes_nothing),
+        cmocka_unit_test(a_certificate_that_could_not_be_written_is_kept_and_installed_later),
+        cmocka_unit_test(asking_again_for_a_renewal_asks_for_the_same_key_until_it_is_installed),
         cmocka_unit_test(a_host_whose_clock_is_hours_off_can_still_renew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

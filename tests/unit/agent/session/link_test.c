@@ -260,10 +260,53 @@ static void a_renewed_certificate_is_used_at_once(void **state)
     assert_string_equal(c->peer.ns.name, "h-0123456789abcdef");
     struct certificate_wish wish = {"h-renewed", NULL, "clientAuth", -60, 7200};
     authority_issue(&c->authority, c->agent, &wish);
-    link_renew(host.link, first);
+    link_renew(host.link);
     assert_int_equal(expect(host.shipping, HF_LINK_CLOSED), first);
     assert_true(expect(host.shipping, HF_LINK_OPENED) > first);
     assert_string_equal(c->peer.ns.name, "h-renewed");
+    host_stop(&host);
+    collector_free(c);
+}
+
+static void a_certificate_renewed_while_nothing_is_connected_is_used_by_the_next_connection(
+    void **state)
+{
+    (void)state;
+    struct collector *c = collector_new();
+    struct host host;
+    collector_start(c);
+    host_start(&host, c, "localhost");
+    uint64_t first = expect(host.shipping, HF_LINK_OPENED);
+    collector_stop(c);
+    assert_int_equal(expect(host.shipping, HF_LINK_CLOSED), first);
+    struct certificate_wish wish = {"h-renewed", NULL, "clientAuth", -60, 7200};
+    authority_issue(&c->authority, c->agent, &wish);
+    link_renew(host.link);
+    collector_start(c);
+    assert_true(expect(host.shipping, HF_LINK_OPENED) > first);
+    assert_string_equal(c->peer.ns.name, "h-renewed");
+    host_stop(&host);
+    collector_free(c);
+}
+
+static void a_refusal_goes_to_the_thread_whose_frame_it_is_about(void **state)
+{
+    (void)state;
+    struct collector *c = collector_new();
+    struct host host;
+    collector_start(c);
+    host_start(&host, c, "localhost");
+    expect(host.shipping, HF_LINK_OPENED);
+    expect(host.restoring, HF_LINK_OPENED);
+    struct hf_frame frame = {.type = HF_FRAME_ERROR, .refusal = {.code = HF_WIRE_DENIED}};
+    collector_send(c, &frame); /* of a RENEW */
+    expect(host.shipping, HF_LINK_FRAME);
+    frame.refusal.about_seq = 7; /* of a restore */
+    collector_send(c, &frame);
+    expect(host.restoring, HF_LINK_FRAME);
+    frame.refusal.stream = 1; /* of a source */
+    collector_send(c, &frame);
+    expect(host.shipping, HF_LINK_FRAME);
     host_stop(&host);
     collector_free(c);
 }
@@ -306,6 +349,9 @@ int main(void)
         cmocka_unit_test(a_cut_connection_comes_back_with_another_number),
         cmocka_unit_test(going_away_is_obeyed_for_as_long_as_asked),
         cmocka_unit_test(a_renewed_certificate_is_used_at_once),
+        cmocka_unit_test(
+            a_certificate_renewed_while_nothing_is_connected_is_used_by_the_next_connection),
+        cmocka_unit_test(a_refusal_goes_to_the_thread_whose_frame_it_is_about),
         cmocka_unit_test(rubbish_from_the_collector_ends_the_connection_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
