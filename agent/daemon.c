@@ -32,7 +32,7 @@
 
 /* All that runs between one reading of the configuration and the next. */
 struct service {
-    struct hf_config *config;
+    const struct hf_config *config;
     struct hf_identity *identity;
     struct hf_outbox *outbox;
     struct hf_capture *capture;
@@ -44,22 +44,48 @@ struct service {
     struct hf_restorer *restorer;
 };
 
+/* A configuration and the lock on its state directory; lock_fd is -1 where the directory is the one
+ * that is locked already. */
+struct plan {
+    struct hf_config *config;
+    int lock_fd;
+};
+
 struct daemon {
     const char *config_path;
     struct service service;
+    struct hf_config *config; /* of service */
     pthread_t signal_thread;
     sigset_t signals;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool stopping;                 /* guarded by lock */
-    struct hf_config *next_config; /* guarded by lock: from SIGHUP */
+    bool stopping;    /* guarded by lock */
+    struct plan next; /* guarded by lock: from SIGHUP; config is NULL for none */
+    int lock_fd;      /* guarded by lock: of the state directory in use */
 };
+
+static void plan_drop(struct plan *plan)
+{
+    config_free(plan->config);
+    if (plan->lock_fd >= 0)
+        close(plan->lock_fd);
+    *plan = (struct plan){.lock_fd = -1};
+}
 
 /* ---- one agent a state directory ---- */
 
-static int lock_state(const char *directory, int *out_fd, struct hf_error *error)
+static bool same_file(int a, int b)
 {
-    char path[4096];
+    struct stat first, second;
+    return a >= 0 && b >= 0 && !fstat(a, &first) && !fstat(b, &second) &&
+           first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
+/* held_fd: the lock that this process has already, or -1. *out_fd is -1 when it is of the same
+ * directory. */
+static int lock_state(const char *directory, int held_fd, int *out_fd, struct hf_error *error)
+{
+    char path[4200];
     int result = hf_mkdirs(directory, 0700, error);
     if (result)
         return result;
@@ -67,6 +93,11 @@ static int lock_state(const char *directory, int *out_fd, struct hf_error *error
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return hf_error_set(error, HF_ERR_IO, errno, "can't open %s", path);
+    if (same_file(fd, held_fd)) {
+        close(fd);
+        *out_fd = -1;
+        return 0;
+    }
     if (flock(fd, LOCK_EX | LOCK_NB)) {
         int failure = errno;
         close(fd);
@@ -148,7 +179,6 @@ static void service_stop(struct service *service)
     if (service->restoring)
         hf_queue_free(service->restoring, link_event_release);
     identity_free(service->identity);
-    config_free(service->config);
     *service = (struct service){0};
 }
 
@@ -169,8 +199,9 @@ static int service_start_link(struct service *service, struct hf_error *error)
     return link_new(&options, &service->link, error);
 }
 
-/* Takes over config. */
-static int service_start(struct service *service, struct hf_config *config, struct hf_error *error)
+/* config outlives the service. */
+static int service_start(struct service *service, const struct hf_config *config,
+                         struct hf_error *error)
 {
     *service = (struct service){.config = config};
     service->shipping = hf_queue_new();
@@ -215,19 +246,36 @@ static int service_start(struct service *service, struct hf_config *config, stru
 
 /* ---- signals ---- */
 
+/* What can be known to fail without the service that runs being stopped for it. */
+static int prepare(const char *path, int held_fd, struct plan *plan, struct hf_error *error)
+{
+    struct hf_identity *identity = NULL;
+    *plan = (struct plan){.lock_fd = -1};
+    int result = read_config(path, &plan->config, error);
+    if (!result)
+        result = identity_open(plan->config->identity_directory, &identity, error);
+    identity_free(identity);
+    if (!result)
+        result = lock_state(plan->config->state, held_fd, &plan->lock_fd, error);
+    if (result)
+        plan_drop(plan);
+    return result;
+}
+
 static void on_hangup(struct daemon *daemon)
 {
-    struct hf_config *config;
+    struct plan next;
     struct hf_error error;
-    if (read_config(daemon->config_path, &config, &error)) {
+    pthread_mutex_lock(&daemon->lock);
+    /* One that waits is out of date, and may hold the lock that is wanted now. */
+    plan_drop(&daemon->next);
+    if (prepare(daemon->config_path, daemon->lock_fd, &next, &error)) {
         hf_log_error("the changed configuration is not used, the present one stays: %s",
                      error.message);
-        return;
+    } else {
+        daemon->next = next;
+        pthread_cond_signal(&daemon->changed);
     }
-    pthread_mutex_lock(&daemon->lock);
-    config_free(daemon->next_config);
-    daemon->next_config = config;
-    pthread_cond_signal(&daemon->changed);
     pthread_mutex_unlock(&daemon->lock);
 }
 
@@ -277,63 +325,91 @@ static int start_signals(struct daemon *daemon, struct hf_error *error)
 
 /* ---- */
 
-/* One life of the service. The configuration of the next one, or NULL when this was the last. */
-static struct hf_config *serve(struct daemon *daemon)
+/* One life of the service, which still runs when it is over: until there is another configuration,
+ * or none (it stops). */
+static struct plan serve(struct daemon *daemon)
 {
     notify("READY=1");
     pthread_mutex_lock(&daemon->lock);
-    while (!daemon->stopping && !daemon->next_config)
+    while (!daemon->stopping && !daemon->next.config)
         pthread_cond_wait(&daemon->changed, &daemon->lock);
-    struct hf_config *next = daemon->stopping ? NULL : daemon->next_config;
-    if (next)
-        daemon->next_config = NULL;
+    struct plan next = {.lock_fd = -1};
+    if (!daemon->stopping) {
+        next = daemon->next;
+        daemon->next = (struct plan){.lock_fd = -1};
+    }
     pthread_mutex_unlock(&daemon->lock);
-    if (next)
-        notify("RELOADING=1");
-    service_stop(&daemon->service);
     return next;
 }
 
-/* Takes over config. */
-static int run_services(struct daemon *daemon, struct hf_config *config, struct hf_error *error)
+/* next is what the service runs with from now on. */
+static void adopt(struct daemon *daemon, struct plan *next)
 {
-    while (config) {
-        int result = service_start(&daemon->service, config, error);
-        if (result)
-            return result;
-        config = serve(daemon);
-        if (config)
-            hf_log_info("going on with the changed configuration: %zu sources",
-                        config->source_count);
+    config_free(daemon->config);
+    daemon->config = next->config;
+    pthread_mutex_lock(&daemon->lock);
+    if (next->lock_fd >= 0) {
+        close(daemon->lock_fd);
+        daemon->lock_fd = next->lock_fd;
     }
-    return 0;
+    pthread_mutex_unlock(&daemon->lock);
+    hf_log_info("going on with the changed configuration: %zu sources",
+                daemon->config->source_count);
+}
+
+/* Takes over next. Only if the old one does not start either, or no more, it fails. */
+static int change_config(struct daemon *daemon, struct plan *next, struct hf_error *error)
+{
+    notify("RELOADING=1");
+    service_stop(&daemon->service);
+    if (!service_start(&daemon->service, next->config, error)) {
+        adopt(daemon, next);
+        return 0;
+    }
+    hf_log_error("the changed configuration can't be used, going back to the one before: %s",
+                 error->message);
+    plan_drop(next);
+    return service_start(&daemon->service, daemon->config, error);
+}
+
+static int run_services(struct daemon *daemon, struct hf_error *error)
+{
+    int result = service_start(&daemon->service, daemon->config, error);
+    while (!result) {
+        struct plan next = serve(daemon);
+        if (!next.config) {
+            service_stop(&daemon->service);
+            break;
+        }
+        result = change_config(daemon, &next, error);
+    }
+    return result;
 }
 
 int daemon_run(const char *config_path)
 {
     struct daemon daemon = {.config_path = config_path,
                             .lock = PTHREAD_MUTEX_INITIALIZER,
-                            .changed = PTHREAD_COND_INITIALIZER};
-    struct hf_config *config = NULL;
+                            .changed = PTHREAD_COND_INITIALIZER,
+                            .next = {.lock_fd = -1},
+                            .lock_fd = -1};
     struct hf_error error;
-    int lock_fd = -1;
-    int result = read_config(config_path, &config, &error);
+    int result = read_config(config_path, &daemon.config, &error);
     if (!result)
-        result = lock_state(config->state, &lock_fd, &error);
+        result = lock_state(daemon.config->state, -1, &daemon.lock_fd, &error);
     if (!result)
         result = start_signals(&daemon, &error);
-    if (result) {
-        config_free(config);
-    } else {
-        hf_log_info("holdfast-agent " HF_VERSION " with %zu sources of %s", config->source_count,
-                    config_path);
-        result = run_services(&daemon, config, &error);
+    if (!result) {
+        hf_log_info("holdfast-agent " HF_VERSION " with %zu sources of %s",
+                    daemon.config->source_count, config_path);
+        result = run_services(&daemon, &error);
         pthread_kill(daemon.signal_thread, SIGUSR1);
         pthread_join(daemon.signal_thread, NULL);
-        config_free(daemon.next_config);
+        plan_drop(&daemon.next);
     }
-    if (lock_fd >= 0)
-        close(lock_fd);
+    config_free(daemon.config);
+    if (daemon.lock_fd >= 0)
+        close(daemon.lock_fd);
     if (result)
         hf_log_error("%s", error.message);
     else

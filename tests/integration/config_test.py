@@ -1,8 +1,12 @@
 """What an agent makes of its configuration: the presets' sources, what `check` says, and what happens when
 it changes while the agent runs."""
+import fcntl
+import os
+import signal
+
 import pytest
 
-from fleet import Fleet
+from fleet import Fleet, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -37,4 +41,87 @@ def test_a_home_with_a_slash_at_its_end_is_protected_all_the_same(fleet):
     host.start()
     fleet.wait()
     assert fleet.cli("cat", f"{host.name}:config{host.path('robot/.casare_rpa/.env')}") == "A=1\n"
+    host.stop()
+
+
+# --- SIGHUP ---
+
+def hang_up(host, saying):
+    before = host.output().count(saying)
+    os.kill(host.pid, signal.SIGHUP)
+    wait_until(lambda: host.output().count(saying) > before, f"the agent to say: {saying}")
+
+
+def configure(host, state="state", identity="identity"):
+    host.config_path.write_text(
+        f"[agent]\nstate = {host.directory / state}\nmark_interval = 100ms\nreconnect_max = 1s\n"
+        f"[identity]\ndirectory = {host.directory / identity}\n" + host.source("data"))
+
+
+def is_protected(fleet, host, content):
+    """What is written now comes to the collector."""
+    host.write("data/file", content)
+    wait_until(lambda: fleet.cli("cat", host.target("data", "data/file"), check=False).stdout == content,
+               "the file")
+
+
+def is_locked(directory):
+    with open(directory / "lock") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+STAYS = "the changed configuration is not used, the present one stays"
+GOES_BACK = "the changed configuration can't be used, going back to the one before"
+GOES_ON = "going on with the changed configuration"
+
+
+def test_a_changed_configuration_that_can_not_start_leaves_the_host_protected(fleet):
+    host = fleet.add_host("robot-mistyped")
+    neighbour = fleet.add_host("robot-neighbour")
+    is_protected(fleet, host, "at first")
+    wait_until(lambda: is_locked(neighbour.directory / "state"), "the neighbour to run")
+
+    configure(host, identity="identitty")
+    hang_up(host, STAYS)
+    assert "has not joined" in host.output()
+    is_protected(fleet, host, "with a mistyped identity")
+
+    configure(host, state=f"../{neighbour.name}/state")
+    hang_up(host, STAYS)  # '..' is refused
+    host.config_path.write_text(host.config_path.read_text().replace(f"{host.name}/../", ""))
+    hang_up(host, STAYS)
+    assert "another holdfast-agent runs with the state directory" in host.output()
+    is_protected(fleet, host, "with another agent's state")
+
+    (host.directory / "broken").mkdir()
+    (host.directory / "broken/spool.db").write_text("this is no database, and long enough to be seen as none")
+    configure(host, state="broken")
+    hang_up(host, GOES_BACK)
+    is_protected(fleet, host, "with a state that can't be opened")
+    assert is_locked(host.directory / "state") and not is_locked(host.directory / "broken")
+
+    configure(host)
+    hang_up(host, GOES_ON)
+    is_protected(fleet, host, "with the good one again")
+    host.stop()
+    neighbour.stop()
+
+
+def test_a_changed_state_directory_is_made_and_locked_and_the_old_one_let_go(fleet):
+    host = fleet.add_host("robot-moving")
+    is_protected(fleet, host, "in the old place")
+    configure(host, state="moved/here")
+    hang_up(host, GOES_ON)
+    is_protected(fleet, host, "in the new place")
+    assert (host.directory / "moved/here/state.db").exists()
+    assert is_locked(host.directory / "moved/here") and not is_locked(host.directory / "state")
+    os.symlink(host.directory / "moved", host.directory / "link")  # the same directory by another name
+    configure(host, state="link/here")
+    hang_up(host, GOES_ON)
+    is_protected(fleet, host, "by another name")
+    assert is_locked(host.directory / "moved/here")
     host.stop()
