@@ -114,27 +114,9 @@ static int lock_state(const char *directory, int held_fd, int *out_fd, struct hf
 
 /* ---- the configuration ---- */
 
-/* Whoever can write it can have files read, written and hooks run as this user. */
-static int check_config_file(const char *path, struct hf_error *error)
-{
-    struct stat status;
-    if (stat(path, &status))
-        return hf_error_set(error, HF_ERR_NOT_FOUND, errno, "can't read the configuration %s",
-                            path);
-    if (status.st_uid != 0 && status.st_uid != geteuid())
-        return hf_error_set(error, HF_ERR_DENIED, 0,
-                            "%s belongs to neither root nor the agent's user, so somebody else "
-                            "could tell the agent what to do; chown it",
-                            path);
-    if (status.st_mode & (S_IWGRP | S_IWOTH))
-        return hf_error_set(error, HF_ERR_DENIED, 0,
-                            "%s can be changed by others than its owner; chmod go-w it", path);
-    return 0;
-}
-
 static int read_config(const char *path, struct hf_config **out, struct hf_error *error)
 {
-    int result = check_config_file(path, error);
+    int result = config_check_file(path, error);
     return result ? result : config_load(path, out, error);
 }
 

@@ -1,5 +1,6 @@
 /* holdfast-agent: everything it can be asked to do, in one table. */
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "agent/config/config.h"
 #include "agent/daemon.h"
 #include "agent/identity/enroll_command.h"
+#include "agent/identity/identity.h"
 #include "agent/man.h"
 #include "common/log.h"
 #include "common/roff.h"
@@ -56,6 +58,7 @@ static void print_usage(FILE *stream)
 
 struct options {
     const char *config;
+    bool helped; /* --help: there is nothing else to do */
 };
 
 /* 0, or the exit code after a complaint. */
@@ -64,11 +67,17 @@ static int read_options(int argc, char **argv, struct options *options)
     static const struct option known[] = {
         {"config", required_argument, NULL, 'c'},
         {"log-level", required_argument, NULL, 'l'},
+        {"help", no_argument, NULL, 'h'},
         {0},
     };
     *options = (struct options){.config = CONFIG_PATH};
-    for (int option; (option = getopt_long(argc, argv, "c:l:", known, NULL)) != -1;) {
+    for (int option; (option = getopt_long(argc, argv, "c:l:h", known, NULL)) != -1;) {
         enum hf_log_level level;
+        if (option == 'h') {
+            print_usage(stdout);
+            options->helped = true;
+            return 0;
+        }
         if (option == 'c') {
             options->config = optarg;
         } else if (option == 'l' && !hf_log_level_parse(optarg, &level)) {
@@ -93,7 +102,17 @@ static int run_daemon(int argc, char **argv)
 {
     struct options options;
     int result = read_options(argc, argv, &options);
-    return result ? result : daemon_run(options.config);
+    return result || options.helped ? result : daemon_run(options.config);
+}
+
+/* It may be checked before the host has joined. */
+static void warn_of_identity(const char *directory)
+{
+    struct hf_identity *identity = NULL;
+    struct hf_error error;
+    if (identity_open(directory, &identity, &error))
+        printf("warning: %s\n", error.message);
+    identity_free(identity);
 }
 
 static int run_check(int argc, char **argv)
@@ -102,13 +121,17 @@ static int run_check(int argc, char **argv)
     struct hf_config *config;
     struct hf_error error;
     int result = read_options(argc, argv, &options);
-    if (result)
+    if (result || options.helped)
         return result;
-    if (config_load(options.config, &config, &error)) {
+    result = config_check_file(options.config, &error);
+    if (!result)
+        result = config_load(options.config, &config, &error);
+    if (result) {
         fprintf(stderr, "holdfast-agent: %s\n", error.message);
         return 1;
     }
     config_describe(config, stdout);
+    warn_of_identity(config->identity_directory);
     config_free(config);
     return 0;
 }

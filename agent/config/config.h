@@ -45,6 +45,9 @@ struct hf_config {
 /* Every key that a configuration may have, ends with a NULL key (keys.c). */
 extern const struct hf_ini_key config_keys[];
 
+/* HF_ERR_DENIED when others than root and this process's user could write the file: whoever can has
+ * files read, written and hooks run as this user. */
+int config_check_file(const char *path, struct hf_error *error);
 /* Every complaint names file, line, section, key and remedy. */
 int config_load(const char *path, struct hf_config **out, struct hf_error *error);
 void config_free(struct hf_config *config); /* NULL is fine */

@@ -54,6 +54,50 @@ static void describe_path(const char *path, FILE *out)
             (unsigned long long)count.files, size);
 }
 
+static void describe_pace(const struct hf_config_source *source, FILE *out)
+{
+    char debounce[HF_TIME_TEXT_BYTES];
+    char rescan[HF_TIME_TEXT_BYTES];
+    hf_duration_text(source->debounce_ns, debounce);
+    hf_duration_text(source->rescan_ns, rescan);
+    fprintf(out, "    captured %s after a change, compared with the disk every %s\n", debounce,
+            rescan);
+}
+
+static void describe_hook(const char *when, const char *const *argv, FILE *out)
+{
+    if (argv) {
+        fprintf(out, "    %s a restore runs", when);
+        for (size_t i = 0; argv[i]; i++) {
+            fprintf(out, " %s", argv[i]);
+        }
+        fprintf(out, "\n");
+    }
+}
+
+static void warn_of_hook(const struct hf_config_source *source, const char *key,
+                         const char *const *argv, FILE *out)
+{
+    struct stat status;
+    if (!argv) {
+        return;
+    }
+    if (stat(argv[0], &status) != 0) {
+        fprintf(out, "warning: source %s: %s: there is no %s; restores will fail\n", source->name,
+                key, argv[0]);
+    } else if (!S_ISREG(status.st_mode) || !(status.st_mode & (S_IXUSR | S_IXGRP | S_IXOTH))) {
+        fprintf(out,
+                "warning: source %s: %s: %s is not a program; chmod +x it, or restores will "
+                "fail\n",
+                source->name, key, argv[0]);
+    } else if (status.st_mode & S_IWOTH) {
+        fprintf(out,
+                "warning: source %s: %s: %s can be changed by anybody, who so could run "
+                "programs as the agent; chmod o-w it\n",
+                source->name, key, argv[0]);
+    }
+}
+
 static void warn_of_overlap(const struct hf_config *config, FILE *out)
 {
     for (size_t i = 0; i < config->source_count; i++) {
@@ -101,6 +145,7 @@ void config_describe(const struct hf_config *config, FILE *out)
         for (size_t j = 0; j < source->exclude_count; j++) {
             fprintf(out, "    without %s\n", source->excludes[j]);
         }
+        describe_pace(source, out);
         if (source->one_file_system) {
             fprintf(out, "    without what is mounted beneath\n");
         }
@@ -113,6 +158,13 @@ void config_describe(const struct hf_config *config, FILE *out)
         for (size_t j = 0; j < source->restore_from_count; j++) {
             fprintf(out, "    takes restores of host %s\n", source->restore_from[j]);
         }
+        describe_hook("before", source->before_restore, out);
+        describe_hook("after", source->after_restore, out);
+    }
+    for (size_t i = 0; i < config->source_count; i++) {
+        const struct hf_config_source *source = &config->sources[i];
+        warn_of_hook(source, "before_restore", source->before_restore, out);
+        warn_of_hook(source, "after_restore", source->after_restore, out);
     }
     warn_of_overlap(config, out);
 }

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from fleet import Fleet, wait_until
+from fleet import AGENT, Fleet, run, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,52 @@ def test_a_home_with_a_slash_at_its_end_is_protected_all_the_same(fleet):
     fleet.wait()
     assert fleet.cli("cat", f"{host.name}:config{host.path('robot/.casare_rpa/.env')}") == "A=1\n"
     host.stop()
+
+
+# --- check ---
+
+def check(path, *arguments):
+    return run(AGENT, "check", "--config", path, *arguments, check=False)
+
+
+def test_check_refuses_a_file_that_run_would_refuse(fleet):
+    host = fleet.add_host("robot-checked", start=False)
+    assert check(host.config_path).returncode == 0
+    for mode in (0o666, 0o620):
+        host.config_path.chmod(mode)
+        result = check(host.config_path)
+        assert result.returncode == 1 and "chmod go-w" in result.stderr
+        assert run(AGENT, "run", "--config", host.config_path, check=False).returncode == 1
+    assert check(host.directory / "none.conf").returncode == 1
+
+
+def test_check_says_all_that_was_configured_and_warns_of_what_will_fail(fleet):
+    host = fleet.add_host("robot-warned", start=False)
+    hook = host.write("hook", "#!/bin/sh\n")
+    host.configure(host.source("data", debounce="300ms", rescan="7m", before_restore="/nonexistent/hook  stop it",
+                               after_restore=hook))
+    result = check(host.config_path)
+    assert result.returncode == 0
+    for text in ("300 ms", "7 min", "before a restore runs /nonexistent/hook stop it",
+                 f"after a restore runs {hook}", "before_restore: there is no /nonexistent/hook",
+                 f"{hook} is not a program"):
+        assert text in result.stdout, result.stdout
+    assert "joined" not in result.stdout
+    hook.chmod(0o755)
+    host.configure(host.source("data", after_restore=hook))
+    assert "warning" not in check(host.config_path).stdout
+    hook.chmod(0o757)
+    assert f"{hook} can be changed by anybody" in check(host.config_path).stdout
+    (host.directory / "identity/agent.pem").unlink()
+    result = check(host.config_path)
+    assert result.returncode == 0 and "warning: This host has not joined a collector yet" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_help_of_a_command_is_help_and_no_mistake(command):
+    for option in ("--help", "-h"):
+        result = run(AGENT, command, option, check=False)
+        assert result.returncode == 0 and "Usage" in result.stdout and not result.stderr
 
 
 # --- SIGHUP ---
