@@ -167,9 +167,10 @@ static void service_stop(struct service *service)
 static int service_start_link(struct service *service, struct hf_error *error)
 {
     const struct hf_config *config = service->config;
+    bool moved = config->collector_host != NULL;
     struct hf_link_options options = {
-        .host = identity_collector_host(service->identity),
-        .port = identity_collector_port(service->identity),
+        .host = moved ? config->collector_host : identity_collector_host(service->identity),
+        .port = moved ? config->collector_port : identity_collector_port(service->identity),
         .agent_pem_path = identity_agent_pem_path(service->identity),
         .ca_pem_path = identity_ca_pem_path(service->identity),
         .shipping = service->shipping,

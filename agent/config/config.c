@@ -5,6 +5,7 @@
 #include "agent/identity/identity.h"
 #include "common/clock.h"
 #include "common/glob.h"
+#include "common/join_token.h"
 
 #define SOURCES_MAX          1024
 #define MARK_INTERVAL_MIN_NS (10 * HF_NS_PER_MS)
@@ -109,6 +110,7 @@ void config_free(struct hf_config *config)
     free(config->file);
     free(config->state);
     free(config->identity_directory);
+    free(config->collector_host);
     free(config);
 }
 
@@ -355,6 +357,23 @@ static int read_sections(struct hf_config *config, struct hf_ini *ini, struct hf
     return rc;
 }
 
+static int read_collector(struct hf_config *config, struct hf_ini *ini, struct hf_error *error)
+{
+    char host[256];
+    struct hf_error reason = {0};
+    const struct hf_ini_entry *entry = hf_ini_last(ini, "collector", "address");
+    if (!entry) {
+        return HF_OK;
+    }
+    if (join_address_split(entry->value, host, &config->collector_port, &reason) != HF_OK) {
+        return hf_ini_complain(ini, entry, error, "%s", reason.message);
+    }
+    config->collector_host = strdup(host);
+    return config->collector_host
+               ? HF_OK
+               : hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the configuration");
+}
+
 int config_load(const char *path, struct hf_config **out, struct hf_error *error)
 {
     struct hf_ini *ini = NULL;
@@ -370,6 +389,7 @@ int config_load(const char *path, struct hf_config **out, struct hf_error *error
     rc = rc == HF_OK ? config_directory(ini, "identity", "directory", HF_IDENTITY_DIRECTORY,
                                         &config->identity_directory, error)
                      : rc;
+    rc = rc == HF_OK ? read_collector(config, ini, error) : rc;
     rc = rc == HF_OK ? hf_ini_get_size(ini, "agent", "spool_max", UINT64_C(1) << 30,
                                        &config->spool_max_bytes, error)
                      : rc;

@@ -35,6 +35,8 @@ struct hf_config {
     char *file;  /* where it was read from */
     char *state; /* directory */
     char *identity_directory;
+    char *collector_host; /* NULL: what the host was told when it joined */
+    uint16_t collector_port;
     uint64_t spool_max_bytes;
     int64_t mark_interval_ns;
     int64_t reconnect_max_ns; /* the longest wait before the next try to reach the collector */

@@ -132,6 +132,9 @@ void config_describe(const struct hf_config *config, FILE *out)
     hf_size_text(config->spool_max_bytes, text);
     fprintf(out, "State     %s, spool of at most %s\nIdentity  %s\n", config->state, text,
             config->identity_directory);
+    if (config->collector_host) {
+        fprintf(out, "Collector %s port %u\n", config->collector_host, config->collector_port);
+    }
     for (size_t i = 0; i < config->source_count; i++) {
         const struct hf_config_source *source = &config->sources[i];
         fprintf(out, "\nSource %s, class %s%s\n", source->name, source->class_name,

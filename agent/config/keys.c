@@ -16,6 +16,8 @@ const struct hf_ini_key config_keys[] = {
      "the longest pause between two attempts to reach the collector"},
     {"identity", "directory", "DIR", "/var/lib/holdfast-agent/identity",
      "key and certificate, made by holdfast-agent enroll"},
+    {"collector", "address", "HOST:PORT", "what the host was told when it joined",
+     "where the collector listens for agents, when it has moved; its certificate has to name HOST"},
     {PRESET, "home", "DIR", NULL,
      "home directory of the user that CasareRPA runs as; [preset casare-orchestrator] is for an "
      "orchestrator. A preset expands to sources, which a [source NAME] of the same name refines. "

@@ -44,6 +44,21 @@ def test_a_home_with_a_slash_at_its_end_is_protected_all_the_same(fleet):
     host.stop()
 
 
+def test_an_agent_finds_a_collector_that_moved(fleet):
+    host = fleet.add_host("robot-left-behind", start=False)
+    settings = host.directory / "identity/identity.ini"
+    port = fleet.collector.ports["agents"]
+    settings.write_text(settings.read_text().replace(f":{port}", ":1"))  # where nobody listens
+    host.write("data/file", "found")
+    host.start()
+    wait_until(lambda: "no connection to the collector" in host.output(), "the agent to look in the old place")
+    host.config_path.write_text(host.config_path.read_text() + f"[collector]\naddress = 127.0.0.1:{port}\n")
+    os.kill(host.pid, signal.SIGHUP)
+    wait_until(lambda: fleet.cli("cat", host.target("data", "data/file"), check=False).stdout == "found", "the file")
+    assert f"Collector 127.0.0.1 port {port}" in check(host.config_path).stdout
+    host.stop()
+
+
 # --- check ---
 
 def check(path, *arguments):

@@ -65,7 +65,7 @@ static void every_key_says_what_it_should(void **state)
     (void)state;
     struct hf_config *config = good(
         "[agent]\nstate = /var/x\nspool_max = 3MiB\nmark_interval = 200ms\nreconnect_max = 1m\n"
-        "[identity]\ndirectory = /var/y\n"
+        "[identity]\ndirectory = /var/y\n[collector]\naddress = backup.example.com:7443\n"
         "[source scripts]\nkind = files\nclass = workflows\npath = /opt/a/\npath = /opt/b\n"
         "include = **/*.py\ninclude = *.sh\nexclude = **/tmp/**\ndebounce = 150ms\nrescan = 2m\n"
         "validate = json\nrestore_root = /srv/back\nrestore_from = h-1\nrestore_from = *\n"
@@ -73,6 +73,8 @@ static void every_key_says_what_it_should(void **state)
     const struct hf_config_source *source = source_of(config, "scripts");
     assert_string_equal(config->state, "/var/x");
     assert_string_equal(config->identity_directory, "/var/y");
+    assert_string_equal(config->collector_host, "backup.example.com");
+    assert_int_equal(config->collector_port, 7443);
     assert_int_equal(config->spool_max_bytes, 3 << 20);
     assert_int_equal(config->mark_interval_ns, 200 * HF_NS_PER_MS);
     assert_int_equal(config->reconnect_max_ns, 60 * HF_NS_PER_SECOND);
@@ -160,6 +162,7 @@ static void a_mistake_is_named_with_its_line_and_a_remedy(void **state)
         {"[agent]\nstate = rel\n" SOURCE, {":2: [agent] state", "'rel'", "absolute"}},
         {"[agent]\nstate = /var/../x\n" SOURCE, {":2: [agent] state", "'/var/../x'", "'..'"}},
         {"[identity]\ndirectory = x\n" SOURCE, {":2: [identity] directory", "'x'", "absolute"}},
+        {"[collector]\naddress = backup\n" SOURCE, {":2: [collector] address", "backup", "port"}},
         {"[preset casare-robot]\nhome = robot\n", {":2:", "home", "absolute"}},
         {"[preset casare-robot]\nhome = /home//robot\n", {":2:", "home", "'//'"}},
         {"[preset casare-robot]\nhome = /a\nworkflows_dir = work\n",
