@@ -48,17 +48,28 @@ static void dial_after(struct hf_link *link, uint32_t wait_ms)
                      (lws_usec_t)wait_ms * 1000 + 1);
 }
 
+/* Whether it was logged already, as one of the last two; notes it if not. */
+static bool said_before(struct hf_link *link, const char *reason)
+{
+    if (!strcmp(reason, link->said[0]) || !strcmp(reason, link->said[1]))
+        return true;
+    memcpy(link->said[1], link->said[0], sizeof(link->said[0]));
+    snprintf(link->said[0], sizeof(link->said[0]), "%s", reason);
+    link->said_again = 0;
+    return false;
+}
+
+static void forget_said(struct hf_link *link)
+{
+    link->said[0][0] = link->said[1][0] = '\0';
+}
+
 /* Once for a cause, then only now and then while it lasts. */
 static void log_down(struct hf_link *link, uint32_t wait_ms)
 {
     const char *reason = link->reason[0] ? link->reason : "the connection was closed";
-    if (!strcmp(reason, link->last_reason)) {
-        if (++link->reason_repeats % 60)
-            return;
-    } else {
-        link->reason_repeats = 0;
-        snprintf(link->last_reason, sizeof(link->last_reason), "%s", reason);
-    }
+    if (said_before(link, reason) && ++link->said_again % 60)
+        return;
     char wait[HF_TIME_TEXT_BYTES];
     hf_duration_text((int64_t)wait_ms * HF_NS_PER_MS, wait);
     hf_log_warning("no connection to the collector %s:%u: %s; trying again in %s (captured changes "
@@ -66,10 +77,25 @@ static void log_down(struct hf_link *link, uint32_t wait_ms)
                    link->host, link->port, reason, wait);
 }
 
+/* What TLS says of a refused certificate differs from one attempt to the next, and never why. */
+static void blame_certificate(struct hf_link *link)
+{
+    if (hf_clock_now_ns() <= link->certificate_ends_ns)
+        return;
+    char ends[HF_TIME_TEXT_BYTES];
+    hf_time_local(link->certificate_ends_ns, ends);
+    snprintf(link->reason, sizeof(link->reason),
+             "this host's certificate in %s ended at %s; unless this host's clock is wrong, remove "
+             "that directory and enrol again with a new token",
+             link->agent_pem_path, ends);
+}
+
 /* The connection is over, whoever ended it. Its wsi is not touched any more. */
 static void link_down(struct hf_link *link)
 {
     bool was_open = link->phase == LINK_OPEN;
+    if (link->phase == LINK_CONNECTING)
+        blame_certificate(link);
     link->wsi = NULL;
     link->phase = LINK_WAITING;
     atomic_store(&link->open_connection, 0);
@@ -200,7 +226,7 @@ static int on_welcome(struct hf_link *link, struct hf_frame *frame)
     outgoing_grant(&link->outgoing, welcome->credit_bytes);
     link->phase = LINK_OPEN;
     link->opened_at_ns = hf_clock_monotonic_ns();
-    link->last_reason[0] = '\0';
+    forget_said(link);
     hf_log_info("connected to the collector %s:%u as %.*s (session %llu)", link->host, link->port,
                 (int)welcome->host_id.size, (const char *)welcome->host_id.data,
                 (unsigned long long)welcome->session);
@@ -220,13 +246,28 @@ static int on_welcome(struct hf_link *link, struct hf_frame *frame)
     return 0;
 }
 
+/* What people can do about the end of a session; "" for what passes by itself. */
+static const char *remedy(enum hf_wire_code code)
+{
+    switch (code) {
+    case HF_WIRE_REVOKED:
+        return "; if this host is to be protected again, remove its identity's directory and enrol "
+               "with a new token";
+    case HF_WIRE_EXPIRED:
+        return "; unless this host's or the collector's clock is wrong, remove the identity's "
+               "directory and enrol again with a new token";
+    default:
+        return "";
+    }
+}
+
 static int on_goaway(struct hf_link *link, struct hf_frame *frame)
 {
     const struct hf_refusal *refusal = &frame->refusal;
     link->retry_after_ms = refusal->retry_after_ms;
-    set_reason(link, "the collector ended the session (%s): %.*s", proto_code_name(refusal->code),
+    set_reason(link, "the collector ended the session (%s): %.*s%s", proto_code_name(refusal->code),
                (int)(refusal->message.size < 180 ? refusal->message.size : 180),
-               (const char *)refusal->message.data);
+               (const char *)refusal->message.data, remedy(refusal->code));
     return -1;
 }
 
@@ -468,6 +509,7 @@ int link_make_vhost(struct hf_link *link, struct hf_error *error)
     tls_client_free(link->credentials); /* a live connection holds its own reference */
     link->vhost = vhost;
     link->credentials = credentials;
+    link->certificate_ends_ns = tls_client_ends_ns(credentials);
     return 0;
 }
 

@@ -11,7 +11,7 @@
 #include "agent/session/outgoing.h"
 #include "agent/session/tls.h"
 
-#define LINK_REASON_BYTES 256
+#define LINK_REASON_BYTES 640
 
 enum link_phase {
     LINK_WAITING = 0,    /* for the time of the next attempt */
@@ -46,6 +46,7 @@ struct hf_link {
     enum link_phase phase;
     struct lws_vhost *vhost;
     struct hf_tls_client *credentials; /* of vhost */
+    int64_t certificate_ends_ns;       /* of credentials */
     unsigned vhost_number;
     struct lws *wsi;
     uint64_t connection; /* number of the present attempt */
@@ -56,9 +57,10 @@ struct hf_link {
     bool reconnect_at_once;
     bool hang_up; /* close at the next WRITEABLE, control first */
     int64_t opened_at_ns;
-    char reason[LINK_REASON_BYTES];      /* why this connection ends, as far as known */
-    char last_reason[LINK_REASON_BYTES]; /* that was logged */
-    unsigned reason_repeats;
+    char reason[LINK_REASON_BYTES];  /* why this connection ends, as far as known */
+    char said[2][LINK_REASON_BYTES]; /* the last reasons that were logged, the newest first: one
+                                      * cause may be told in two ways by turns */
+    unsigned said_again;             /* since one was */
     lws_sorted_usec_list_t timer_connect;  /* next attempt */
     lws_sorted_usec_list_t timer_watchdog; /* of an attempt that gives no sign */
     lws_sorted_usec_list_t timer_tick;

@@ -3,8 +3,12 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "common/clock.h"
 
 void tls_prepare_context(struct lws_context_creation_info *info)
 {
@@ -25,6 +29,15 @@ void tls_client_free(struct hf_tls_client *credentials)
         return;
     SSL_CTX_free(credentials->ssl);
     free(credentials);
+}
+
+int64_t tls_client_ends_ns(const struct hf_tls_client *credentials)
+{
+    const X509 *certificate = SSL_CTX_get0_certificate(credentials->ssl);
+    struct tm ends;
+    if (!certificate || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &ends) != 1)
+        return INT64_MAX;
+    return (int64_t)timegm(&ends) * HF_NS_PER_SECOND;
 }
 
 static int read_credentials(SSL_CTX *ssl, const char *agent_pem_path, const char *ca_pem_path,

@@ -26,6 +26,9 @@ int tls_client_vhost(struct lws_context *context, const char *name, const char *
                      struct lws_vhost **out, struct hf_tls_client **credentials,
                      struct hf_error *error);
 void tls_client_free(struct hf_tls_client *credentials);
+/* When the certificate that was read ends, in nanoseconds since 1970; INT64_MAX when it can't be
+ * told. */
+int64_t tls_client_ends_ns(const struct hf_tls_client *credentials);
 
 /* lws_client_connect_info.ssl_connection for a server that is verified by chain, time and name. */
 int tls_client_flags(void);

@@ -6,6 +6,7 @@ import holdfast_wire as wire
 from certificates import Authority
 from fleet import Fleet, wait_until
 from hostile_collector_test import Collector
+from identity_test import Impostor
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +99,45 @@ def test_the_collector_answers_every_renew_also_the_one_too_many(fleet):
         assert set(codes[:-1]) == {wire.DENIED}
         assert "may again in" in refusal["message"]
         agent.open_source(1, "goes-on")
+
+
+# --- when it is too late ---
+
+def identity_with(fleet, host, **validity):
+    settings = (host.directory / "identity/identity.ini").read_text()
+    host_id = next(line.split("= ")[1] for line in settings.splitlines() if line.startswith("host"))
+    Authority.of_collector(fleet.collector.directory).issue(
+        host.directory / "identity/agent.pem", host_id, **validity)
+
+
+def complaints(host):
+    return [line for line in host.output().splitlines() if "no connection to the collector" in line]
+
+
+def test_an_agent_whose_certificate_ended_says_so_once_and_what_to_do(fleet, tmp_path):
+    host = fleet.add_host("robot-ended", start=False)
+    identity_with(fleet, host, begins=-7200, ends=-3600)
+    server = Authority.of_collector(fleet.collector.directory).issue(
+        tmp_path / "server.pem", "x", purpose=ExtendedKeyUsageOID.SERVER_AUTH, names=("localhost",))
+    with Impostor(server, fleet.collector.directory / "ca/root.pem") as collector:
+        host.config_path.write_text(host.config_path.read_text()
+                                    + f"[collector]\naddress = localhost:{collector.port}\n")
+        host.start()
+        wait_until(lambda: collector.connections >= 6, "several attempts")
+        host.stop()
+    assert len(complaints(host)) == 1, host.output()
+    for text in ("this host's certificate in", "ended at", "enrol again with a new token"):
+        assert text in complaints(host)[0]
+
+
+@pytest.mark.parametrize("code,name", [(wire.EXPIRED, "expired"), (wire.REVOKED, "revoked")])
+def test_an_agent_whose_session_is_ended_for_good_says_what_to_do(fleet, tmp_path, code, name):
+    scene = Scene(fleet, f"robot-{name}", tmp_path)
+    scene.collector.renew = None
+    scene.host.write("data/file", "content")
+    with scene:
+        wait_until(lambda: scene.collector.committed.get("data"), "the first capture")
+        scene.collector.misdeed = lambda agent: agent.send("GOAWAY", code=code, retry_after_ms=0, message="so it is")
+        wait_until(lambda: complaints(scene.host), "the agent to say so")
+    assert f"({name}): so it is; " in complaints(scene.host)[0]
+    assert "with a new token" in complaints(scene.host)[0]
