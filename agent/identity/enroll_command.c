@@ -1,6 +1,7 @@
 #include "agent/identity/enroll_command.h"
 
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,32 +182,84 @@ static int enroll(const struct hf_join_token *token, const char *directory, stru
     return rc;
 }
 
+static const struct option options[] = {{"token-file", required_argument, NULL, 't'},
+                                        {"identity", required_argument, NULL, 'i'},
+                                        {"help", no_argument, NULL, 'h'},
+                                        {NULL, 0, NULL, 0}};
+
+/* getopt_long takes an abbreviation for the option, --token for --token-file, and repeats what it
+ * does not know: a secret that was given so would end in a log. Complains without repeating it. */
+static bool options_known(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strncmp(argv[i], "--", 2) != 0) {
+            continue;
+        }
+        const char *name = argv[i] + 2;
+        size_t length = strcspn(name, "=");
+        const struct option *option = options;
+        while (option->name &&
+               (strlen(option->name) != length || strncmp(option->name, name, length) != 0)) {
+            option++;
+        }
+        if (length == strlen("token") && strncmp(name, "token", length) == 0) {
+            fputs("holdfast-agent enroll: there is no --token: on a command line every user of "
+                  "this host can read it. Write it into a file of mode 600 and give --token-file "
+                  "FILE; make a new token if this one may have been seen\n",
+                  stderr);
+            return false;
+        }
+        if (!option->name) {
+            fprintf(stderr, "holdfast-agent enroll: there is no option --%.*s\n", (int)length,
+                    name);
+            return false;
+        }
+        i += option->has_arg == required_argument && name[length] != '=';
+    }
+    return true;
+}
+
+/* 0 to go on, 1 when help was given, 2 after a complaint. */
+static int read_options(int argc, char **argv, const char **token_file, const char **directory)
+{
+    if (!options_known(argc, argv)) {
+        return 2;
+    }
+    optind = 1;
+    for (int choice; (choice = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        if (choice == 't') {
+            *token_file = optarg;
+        } else if (choice == 'i') {
+            *directory = optarg;
+        } else {
+            usage(choice == 'h' ? stdout : stderr);
+            return choice == 'h' ? 1 : 2;
+        }
+    }
+    if (!*token_file || optind < argc) {
+        usage(stderr);
+        return 2;
+    }
+    if (strncmp(*token_file, "hf1.", 4) == 0) {
+        fputs("holdfast-agent enroll: --token-file takes the name of a file, and that is a token: "
+              "write it into a file of mode 600, and make a new one if this may have been seen\n",
+              stderr);
+        return 2;
+    }
+    return 0;
+}
+
 int enroll_command(int argc, char **argv)
 {
-    static const struct option options[] = {{"token-file", required_argument, NULL, 't'},
-                                            {"identity", required_argument, NULL, 'i'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
     const char *token_file = NULL;
     const char *directory = HF_IDENTITY_DIRECTORY;
     struct hf_join_token token;
     struct joined joined = {0};
     struct hf_error error = {0};
     umask(0077);
-    optind = 1;
-    for (int choice; (choice = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        if (choice == 't') {
-            token_file = optarg;
-        } else if (choice == 'i') {
-            directory = optarg;
-        } else {
-            usage(choice == 'h' ? stdout : stderr);
-            return choice == 'h' ? 0 : 2;
-        }
-    }
-    if (!token_file || optind < argc) {
-        usage(stderr);
-        return 2;
+    int result = read_options(argc, argv, &token_file, &directory);
+    if (result) {
+        return result == 1 ? 0 : result;
     }
     int rc = read_token(token_file, &token, &error);
     if (rc == HF_OK) {

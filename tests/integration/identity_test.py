@@ -674,3 +674,15 @@ def test_secrets_stay_out_of_logs_processes_and_the_catalog(fleet, tmp_path):
     assert secret not in fleet.collector.output()
     for path in pathlib.Path(fleet.collector.directory).glob("catalog.db*"):
         assert secret.encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize("arguments", [["--token", "SECRET"], ["--token=SECRET"], ["--token-file", "SECRET"],
+                                       ["--token-file=SECRET"], ["--tok=SECRET"], ["--nonsense=SECRET"], ["SECRET"]])
+def test_a_token_on_the_command_line_is_neither_taken_nor_repeated(tmp_path, arguments):
+    secret = "hf1.d2hlcmU.0123456789abcdef.c2VjcmV0"
+    result = run(AGENT, "enroll", *[one.replace("SECRET", secret) for one in arguments],
+                 "--identity", tmp_path / "identity", check=False)
+    assert result.returncode == 2 and result.stderr
+    assert secret not in result.stdout + result.stderr
+    assert "file" in result.stderr or "there is no option" in result.stderr
+    assert not (tmp_path / "identity").exists()
