@@ -188,7 +188,6 @@ static void forget_from(struct hf_outbox *outbox, size_t source, uint64_t seq)
 static void spool_lane(struct hf_outbox *outbox, size_t source)
 {
     struct lane *lane = &outbox->lanes[source];
-    struct hf_error error = {0};
     while (lane->first) {
         struct hf_unit *unit = lane->first;
         if (unit->version_count > 0 && lane->chunks_left && !unit->taken) {
@@ -198,9 +197,7 @@ static void spool_lane(struct hf_outbox *outbox, size_t source)
             break;
         }
         if (unit->version_count > 0 && !unit->spooled &&
-            spool_put(outbox->spool, unit, &error) != HF_OK) {
-            hf_log_warning("%s; what doesn't fit is captured again once the collector is back",
-                           error.message);
+            spool_put(outbox->spool, unit, NULL) != HF_OK) { /* which says so */
             forget_from(outbox, source, unit_first_seq(unit));
             break;
         }

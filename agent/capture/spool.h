@@ -12,7 +12,9 @@ struct hf_spool;
 int spool_open(const struct hf_config *config, struct hf_spool **out, struct hf_error *error);
 void spool_close(struct hf_spool *spool);
 /* Keep a unit, durably. A class may fill the spool only up to its share (config all of it,
- * checkpoints 80 %, others 65 %, logs 50 %): HF_ERR_NO_SPACE then. */
+ * checkpoints 80 %, others 65 %, logs 50 %): HF_ERR_NO_SPACE then. What could not be kept is logged
+ * once, and again only after something was dropped. What is counted is what the files of the spool
+ * take on disk. */
 int spool_put(struct hf_spool *spool, const struct hf_unit *unit, struct hf_error *error);
 /* The first unit of a source with a version beyond seq; NULL when there is none or it can't be
  * read. */

@@ -8,6 +8,7 @@
 #include "common/join_token.h"
 
 #define SOURCES_MAX          1024
+#define SPOOL_MIN_BYTES      (UINT64_C(256) * 1024)
 #define MARK_INTERVAL_MIN_NS (10 * HF_NS_PER_MS)
 #define DEBOUNCE_MIN_NS      (10 * HF_NS_PER_MS)
 #define RESCAN_MIN_NS        (100 * HF_NS_PER_MS)
@@ -393,6 +394,10 @@ int config_load(const char *path, struct hf_config **out, struct hf_error *error
     rc = rc == HF_OK ? hf_ini_get_size(ini, "agent", "spool_max", UINT64_C(1) << 30,
                                        &config->spool_max_bytes, error)
                      : rc;
+    if (rc == HF_OK && config->spool_max_bytes < SPOOL_MIN_BYTES) {
+        rc = hf_ini_complain(ini, hf_ini_last(ini, "agent", "spool_max"), error,
+                             "is less than 256KiB; 1GiB is usual");
+    }
     config->mark_interval_ns = 5 * HF_NS_PER_SECOND;
     rc = rc == HF_OK ? read_pause(ini, "agent", "mark_interval", MARK_INTERVAL_MIN_NS, "5s",
                                   &config->mark_interval_ns, error)

@@ -9,7 +9,8 @@ const struct hf_ini_key config_keys[] = {
     {"agent", "state", "DIR", "/var/lib/holdfast-agent",
      "where the agent keeps its state, its spool and the plans of restores"},
     {"agent", "spool_max", "SIZE", "1GiB",
-     "room for versions that wait while the collector can't be reached"},
+     "how much disk versions may take that wait while the collector can't be reached, 256KiB at "
+     "least; when it is used up they are left out, and what the files are then is captured"},
     {"agent", "mark_interval", "DURATION", "5s",
      "how often the collector is told up to when a source is protected"},
     {"agent", "reconnect_max", "DURATION", "30s",

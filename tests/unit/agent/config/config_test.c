@@ -167,6 +167,7 @@ static void a_mistake_is_named_with_its_line_and_a_remedy(void **state)
         {"[preset casare-robot]\nhome = /home//robot\n", {":2:", "home", "'//'"}},
         {"[preset casare-robot]\nhome = /a\nworkflows_dir = work\n",
          {":3:", "workflows_dir", "absolute"}},
+        {"[agent]\nspool_max = 100KiB\n" SOURCE, {":2:", "spool_max", "256KiB"}},
         {"[agent]\nspool_max = much\n" SOURCE, {":2:", "spool_max", "'much'"}},
         {"[agent]\nmark_interval = 1ms\n" SOURCE, {":2:", "mark_interval", "10 ms"}},
         {"[agent]\nreconnect_max = 3h\n" SOURCE, {":2:", "reconnect_max", "1h"}},
