@@ -11,8 +11,10 @@
 
 #include "common/fs.h"
 
-#define DIRECTORY_MODE   0755 /* of what has to be made and is in no version */
+#define DIRECTORY_MODE 0755 /* of what has to be made and is in no version */
+/* Of an error's message, with room for the rest of it. */
 #define ROOTS_TEXT_BYTES 200
+#define PATH_TEXT_BYTES  150
 
 /* An absolute path without trailing '/', or NULL with the reason. */
 static char *normal_path(const char *path, struct hf_error *error)
@@ -40,15 +42,26 @@ static const char *beneath(const char *root, const char *path)
     return path[length] == '/' ? path + length + 1 : path + length;
 }
 
+/* Whole paths only, as many as there is room for: half of one would name another place. */
 static void roots_text(const struct hf_targets *targets, char out[ROOTS_TEXT_BYTES])
 {
-    size_t used = 0;
+    const size_t end_bytes = sizeof(", and 18446744073709551615 more");
+    size_t used = 0, named = 0;
     out[0] = '\0';
-    for (size_t i = 0; i < targets->root_count && used < ROOTS_TEXT_BYTES - 1; i++) {
-        int wrote = snprintf(out + used, ROOTS_TEXT_BYTES - used, "%s%s", i > 0 ? ", " : "",
-                             targets->roots[i][0] ? targets->roots[i] : "/");
-        used += wrote > 0 ? (size_t)wrote : 0;
+    for (; named < targets->root_count; named++) {
+        const char *root = targets->roots[named][0] ? targets->roots[named] : "/";
+        if (used + 2 + strlen(root) + end_bytes > ROOTS_TEXT_BYTES)
+            break;
+        used += (size_t)snprintf(out + used, ROOTS_TEXT_BYTES - used, "%s%s", named > 0 ? ", " : "",
+                                 root);
     }
+    if (targets->root_count == 0)
+        snprintf(out, ROOTS_TEXT_BYTES, "there is none");
+    else if (named == 0)
+        snprintf(out, ROOTS_TEXT_BYTES, "there are %zu of long names", targets->root_count);
+    else if (named < targets->root_count)
+        snprintf(out + used, ROOTS_TEXT_BYTES - used, ", and %zu more",
+                 targets->root_count - named);
 }
 
 static int denied(const struct hf_targets *targets, const char *path, struct hf_error *error)
@@ -56,9 +69,9 @@ static int denied(const struct hf_targets *targets, const char *path, struct hf_
     char roots[ROOTS_TEXT_BYTES];
     roots_text(targets, roots);
     return hf_error_set(error, HF_ERR_DENIED, 0,
-                        "%s is not beneath a restore root of this host (%s); its administrator "
+                        "%.*s%s is not beneath a restore root of this host (%s); its administrator "
                         "can allow it with restore_root in the agent's configuration",
-                        path, targets->root_count > 0 ? roots : "there is none");
+                        PATH_TEXT_BYTES, path, strlen(path) > PATH_TEXT_BYTES ? "..." : "", roots);
 }
 
 int targets_new(const char *const *roots, size_t root_count, const char *destination, uint64_t job,

@@ -15,6 +15,59 @@ static void a_destination_outside_every_root_is_refused(void **state)
     }
 }
 
+static void long_path(char *out, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        out[i] = i % 100 == 0 ? '/' : 'r';
+    out[length] = '\0';
+}
+
+/* What is said of where a restore may go, with that many roots of that length. */
+static void assert_roots_are_named_whole(size_t count, size_t length)
+{
+    char names[20][512];
+    char path[600];
+    const char *roots[20];
+    struct hf_targets *targets;
+    struct hf_error error = {0};
+    for (size_t i = 0; i < count; i++) {
+        long_path(names[i], length);
+        snprintf(names[i] + length, 3, "%02zu", i);
+        roots[i] = names[i];
+    }
+    long_path(path, sizeof(path) - 1);
+    assert_int_equal(targets_new(roots, count, path, 1, &targets, &error), HF_ERR_DENIED);
+    assert_non_null(strstr(error.message, "in the agent's configuration")); /* to its end */
+    char *list = strchr(error.message, '(') + 1;
+    *strchr(list, ')') = '\0';
+    size_t named = 0;
+    for (char *one; (one = strsep(&list, ","));) {
+        one += *one == ' ';
+        if (named < count && !strcmp(one, names[named])) {
+            named++;
+        } else {
+            char rest[64];
+            snprintf(rest, sizeof(rest), named > 0 ? "and %zu more" : "there are %zu",
+                     count - named);
+            if (!one || strncmp(one, rest, strlen(rest)) != 0)
+                fail_msg("'%s' is neither a root nor '%s'", one, rest);
+            named = count;
+        }
+    }
+    assert_int_equal(named, count);
+}
+
+static void the_roots_that_there_are_are_named_whole_or_counted(void **state)
+{
+    (void)state;
+    assert_roots_are_named_whole(1, 20);
+    assert_roots_are_named_whole(3, 40);
+    assert_roots_are_named_whole(20, 30);
+    assert_roots_are_named_whole(20, 3);
+    assert_roots_are_named_whole(2, 150);
+    assert_roots_are_named_whole(5, 400);
+}
+
 static void a_destination_that_climbs_is_refused(void **state)
 {
     (void)state;
@@ -224,6 +277,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_destination_outside_every_root_is_refused),
+        cmocka_unit_test(the_roots_that_there_are_are_named_whole_or_counted),
         cmocka_unit_test(a_destination_that_climbs_is_refused),
         cmocka_unit_test(versions_belong_beneath_their_root_only),
         cmocka_unit_test(a_root_that_is_a_file_is_made_where_it_was),
