@@ -1,6 +1,8 @@
 #include "agent/session/backoff.h"
 
-#define RETRY_AFTER_MAX_MS (24u * 3600u * 1000u)
+/* A collector that wants longer says so again; one that was taken over, or mistaken, does not
+ * silence a host for a day. */
+#define RETRY_AFTER_MAX_MS (10u * 60u * 1000u)
 
 uint32_t backoff_next_ms(struct hf_backoff *backoff, uint32_t retry_after_ms, uint32_t random)
 {

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import os
 import random
+import signal
 import socket
 import ssl
 import struct
@@ -438,7 +439,7 @@ MISDEEDS = {
     "chunks that nobody asked for": lambda agent: agent.send("CHUNKS", job=1, blocks=[wire.chunk(b"x")]),
     "a page of no job": lambda agent: agent.send("RESTORE_PAGE", job=5, versions=[], next_cursor=b"", last=True),
     "a certificate that was not asked for": lambda agent: agent.send("RENEWED", chain=b"-----BEGIN NOTHING"),
-    "retry after for ever": lambda agent: agent.send("GOAWAY", code=wire.OVERLOADED, retry_after_ms=100, message="x"),
+    "go away": lambda agent: agent.send("GOAWAY", code=wire.OVERLOADED, retry_after_ms=100, message="x"),
 }
 
 
@@ -446,6 +447,17 @@ MISDEEDS = {
 def test_frames_that_may_not_be_harm_nothing(scene, name):
     scene.collector.misdeed = MISDEEDS[name]
     scene.wait(lambda: scene.collector.misdeed is None, "the misdeed")
+    scene.check()
+
+
+def test_no_collector_sends_a_host_away_for_long(scene):
+    before = len(scene.host.output())
+    scene.collector.misdeed = lambda agent: agent.send("GOAWAY", code=wire.OVERLOADED, retry_after_ms=2**32 - 1,
+                                                       message="come back in seven weeks")
+    scene.wait(lambda: "seven weeks" in scene.host.output()[before:], "the agent to say when it tries again")
+    said = next(line for line in scene.host.output()[before:].splitlines() if "seven weeks" in line)
+    assert "trying again in 10 min" in said
+    os.kill(scene.host.pid, signal.SIGHUP)  # the host's administrator need not wait even for that
     scene.check()
 
 
