@@ -29,8 +29,9 @@ struct head {
 void reader_init(struct proto_reader *reader, const uint8_t *data, size_t size,
                  struct hf_error *error)
 {
-    *reader =
-        (struct proto_reader){.next = data, .end = data + size, .field = "frame", .error = error};
+    /* An empty buffer has no data: adding to no pointer is undefined. */
+    const uint8_t *end = size > 0 ? data + size : data;
+    *reader = (struct proto_reader){.next = data, .end = end, .field = "frame", .error = error};
 }
 
 int reader_fail(struct proto_reader *reader, enum hf_err code, const char *format, ...)
