@@ -15,8 +15,8 @@ struct hf_backoff {
 };
 
 /* The next wait in milliseconds; counts a failure. retry_after_ms, when not 0, is what the
- * collector asked for: the wait is never shorter than that (taken as ten minutes at most). random is a
- * uniformly drawn number, passed in so that the result can be tested. */
+ * collector asked for: the wait is never shorter than that (taken as ten minutes at most). random
+ * is a uniformly drawn number, passed in so that the result can be tested. */
 uint32_t backoff_next_ms(struct hf_backoff *backoff, uint32_t retry_after_ms, uint32_t random);
 void backoff_reset(struct hf_backoff *backoff);
 
