@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "agent/capture/sqlite_reader.h"
 #include "agent/config/config.h"
 #include "agent/daemon.h"
 #include "agent/identity/enroll_command.h"
@@ -181,6 +182,8 @@ int main(int argc, char **argv)
     harden();
     hf_log_set_program("holdfast-agent");
     const char *name = argc > 1 ? argv[1] : "";
+    if (!strcmp(name, SQLITE_READER_COMMAND)) /* which no person starts */
+        return sqlite_reader_main(argc, argv);
     if (!strcmp(name, "--help") || !strcmp(name, "-h"))
         name = "help";
     if (!strcmp(name, "--version"))

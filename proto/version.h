@@ -17,9 +17,12 @@ enum hf_file_type {
 };
 
 enum hf_version_flag {
-    HF_VERSION_UNPARSABLE = 1, /* `validate = json` and it did not parse for 30 s */
+    HF_VERSION_UNPARSABLE = 1, /* it should parse (`validate = json`) or be a sound SQLite database,
+                                  and was not for 30 s */
     HF_VERSION_RESTORED = 2,   /* written by Holdfast's own restore; .job says which */
-    HF_VERSION_SPARSE = 4      /* it had holes, which its content shows as zeros */
+    HF_VERSION_SPARSE = 4,     /* it had holes, which its content shows as zeros */
+    HF_VERSION_DATABASE = 8    /* the content is SQLite's backup of a database, whole without the
+                                  -wal, -shm and -journal that lay beside it */
 };
 
 #define HF_CHUNK_REFS_MAX 1024 /* that a version names itself */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/capture/capture_private.h"
+#include "agent/capture/sqlite_backup.h"
 #include "common/bytes.h"
 #include "common/chunker.h"
 #include "common/clock.h"
@@ -298,22 +299,30 @@ static void on_event(struct hf_capture *capture, const struct watch_event *event
         return;
     }
     const struct hf_config_source *source = &capture->config->sources[event->source];
-    if (!selected(source, event->path, true)) {
-        if (is_above_root(source, event->path)) {
+    char base[sizeof event->path];
+    const char *path = event->path;
+    bool sibling = database_is_sibling(source, path);
+    if (sibling) {
+        database_of_sibling(path, base, sizeof base);
+        path = base;
+    }
+    if (!selected(source, path, true)) {
+        if (is_above_root(source, path)) {
             capture->work[event->source].scan_wanted = true;
             capture->work[event->source].scan_due_ns = now;
         }
         return;
     }
     uint64_t key = 0;
-    struct recent *recent = recent_of(capture, event->source, event->path, &key);
+    struct recent *recent = recent_of(capture, event->source, path, &key);
     int64_t delay_ns = event->now ? 0 : source->debounce_ns;
     if (recent->key == key && now - recent->seen_ns < source->debounce_ns) {
         delay_ns = recent->seen_ns + source->debounce_ns - now;
     }
-    mark_dirty(capture, event->source, event->path, delay_ns, 0);
-    if (!event->written) {
-        mark_parent(capture, event->source, event->path, source->debounce_ns);
+    mark_dirty(capture, event->source, path, delay_ns, 0);
+    /* What comes and goes beside a database leaves the directory's own time to the scans. */
+    if (!event->written && !sibling) {
+        mark_parent(capture, event->source, path, source->debounce_ns);
     }
 }
 
@@ -519,6 +528,7 @@ int capture_start(const struct hf_config *config, struct hf_outbox *outbox, stru
         !capture->spare || watch_new(&capture->watch) != HF_OK) {
         rc = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for capture");
     }
+    sqlite_backup_sweep(config->state);
     rc = rc == HF_OK ? state_open(config, &capture->state, error) : rc;
     if (rc == HF_OK) {
         load_numbers(capture);

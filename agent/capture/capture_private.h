@@ -89,6 +89,13 @@ struct hf_capture {
     uint8_t *spare;  /* for what is read meanwhile */
 };
 
+/* How a database and its -wal look. */
+struct database_look {
+    int64_t print;      /* a hash of all that changes when either does; above 0 */
+    int64_t mtime_ns;   /* of the one that was written to last */
+    int64_t changed_ns; /* the last time of either */
+};
+
 /* read.c: one file's content into the unit, as long as the file was when it was opened.
  * HF_ERR_RACED when it changed meanwhile. */
 struct file_content {
@@ -102,6 +109,11 @@ struct file_content {
     bool grew;     /* it did: there is more by now */
     bool unparsable;
     bool sparse; /* it has holes: zeros in its content */
+    /* Of a source of databases: */
+    bool may_wait; /* in: what isn't sound is looked at again before it is recorded: no refs then */
+    bool database; /* the content is a backup */
+    uint64_t size; /* of the content */
+    struct database_look look; /* before it was read */
 };
 void content_free(struct file_content *content);
 int read_content(struct hf_capture *capture, size_t source, int fd, const struct stat *before,
@@ -154,6 +166,28 @@ uint64_t link_of(const struct stat *status);
  * names are looked at soon, for inotify tells only of the one by which it was changed. */
 void look_at_links(struct hf_capture *capture, size_t source, const char *parent, const char *name,
                    const struct stat *status, const struct state_row *row);
+
+/* database.c: sources of kind sqlite. A row's print has there the size and time that the version
+ * has, and a look's print for the time of change. */
+/* Whether a path is of one of the files that SQLite keeps beside a database: no file of its own. */
+bool database_is_sibling(const struct hf_config_source *source, const char *path);
+/* The path of the database. */
+void database_of_sibling(const char *path, char *out, size_t size);
+struct database_look database_look(int parent_fd, const char *name, const struct stat *status);
+/* To be compared with row's (NULL: none). */
+struct state_print database_print(int parent_fd, const char *name, const struct stat *status,
+                                  const struct state_row *row);
+/* As state_row_says, but what is the same content is the same version, whenever it was written and
+ * whoever put it there. */
+bool database_says(const struct state_row *row, const struct hf_version *version);
+/* A backup's content, or, of what there can be none of, the file's; as read_content. fd is the
+ * database, status its. HF_ERR_AGAIN when it was locked for long. */
+int database_read(struct hf_capture *capture, size_t source, int parent_fd, const char *parent,
+                  const char *name, int fd, const struct stat *status, struct file_content *content,
+                  struct hf_error *error);
+/* Of one that is on record as unsound: the source's note says so. */
+void database_note(struct hf_capture *capture, size_t source, const char *parent, const char *name,
+                   const struct state_row *row);
 
 /* mounts.c */
 /* Whether an opened directory's own name belongs to the source, but not what is in it: another file

@@ -94,7 +94,8 @@ static const char *beneath_root(const struct hf_config_source *source, const cha
 bool selected(const struct hf_config_source *source, const char *path, bool directory)
 {
     const char *relative = beneath_root(source, path);
-    if (!relative || strstr(path, "/.holdfast-restore-")) {
+    if (!relative || strstr(path, "/.holdfast-restore-") ||
+        (!directory && database_is_sibling(source, path))) {
         return false;
     }
     if (*relative == '\0') {
@@ -111,6 +112,11 @@ bool selected(const struct hf_config_source *source, const char *path, bool dire
                    (directory && hf_glob_may_match_beneath(source->includes[i], relative));
     }
     return included;
+}
+
+static bool has_databases(const struct hf_capture *capture, size_t source)
+{
+    return config_is_sqlite(&capture->config->sources[source]);
 }
 
 /* --- recording --- */
@@ -156,9 +162,13 @@ static void record_if_changed(struct hf_capture *capture, size_t source, const c
                               const char *name, const struct state_print *print,
                               const struct state_row *row, struct hf_version *version)
 {
-    if (row && row->print.dev != 0 && state_row_says(row, version)) {
+    bool database = version->type == HF_FILE_REGULAR && has_databases(capture, source);
+    if (row && row->print.dev != 0 &&
+        (database ? database_says(row, version) : state_row_says(row, version))) {
+        struct state_print seen = *print;
+        seen.mtime_ns = database ? row->print.mtime_ns : seen.mtime_ns;
         state_begin(capture->state);
-        state_touch(capture->state, source, parent, name, print);
+        state_touch(capture->state, source, parent, name, &seen);
         return;
     }
     record_version(capture, source, parent, name, print, version);
@@ -203,7 +213,7 @@ static int read_once(struct hf_capture *capture, size_t source, int parent_fd, c
                      struct hf_error *error)
 {
     struct hf_error why = {0};
-    *content = (struct file_content){.may_grow = content->may_grow};
+    *content = (struct file_content){.may_grow = content->may_grow, .may_wait = content->may_wait};
     int fd = open_file(parent_fd, name);
     if (fd < 0) {
         int saved = errno;
@@ -212,7 +222,11 @@ static int read_once(struct hf_capture *capture, size_t source, int parent_fd, c
     }
     int rc = fstat(fd, status) == 0 && S_ISREG(status->st_mode) ? HF_OK : HF_ERR_RACED;
     int unread = rc == HF_OK ? hf_xattrs_read(fd, &content->xattrs, &why) : HF_OK;
-    rc = rc == HF_OK ? read_content(capture, source, fd, status, content, error) : rc;
+    if (rc == HF_OK && has_databases(capture, source)) {
+        rc = database_read(capture, source, parent_fd, parent, name, fd, status, content, error);
+    } else if (rc == HF_OK) {
+        rc = read_content(capture, source, fd, status, content, error);
+    }
     close(fd);
     if (rc == HF_OK && unread != HF_OK) {
         explain_xattrs(capture, source, parent, name, &why);
@@ -236,6 +250,21 @@ static void look_again(struct hf_capture *capture, size_t source, const char *pa
     capture->since_ns = since_ns;
 }
 
+/* How a file looked that has this content, and when that last changed. */
+static struct state_print print_of_content(bool database, const struct stat *status,
+                                           const struct file_content *content, int64_t *changed_ns)
+{
+    struct state_print print = state_print_of(status);
+    *changed_ns = print.mtime_ns > print.ctime_ns ? print.mtime_ns : print.ctime_ns;
+    if (database) {
+        *changed_ns = content->look.changed_ns;
+        print.size = content->size;
+        print.mtime_ns = content->look.mtime_ns;
+        print.ctime_ns = content->look.print;
+    }
+    return print;
+}
+
 static void examine_file(struct hf_capture *capture, size_t source, int parent_fd,
                          const char *parent, const char *name, const struct state_row *row,
                          int64_t unsettled_ns)
@@ -247,7 +276,9 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
     int rc = HF_ERR_RACED;
     int64_t now = hf_clock_monotonic_ns();
     uint64_t give_ups = capture->work[source].give_ups;
+    bool database = has_databases(capture, source);
     join(parent, name, path);
+    content.may_wait = unsettled_ns == 0 || now - unsettled_ns < PARSE_LIMIT_NS;
     content.may_grow = unsettled_ns != 0 && now - unsettled_ns >= RACE_LIMIT_NS;
     for (int i = 0; rc == HF_ERR_RACED && i < RACE_TRIES; i++) {
         content_free(&content);
@@ -264,15 +295,19 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
     } else if (rc != HF_OK && rc != HF_ERR_NOT_FOUND) {
         complain(capture, source, path, error.message[0] ? error.message : hf_error_name(rc));
     }
-    if (rc == HF_OK && content.unparsable &&
-        (unsettled_ns == 0 || now - unsettled_ns < PARSE_LIMIT_NS)) {
+    if (rc == HF_ERR_AGAIN || (rc == HF_OK && database && content.unparsable && content.may_wait)) {
+        look_again(capture, source, path, hf_clock_monotonic_ns() - now,
+                   unsettled_ns ? unsettled_ns : now, false);
+    } else if (rc == HF_OK && content.unparsable && content.may_wait) {
         mark_dirty(capture, source, path, PARSE_DELAY_NS, unsettled_ns ? unsettled_ns : now);
     } else if (rc == HF_OK) {
-        struct state_print print = state_print_of(&status);
+        int64_t changed_ns;
+        struct state_print print = print_of_content(database, &status, &content, &changed_ns);
         struct hf_version version = {
             .type = HF_FILE_REGULAR,
             .flags = (content.unparsable ? HF_VERSION_UNPARSABLE : 0u) |
-                     (content.sparse ? HF_VERSION_SPARSE : 0u),
+                     (content.sparse ? HF_VERSION_SPARSE : 0u) |
+                     (content.database ? HF_VERSION_DATABASE : 0u),
             .mode = print.mode,
             .uid = print.uid,
             .gid = print.gid,
@@ -285,7 +320,6 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
             .link = link_of(&status),
             .xattrs = {content.xattrs.data, content.xattrs.size},
         };
-        int64_t changed_ns = print.mtime_ns > print.ctime_ns ? print.mtime_ns : print.ctime_ns;
         int64_t age_ns = hf_clock_now_ns() - changed_ns;
         if (content.grew) {
             print.ctime_ns = 0;
@@ -363,7 +397,9 @@ void examine_entry(struct hf_capture *capture, size_t source, int parent_fd, con
                    const char *name, const struct stat *status, const struct state_row *row,
                    int64_t unsettled_ns)
 {
-    struct state_print print = state_print_of(status);
+    bool database = S_ISREG(status->st_mode) && has_databases(capture, source);
+    struct state_print print =
+        database ? database_print(parent_fd, name, status, row) : state_print_of(status);
     enum hf_file_type type = S_ISREG(status->st_mode)   ? HF_FILE_REGULAR
                              : S_ISDIR(status->st_mode) ? HF_FILE_DIRECTORY
                              : S_ISLNK(status->st_mode) ? HF_FILE_SYMLINK
@@ -383,6 +419,9 @@ void examine_entry(struct hf_capture *capture, size_t source, int parent_fd, con
         row = NULL;
     }
     if (row && row->type == type && state_print_equal(&row->print, &print)) {
+        if (database) {
+            database_note(capture, source, parent, name, row);
+        }
         return;
     }
     if (type != HF_FILE_DIRECTORY && (status->st_nlink > 1 || (row && row->link))) {

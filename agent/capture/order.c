@@ -177,7 +177,10 @@ static void adopt(struct hf_capture *capture, const struct order *order)
     int fd = parent ? open_parent(&capture->config->sources[order->source], start, parent) : -1;
     if (fd >= 0 && fstatat(fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
         is_as_placed(&status, &version)) {
-        struct state_print print = state_print_of(&status);
+        bool database = version.type == HF_FILE_REGULAR &&
+                        config_is_sqlite(&capture->config->sources[order->source]);
+        struct state_print print =
+            database ? database_print(fd, name, &status, NULL) : state_print_of(&status);
         version.mode = print.mode;
         version.uid = print.uid;
         version.gid = print.gid;

@@ -26,6 +26,11 @@ unsigned config_class_rank(const char *class_name)
     return strcmp(class_name, "checkpoints") == 0 ? 1 : strcmp(class_name, "logs") == 0 ? 3 : 2;
 }
 
+bool config_is_sqlite(const struct hf_config_source *source)
+{
+    return source->kind && strcmp(source->kind, HF_KIND_SQLITE) == 0;
+}
+
 int config_add_text(char ***list, size_t *count, const char *text)
 {
     char **grown = reallocarray(*list, *count + 1, sizeof *grown);
@@ -63,7 +68,7 @@ struct hf_config_source *config_add_source(struct hf_config *config, const char 
     struct hf_config_source *source = &grown[config->source_count++];
     *source = (struct hf_config_source){
         .name = strdup(name),
-        .kind = strdup("files"),
+        .kind = strdup(HF_KIND_FILES),
         .class_name = strdup(class_name),
         .debounce_ns = 200 * HF_NS_PER_MS,
         .rescan_ns = 60 * HF_NS_PER_SECOND,
@@ -225,13 +230,18 @@ static int read_choices(struct hf_ini *ini, const char *section, struct hf_confi
     rc = rc == HF_OK
              ? hf_ini_get_string(ini, section, "class", source->class_name, &class_name, error)
              : rc;
-    if (rc == HF_OK && strcmp(kind, "files") != 0) {
+    if (rc == HF_OK && strcmp(kind, HF_KIND_FILES) != 0 && strcmp(kind, HF_KIND_SQLITE) != 0) {
         return hf_ini_complain(ini, hf_ini_last(ini, section, "kind"), error,
-                               "'%s' is not a kind of source; there is: files", kind);
+                               "'%s' is not a kind of source; there are: files, sqlite", kind);
     }
     if (rc == HF_OK && *validate && strcmp(validate, "json") != 0) {
         return hf_ini_complain(ini, hf_ini_last(ini, section, "validate"), error,
                                "'%s' is not a format to check; there is: json", validate);
+    }
+    if (rc == HF_OK && *validate && strcmp(kind, HF_KIND_FILES) != 0) {
+        return hf_ini_complain(ini, hf_ini_last(ini, section, "validate"), error,
+                               "a source of kind %s is not checked to be %s; remove the line", kind,
+                               validate);
     }
     bool known = false;
     for (size_t i = 0; rc == HF_OK && classes[i]; i++) {
@@ -248,6 +258,13 @@ static int read_choices(struct hf_ini *ini, const char *section, struct hf_confi
     }
     if (rc == HF_OK && *validate) {
         source->validate = HF_VALIDATE_JSON;
+    }
+    if (rc == HF_OK && strcmp(kind, source->kind) != 0) {
+        free(source->kind);
+        source->kind = strdup(kind);
+        rc = source->kind ? HF_OK
+                          : hf_error_set(error, HF_ERR_NO_MEMORY, 0, "%s",
+                                         "No memory for the configuration");
     }
     if (rc == HF_OK && strcmp(class_name, source->class_name) != 0) {
         free(source->class_name);

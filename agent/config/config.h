@@ -14,8 +14,11 @@
 
 enum hf_validate { HF_VALIDATE_NONE, HF_VALIDATE_JSON };
 
+#define HF_KIND_FILES  "files"
+#define HF_KIND_SQLITE "sqlite"
+
 struct hf_config_source {
-    char *name, *kind, *class_name;
+    char *name, *kind, *class_name; /* kind: HF_KIND_... */
     char **paths; /* absolute, no trailing '/' */
     size_t path_count;
     char **includes, **excludes; /* globs over paths relative to the source's path */
@@ -55,6 +58,9 @@ int config_load(const char *path, struct hf_config **out, struct hf_error *error
 void config_free(struct hf_config *config); /* NULL is fine */
 /* Say what it means, with what is on the disk now, and warn of what looks wrong. */
 void config_describe(const struct hf_config *config, FILE *out);
+
+/* Whether its regular files are SQLite databases, which are captured through SQLite. */
+bool config_is_sqlite(const struct hf_config_source *source);
 
 /* Rank of a class when not everything fits: 0 goes first (config, credentials), then checkpoints,
  * others, logs. */

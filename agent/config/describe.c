@@ -138,7 +138,9 @@ void config_describe(const struct hf_config *config, FILE *out)
     for (size_t i = 0; i < config->source_count; i++) {
         const struct hf_config_source *source = &config->sources[i];
         fprintf(out, "\nSource %s, class %s%s\n", source->name, source->class_name,
-                source->validate == HF_VALIDATE_JSON ? ", checked to be JSON" : "");
+                source->validate == HF_VALIDATE_JSON ? ", checked to be JSON"
+                : config_is_sqlite(source)           ? ", SQLite databases, captured through SQLite"
+                                                     : "");
         for (size_t j = 0; j < source->path_count; j++) {
             describe_path(source->paths[j], out);
         }

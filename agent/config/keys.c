@@ -26,7 +26,11 @@ const struct hf_ini_key config_keys[] = {
      "sources of one name then protect the paths of all"},
     {PRESET, "workflows_dir", "DIR", "workflows beneath home", "where the workflows are"},
     {PRESET, "system", "yes|no", "yes", "also protect /etc/casare-rpa and /var/log/casare-rpa"},
-    {SOURCE, "kind", "files", "files", "how it is captured"},
+    {SOURCE, "kind", "files|sqlite", "files",
+     "how it is captured: files as they are; with sqlite every regular file is taken for an SQLite "
+     "database and captured through SQLite's backup, whole and consistent whoever writes to it, "
+     "without its -wal, -shm and -journal. What is no database, or damaged, is captured all the "
+     "same and flagged, and the source's note says so"},
     {SOURCE, "class", "CLASS", NULL,
      "what sort of data it is: workflows, credentials, logs, config, metrics, checkpoints or "
      "database"},

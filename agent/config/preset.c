@@ -7,68 +7,95 @@
 
 /* "~" stands for the home directory, "$W" for the workflows'. Both spellings of the data directory
  * are named; what does not exist is waited for. SQLite databases in use can't be copied as files
- * and are left to a kind of their own; what the product rebuilds by itself is left out. */
+ * and have sources of their own kind; what the product rebuilds by itself is left out. */
+enum form { PLAIN, JSON, SQLITE };
+
 struct preset_source {
     const char *name, *class_name;
-    bool json, system; /* system: outside the home directory */
+    enum form form;
+    bool system; /* outside the home directory */
     const char *paths[8];
     const char *excludes[10];
 };
 
-#define REBUILT "*.db", "*.db-wal", "*.db-shm", "*.pid", "*_status.json", "*.tmp"
+#define REBUILT "*.db", "*.db-wal", "*.db-shm", "*.db-journal", "*.pid", "*_status.json", "*.tmp"
+
+/* On both sorts of host. The product opens .casare relative to where it is started: from the home
+ * directory, or its own. */
+static const struct preset_source databases[] = {
+    {"queue",
+     "checkpoints",
+     SQLITE,
+     false,
+     {"~/.casare_rpa/offline_queue.db", "~/.casare-rpa/offline_queue.db"},
+     {NULL}},
+    {"vault",
+     "credentials",
+     SQLITE,
+     false,
+     {"~/.casare/vault.db", "~/CasareRPA/.casare/vault.db"},
+     {NULL}},
+    {"audit",
+     "database",
+     SQLITE,
+     false,
+     {"~/.casare/audit/audit.db", "~/CasareRPA/.casare/audit/audit.db"},
+     {NULL}},
+    {.name = NULL},
+};
 
 static const struct preset_source robot[] = {
     {"checkpoints",
      "checkpoints",
-     true,
+     JSON,
      false,
      {"~/.casare_rpa/checkpoints", "~/.casare-rpa/checkpoints"},
      {"*.tmp"}},
     {"config",
      "config",
-     false,
+     PLAIN,
      false,
      {"~/.casare_rpa/robot_config.yaml", "~/.casare-rpa/robot_config.yaml", "~/.casare_rpa/config",
       "~/.casare-rpa/config", "~/.casare_rpa/.env", "~/.casare-rpa/.env",
       "~/CasareRPA/robot_identity.json"},
      {REBUILT}},
-    {"projects", "workflows", false, false, {"~/CasareRPA/projects"}, {REBUILT}},
-    {"workflows", "workflows", true, false, {"$W"}, {REBUILT}},
-    {"logs", "logs", false, false, {"~/.casare_rpa/logs", "~/.casare-rpa/logs"}, {"*.tmp"}},
+    {"projects", "workflows", PLAIN, false, {"~/CasareRPA/projects"}, {REBUILT}},
+    {"workflows", "workflows", JSON, false, {"$W"}, {REBUILT}},
+    {"logs", "logs", PLAIN, false, {"~/.casare_rpa/logs", "~/.casare-rpa/logs"}, {"*.tmp"}},
     {"credentials",
      "credentials",
-     false,
+     PLAIN,
      false,
      {"~/.local/share/CasareRPA/credentials"},
      {"*.tmp"}},
-    {"system-config", "config", false, true, {"/etc/casare-rpa"}, {"*.log", "*.tmp"}},
-    {"system-logs", "logs", false, true, {"/var/log/casare-rpa"}, {"*.tmp"}},
+    {"system-config", "config", PLAIN, true, {"/etc/casare-rpa"}, {"*.log", "*.tmp"}},
+    {"system-logs", "logs", PLAIN, true, {"/var/log/casare-rpa"}, {"*.tmp"}},
     {.name = NULL},
 };
 
 static const struct preset_source orchestrator[] = {
     {"store",
      "workflows",
-     true,
+     JSON,
      false,
      {"~/.casare_rpa/orchestrator", "~/.casare-rpa/orchestrator"},
      {REBUILT}},
     {"config",
      "config",
-     false,
+     PLAIN,
      false,
      {"~/.casare_rpa/config", "~/.casare-rpa/config", "~/.casare_rpa/.env", "~/.casare-rpa/.env"},
      {REBUILT}},
-    {"workflows", "workflows", true, false, {"$W"}, {REBUILT}},
-    {"logs", "logs", false, false, {"~/.casare_rpa/logs", "~/.casare-rpa/logs"}, {"*.tmp"}},
+    {"workflows", "workflows", JSON, false, {"$W"}, {REBUILT}},
+    {"logs", "logs", PLAIN, false, {"~/.casare_rpa/logs", "~/.casare-rpa/logs"}, {"*.tmp"}},
     {"credentials",
      "credentials",
-     false,
+     PLAIN,
      false,
      {"~/.local/share/CasareRPA/credentials"},
      {"*.tmp"}},
-    {"system-config", "config", false, true, {"/etc/casare-rpa"}, {"*.log", "*.tmp"}},
-    {"system-logs", "logs", false, true, {"/var/log/casare-rpa"}, {"*.tmp"}},
+    {"system-config", "config", PLAIN, true, {"/etc/casare-rpa"}, {"*.log", "*.tmp"}},
+    {"system-logs", "logs", PLAIN, true, {"/var/log/casare-rpa"}, {"*.tmp"}},
     {.name = NULL},
 };
 
@@ -88,13 +115,14 @@ static bool has(char *const *list, size_t count, const char *text)
  * together only if they want the same. */
 static bool agrees(const struct hf_config_source *source, const struct preset_source *preset)
 {
-    enum hf_validate validate = preset->json ? HF_VALIDATE_JSON : HF_VALIDATE_NONE;
+    enum hf_validate validate = preset->form == JSON ? HF_VALIDATE_JSON : HF_VALIDATE_NONE;
+    const char *kind = preset->form == SQLITE ? HF_KIND_SQLITE : "files";
     size_t count = 0;
     while (preset->excludes[count] &&
            has(source->excludes, source->exclude_count, preset->excludes[count])) {
         count++;
     }
-    return strcmp(source->kind, "files") == 0 &&
+    return strcmp(source->kind, kind) == 0 &&
            strcmp(source->class_name, preset->class_name) == 0 && source->validate == validate &&
            !preset->excludes[count] && source->exclude_count == count;
 }
@@ -107,8 +135,13 @@ static int add_source(struct hf_config *config, const struct preset_source *pres
     for (size_t i = 0; rc == HF_OK && preset->excludes[i]; i++) {
         rc = config_add_text(&source->excludes, &source->exclude_count, preset->excludes[i]);
     }
-    if (rc == HF_OK && preset->json) {
+    if (rc == HF_OK && preset->form == JSON) {
         source->validate = HF_VALIDATE_JSON;
+    }
+    if (rc == HF_OK && preset->form == SQLITE) {
+        free(source->kind);
+        source->kind = strdup(HF_KIND_SQLITE);
+        rc = source->kind ? HF_OK : HF_ERR_NO_MEMORY;
     }
     *out = source;
     return rc;
@@ -185,6 +218,18 @@ static int find_value(const struct place *place, const char *key, const struct h
     return HF_OK;
 }
 
+static int add_all(struct hf_config *config, const struct preset_source *list,
+                   const struct place *place, struct hf_error *error)
+{
+    int rc = HF_OK;
+    for (; rc == HF_OK && list->name; list++) {
+        if (place->system || !list->system) {
+            rc = add(config, list, place, error);
+        }
+    }
+    return rc;
+}
+
 static int expand_section(struct hf_config *config, const struct preset_source *list,
                           struct place *place, struct hf_error *error)
 {
@@ -214,12 +259,8 @@ static int expand_section(struct hf_config *config, const struct preset_source *
              : rc;
     place->home = home;
     place->workflows = workflows;
-    for (; rc == HF_OK && list->name; list++) {
-        if (place->system || !list->system) {
-            rc = add(config, list, place, error);
-        }
-    }
-    return rc;
+    rc = rc == HF_OK ? add_all(config, list, place, error) : rc;
+    return rc == HF_OK ? add_all(config, databases, place, error) : rc;
 }
 
 int preset_expand(struct hf_config *config, struct hf_ini *ini, const char *section,

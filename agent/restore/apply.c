@@ -5,10 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/restore/decide.h"
 #include "agent/restore/metadata.h"
+#include "agent/restore/siblings.h"
 #include "agent/restore/stage.h"
 #include "common/log.h"
 
@@ -38,8 +40,11 @@ static bool was_placed(const struct hf_apply_options *options, const struct hf_v
     enum hf_action action;
     if (!options->job->applied_before)
         return false;
-    metadata_of(&options->rules, version, &metadata);
-    int result = decide_action(options->targets, version, target, &metadata, HF_CONFLICT_REPLACE,
+    /* A database may have been used since, and something of that be beside it. */
+    struct hf_version file = *version;
+    file.flags &= ~(uint32_t)HF_VERSION_DATABASE;
+    metadata_of(&options->rules, &file, &metadata);
+    int result = decide_action(options->targets, &file, target, &metadata, HF_CONFLICT_REPLACE,
                                &action, &local, NULL);
     local_free(local);
     return !result && action == HF_ACTION_IDENTICAL;
@@ -68,36 +73,83 @@ static int explain_rename(int failure, struct hf_error *error)
     }
 }
 
-static int place_file(const struct hf_apply_options *options, const struct hf_version *version,
-                      const struct hf_target *target, uint64_t index, struct hf_error *error)
-{
+/* A file's way from the staging directory into place. */
+struct move {
+    int staging_fd, parent_fd;
     char staged[HF_STAGED_NAME_BYTES];
     const char *name;
-    int parent_fd, staging_fd;
-    stage_name(index, staged);
-    int result = targets_staging(options->targets, target->anchor, index, &staging_fd, error);
-    if (!result)
-        result = targets_open_parent(options->targets, target, HF_TARGETS_CREATE, &parent_fd, &name,
-                                     error);
-    if (result)
-        return result;
-    /* Only the rule `replace` may take what came into being since the decision. */
-    unsigned flags = options->job->offer.conflict == HF_CONFLICT_REPLACE ? 0 : RENAME_NOREPLACE;
-    if (!renameat2(staging_fd, staged, parent_fd, name, flags))
+    unsigned flags; /* of renameat2 */
+};
+
+static int move_file(const struct hf_apply_options *options, const struct hf_version *version,
+                     const struct hf_target *target, const struct move *move,
+                     struct hf_error *error)
+{
+    if (!renameat2(move->staging_fd, move->staged, move->parent_fd, move->name, move->flags))
         return 0;
     int failure = errno;
-    if ((failure == EISDIR || failure == EEXIST) && !flags &&
-        !unlinkat(parent_fd, name, AT_REMOVEDIR)) {
-        if (!renameat2(staging_fd, staged, parent_fd, name, flags))
+    if ((failure == EISDIR || failure == EEXIST) && !move->flags &&
+        !unlinkat(move->parent_fd, move->name, AT_REMOVEDIR)) {
+        if (!renameat2(move->staging_fd, move->staged, move->parent_fd, move->name, move->flags))
             return 0;
         failure = errno;
     }
     if (failure == ENOENT && was_placed(options, version, target))
         return 0;
-    if (failure == EEXIST && flags)
+    if (failure == EEXIST && move->flags)
         return hf_error_set(error, HF_ERR_EXISTS, failure,
                             "something came into being where the file should be");
     return explain_rename(failure, error);
+}
+
+static bool is_there(int dir_fd, const char *name)
+{
+    struct stat status;
+    return !fstatat(dir_fd, name, &status, AT_SYMLINK_NOFOLLOW);
+}
+
+/* What lies beside the database goes first; but not if the database won't move: because it may not
+ * replace what is there, or because it has moved already and this is beside it. */
+static int move_database(const struct hf_apply_options *options, const struct hf_version *version,
+                         const struct hf_target *target, const struct move *move, uint64_t index,
+                         struct hf_error *error)
+{
+    struct siblings siblings;
+    if (!is_there(move->staging_fd, move->staged) ||
+        (move->flags && is_there(move->parent_fd, move->name)))
+        return move_file(options, version, target, move, error);
+    int result =
+        siblings_take(move->parent_fd, move->name, move->staging_fd, index, &siblings, error);
+    if (result)
+        return result;
+    result = move_file(options, version, target, move, error);
+    if (result)
+        siblings_return(&siblings);
+    else
+        siblings_leave(&siblings);
+    if (!result && siblings.in_use)
+        job_remark(options->job, index,
+                   "a process has the database open and goes on with the one that was there; "
+                   "restart it");
+    return result;
+}
+
+static int place_file(const struct hf_apply_options *options, const struct hf_version *version,
+                      const struct hf_target *target, uint64_t index, struct hf_error *error)
+{
+    struct move move;
+    stage_name(index, move.staged);
+    int result = targets_staging(options->targets, target->anchor, index, &move.staging_fd, error);
+    if (!result)
+        result = targets_open_parent(options->targets, target, HF_TARGETS_CREATE, &move.parent_fd,
+                                     &move.name, error);
+    if (result)
+        return result;
+    /* Only the rule `replace` may take what came into being since the decision. */
+    move.flags = options->job->offer.conflict == HF_CONFLICT_REPLACE ? 0 : RENAME_NOREPLACE;
+    return version->flags & HF_VERSION_DATABASE
+               ? move_database(options, version, target, &move, index, error)
+               : move_file(options, version, target, &move, error);
 }
 
 static int remember(struct apply *apply, const struct directory *directory, struct hf_error *error)

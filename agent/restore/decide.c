@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/restore/siblings.h"
 #include "common/chunker.h"
 
 /* A file that many times as long as what is wanted is not searched for parts of it: it may be one
@@ -77,6 +78,8 @@ static void decide_regular(const struct hf_version *version, const struct hf_met
      * exchanged for another file, or written to, before they are set. */
     same = same && metadata_matches(metadata, status) &&
            metadata_xattrs_match(metadata, parent_fd, name);
+    if (version->flags & HF_VERSION_DATABASE)
+        same = same && !siblings_count(parent_fd, name);
     *action = same ? HF_ACTION_IDENTICAL : by_rule(conflict);
 }
 

@@ -131,6 +131,9 @@ json_t *json_of_file(const struct hf_version_row *row)
     if (version->flags & HF_VERSION_SPARSE) {
         json_object_set_new(file, "sparse", json_true());
     }
+    if (version->flags & HF_VERSION_DATABASE) {
+        json_object_set_new(file, "database", json_true());
+    }
     if (version->flags & HF_VERSION_UNPARSABLE) {
         json_object_set_new(file, "unparsable", json_true());
     }

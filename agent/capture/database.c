@@ -1,0 +1,203 @@
+/* Sources of SQLite databases: what of a database is looked at, read and recorded in a file's
+ * stead. The backup itself is sqlite_backup.c's. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/capture/capture_private.h"
+#include "agent/capture/sqlite_backup.h"
+#include "common/bytes.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+static const char *const siblings[] = {"-wal", "-shm", "-journal"};
+
+/* How much of a path is the database's whose sibling it names; 0 for none. */
+static size_t base_length(const char *path)
+{
+    size_t length = strlen(path);
+    for (size_t i = 0; i < sizeof siblings / sizeof siblings[0]; i++) {
+        size_t suffix = strlen(siblings[i]);
+        if (length > suffix && strcmp(path + length - suffix, siblings[i]) == 0 &&
+            path[length - suffix - 1] != '/') {
+            return length - suffix;
+        }
+    }
+    return 0;
+}
+
+bool database_is_sibling(const struct hf_config_source *source, const char *path)
+{
+    return config_is_sqlite(source) && base_length(path) > 0;
+}
+
+void database_of_sibling(const char *path, char *out, size_t size)
+{
+    snprintf(out, size, "%.*s", (int)base_length(path), path);
+}
+
+/* --- what it looks like --- */
+
+static int64_t ns_of(struct timespec time)
+{
+    return time.tv_sec * HF_NS_PER_SECOND + time.tv_nsec;
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* A -shm holds nothing that isn't in the -wal. A -journal holds what was there before: while it is
+ * being written nothing has changed, and when that is done the database has. */
+struct database_look database_look(int parent_fd, const char *name, const struct stat *status)
+{
+    struct stat wal;
+    char wal_name[NAME_MAX + 8];
+    uint8_t facts[9 * 8] = {0};
+    uint8_t hash[HF_HASH_BYTES];
+    struct database_look look = {
+        .mtime_ns = ns_of(status->st_mtim),
+        .changed_ns = later(ns_of(status->st_mtim), ns_of(status->st_ctim)),
+    };
+    snprintf(wal_name, sizeof wal_name, "%s-wal", name);
+    hf_put_le64(facts, (uint64_t)status->st_size);
+    hf_put_le64(facts + 8, (uint64_t)ns_of(status->st_mtim));
+    hf_put_le64(facts + 16, (uint64_t)ns_of(status->st_ctim));
+    if (fstatat(parent_fd, wal_name, &wal, AT_SYMLINK_NOFOLLOW) == 0 && wal.st_size > 0) {
+        hf_put_le64(facts + 24, wal.st_dev);
+        hf_put_le64(facts + 32, wal.st_ino);
+        hf_put_le64(facts + 40, (uint64_t)wal.st_size);
+        hf_put_le64(facts + 48, (uint64_t)ns_of(wal.st_mtim));
+        hf_put_le64(facts + 56, (uint64_t)ns_of(wal.st_ctim));
+        look.mtime_ns = later(look.mtime_ns, ns_of(wal.st_mtim));
+        look.changed_ns = later(look.changed_ns, later(ns_of(wal.st_mtim), ns_of(wal.st_ctim)));
+    }
+    hf_sha256(facts, sizeof facts, hash);
+    look.print = (int64_t)(hf_get_le64(hash) & INT64_MAX) | 1;
+    return look;
+}
+
+struct state_print database_print(int parent_fd, const char *name, const struct stat *status,
+                                  const struct state_row *row)
+{
+    struct state_print print = state_print_of(status);
+    print.ctime_ns = database_look(parent_fd, name, status).print;
+    if (row) {
+        print.size = row->print.size;
+        print.mtime_ns = row->print.mtime_ns;
+    }
+    return print;
+}
+
+bool database_says(const struct state_row *row, const struct hf_version *version)
+{
+    struct hf_version same = *version;
+    same.mtime_ns = row->print.mtime_ns;
+    same.flags |= row->flags & (uint32_t)HF_VERSION_RESTORED;
+    return state_row_says(row, &same);
+}
+
+/* --- what is in it --- */
+
+static void note(struct hf_capture *capture, size_t source, const char *path, const char *why)
+{
+    snprintf(capture->work[source].note, HF_MARK_NOTE_BYTES, "/%.180s %.60s", path, why);
+}
+
+void database_note(struct hf_capture *capture, size_t source, const char *parent, const char *name,
+                   const struct state_row *row)
+{
+    char path[HF_PATH_MAX_BYTES + 300];
+    if (row->flags & HF_VERSION_UNPARSABLE) {
+        join(parent, name, path);
+        note(capture, source, path,
+             row->flags & HF_VERSION_DATABASE
+                 ? "is a damaged database, captured as it is"
+                 : "is captured as it is: no database SQLite can read");
+    }
+}
+
+static bool go_on(void *context)
+{
+    struct hf_capture *capture = context;
+    service(capture);
+    return !stopping(capture);
+}
+
+static int make_backup(struct hf_capture *capture, size_t source, int parent_fd, const char *name,
+                       int fd, const struct stat *status, struct sqlite_backup *out,
+                       struct hf_error *error)
+{
+    struct sqlite_backup_options options = {
+        .state = capture->config->state,
+        .dir_fd = parent_fd,
+        .name = name,
+        .fd = fd,
+        .status = *status,
+        .keep_free_bytes = SQLITE_BACKUP_KEEP_FREE_BYTES,
+        .stall_ns = SQLITE_BACKUP_STALL_NS,
+        .idle = go_on,
+        .context = capture,
+    };
+    size_t busy = capture->busy;
+    capture->busy = busy == NOT_BUSY ? source : busy;
+    int rc = sqlite_backup_make(&options, out, error);
+    capture->busy = busy;
+    return rc;
+}
+
+static int read_backup(struct hf_capture *capture, size_t source, int fd,
+                       struct file_content *content, struct hf_error *error)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0 || lseek(fd, 0, SEEK_SET) != 0) {
+        return hf_error_set(error, HF_ERR_IO, errno, "Its backup can't be read");
+    }
+    content->may_grow = false;
+    content->database = true;
+    content->size = (uint64_t)status.st_size;
+    return read_content(capture, source, fd, &status, content, error);
+}
+
+int database_read(struct hf_capture *capture, size_t source, int parent_fd, const char *parent,
+                  const char *name, int fd, const struct stat *status, struct file_content *content,
+                  struct hf_error *error)
+{
+    struct sqlite_backup backup;
+    struct stat after;
+    char path[HF_PATH_MAX_BYTES + 300];
+    content->look = database_look(parent_fd, name, status);
+    content->size = (uint64_t)status->st_size;
+    int rc = make_backup(capture, source, parent_fd, name, fd, status, &backup, error);
+    bool plain = rc == HF_ERR_UNSUPPORTED;
+    bool unsound = plain || (rc == HF_OK && backup.unsound);
+    bool wait = unsound && content->may_wait;
+    if (plain) {
+        rc = wait ? HF_OK : read_content(capture, source, fd, status, content, error);
+    } else if (rc == HF_OK && !wait) {
+        rc = read_backup(capture, source, backup.fd, content, error);
+    }
+    if (backup.fd >= 0) {
+        close(backup.fd);
+    }
+    content->unparsable = unsound;
+    if (rc == HF_OK && unsound && !wait) {
+        join(parent, name, path);
+        note(capture, source, path, backup.note);
+        hf_log_warning("/%s %s; it is captured as it is, and flagged", path, backup.note);
+    }
+    /* Whoever wrote meanwhile is in the next version. */
+    if (rc == HF_OK && !plain &&
+        (fstatat(parent_fd, name, &after, AT_SYMLINK_NOFOLLOW) != 0 ||
+         after.st_dev != status->st_dev || after.st_ino != status->st_ino)) {
+        return HF_ERR_RACED;
+    }
+    content->grew =
+        content->grew || (rc == HF_OK && !plain &&
+                          database_look(parent_fd, name, &after).print != content->look.print);
+    return rc;
+}
