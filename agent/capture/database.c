@@ -67,7 +67,8 @@ struct database_look database_look(int parent_fd, const char *name, const struct
     hf_put_le64(facts, (uint64_t)status->st_size);
     hf_put_le64(facts + 8, (uint64_t)ns_of(status->st_mtim));
     hf_put_le64(facts + 16, (uint64_t)ns_of(status->st_ctim));
-    if (fstatat(parent_fd, wal_name, &wal, AT_SYMLINK_NOFOLLOW) == 0 && wal.st_size > 0) {
+    if (fstatat(parent_fd, wal_name, &wal, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(wal.st_mode) &&
+        wal.st_size > 0) {
         hf_put_le64(facts + 24, wal.st_dev);
         hf_put_le64(facts + 32, wal.st_ino);
         hf_put_le64(facts + 40, (uint64_t)wal.st_size);

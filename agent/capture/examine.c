@@ -20,10 +20,13 @@
 #define RACE_DELAY_NS     (50 * HF_NS_PER_MS)
 #define RACE_DELAY_MAX_NS (60 * HF_NS_PER_SECOND)
 #define RACE_SHARE        9 /* what changes while it is read has peace for so many times as long */
-#define RACE_LIMIT_NS     (2 * HF_NS_PER_SECOND) /* what grew for so long is taken as it was */
-#define PARSE_DELAY_NS    (200 * HF_NS_PER_MS)
-#define PARSE_LIMIT_NS    (30 * HF_NS_PER_SECOND)
-#define SAME_TICK_NS      (20 * HF_NS_PER_MS) /* a file system's clock can stand still for so long */
+/* A database in use changes all the time, is whole nevertheless, and its backup waits for others.
+ */
+#define DATABASE_SHARE 2
+#define RACE_LIMIT_NS  (2 * HF_NS_PER_SECOND) /* what grew for so long is taken as it was */
+#define PARSE_DELAY_NS (200 * HF_NS_PER_MS)
+#define PARSE_LIMIT_NS (30 * HF_NS_PER_SECOND)
+#define SAME_TICK_NS   (20 * HF_NS_PER_MS) /* a file system's clock can stand still for so long */
 
 /* --- names of owners, remembered --- */
 
@@ -240,7 +243,7 @@ static void look_again(struct hf_capture *capture, size_t source, const char *pa
                        int64_t spent_ns, int64_t unsettled_ns, bool recorded)
 {
     int64_t since_ns = capture->since_ns;
-    int64_t delay_ns = RACE_SHARE * spent_ns;
+    int64_t delay_ns = (has_databases(capture, source) ? DATABASE_SHARE : RACE_SHARE) * spent_ns;
     delay_ns = delay_ns > RACE_DELAY_MAX_NS ? RACE_DELAY_MAX_NS : delay_ns;
     delay_ns = delay_ns < RACE_DELAY_NS ? RACE_DELAY_NS : delay_ns;
     if (recorded) {

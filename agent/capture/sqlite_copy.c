@@ -11,8 +11,10 @@
 #define BUSY_MIN_US  1000u
 #define BUSY_MAX_US  25000u
 
-/* Somebody has written between two steps so often: then the rest is copied without letting go, if
- * that takes no longer than others have patience; or in any case after so long. */
+/* What takes no longer than a commit does is copied without letting go. What takes longer is only
+ * once somebody has written between two steps so often, and no longer than others have patience; or
+ * in any case after so long. */
+#define BRIEF_NS     (20 * HF_NS_PER_MS)
 #define RESTARTS_MAX 3u
 #define HOLD_MAX_NS  (HF_NS_PER_SECOND / 2)
 #define STARVED_NS   (30 * HF_NS_PER_SECOND)
@@ -94,15 +96,16 @@ static int step(sqlite3_backup *backup, struct course *course)
     return code;
 }
 
-/* Writers go on between steps as long as the copying has a chance against them. */
-static bool is_starving(const sqlite3_backup *backup, const struct course *course)
+/* Writers go on between steps as long as that lasts and the copying has a chance against them. */
+static bool is_to_be_held(sqlite3_backup *backup, const struct course *course)
 {
-    if (course->held || course->restarts < RESTARTS_MAX) {
+    int64_t page_ns = course->stepped_ns / (course->pages > 0 ? course->pages : 1);
+    int64_t whole_ns = page_ns * sqlite3_backup_pagecount(backup);
+    if (course->held) {
         return false;
     }
-    int64_t page_ns = course->stepped_ns / (course->pages > 0 ? course->pages : 1);
-    int64_t left = sqlite3_backup_pagecount((sqlite3_backup *)backup);
-    return left * page_ns < HOLD_MAX_NS || hf_clock_monotonic_ns() - course->began_ns > STARVED_NS;
+    return whole_ns < BRIEF_NS || hf_clock_monotonic_ns() - course->began_ns > STARVED_NS ||
+           (course->restarts >= RESTARTS_MAX && whole_ns < HOLD_MAX_NS);
 }
 
 static int copy_steps(struct copy *copy, sqlite3_backup *backup, struct course *course)
@@ -125,7 +128,7 @@ static int copy_steps(struct copy *copy, sqlite3_backup *backup, struct course *
         }
         wait_us = BUSY_MIN_US;
         moved_ns = hf_clock_monotonic_ns();
-        if (is_starving(backup, course)) {
+        if (is_to_be_held(backup, course)) {
             code = begin_reading(copy->from);
             course->held = code == SQLITE_OK;
             if (code != SQLITE_OK) {

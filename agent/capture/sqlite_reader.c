@@ -67,11 +67,12 @@ static void progress(void)
 
 /* --- what lies there --- */
 
-/* All zero for a file that isn't there or is empty. */
+/* All zero for a file that isn't there, is none, or is empty. */
 static struct stat look_at(const char *name)
 {
     struct stat look;
-    bool there = fstatat(AT_FDCWD, name, &look, AT_SYMLINK_NOFOLLOW) == 0 && look.st_size > 0;
+    bool there = fstatat(AT_FDCWD, name, &look, AT_SYMLINK_NOFOLLOW) == 0 &&
+                 S_ISREG(look.st_mode) && look.st_size > 0;
     return there ? look : (struct stat){0};
 }
 

@@ -187,7 +187,7 @@ class Host(Process):
 
     def source(self, name, path=None, **keys):
         """The text of a [source] section; path defaults to root/NAME."""
-        lines = [f"[source {name}]", "kind = files", f"class = {keys.pop('class_', 'config')}",
+        lines = [f"[source {name}]", f"kind = {keys.pop('kind_', 'files')}", f"class = {keys.pop('class_', 'config')}",
                  f"path = {path or self.root / name}"]
         lines += [f"{key} = {value}" for key, value in keys.items()]
         return "\n".join(lines) + "\n"
