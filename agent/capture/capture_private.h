@@ -94,6 +94,7 @@ struct database_look {
     int64_t print;      /* a hash of all that changes when either does; above 0 */
     int64_t mtime_ns;   /* of the one that was written to last */
     int64_t changed_ns; /* the last time of either */
+    bool pending;       /* there is something in the -wal that does not count, yet or any more */
 };
 
 /* read.c: one file's content into the unit, as long as the file was when it was opened.
@@ -175,8 +176,11 @@ bool database_is_sibling(const struct hf_config_source *source, const char *path
 void database_of_sibling(const char *path, char *out, size_t size);
 struct database_look database_look(int parent_fd, const char *name, const struct stat *status);
 /* To be compared with row's (NULL: none). */
-struct state_print database_print(int parent_fd, const char *name, const struct stat *status,
+struct state_print database_print(const struct database_look *look, const struct stat *status,
                                   const struct state_row *row);
+/* What was looked at is on record: it is looked at again, soon, if something of it is pending. */
+void database_look_again(struct hf_capture *capture, size_t source, const char *path,
+                         const struct database_look *look);
 /* As state_row_says, but what is the same content is the same version, whenever it was written and
  * whoever put it there. */
 bool database_says(const struct state_row *row, const struct hf_version *version);
@@ -186,7 +190,7 @@ int database_read(struct hf_capture *capture, size_t source, int parent_fd, cons
                   const char *name, int fd, const struct stat *status, struct file_content *content,
                   struct hf_error *error);
 /* Of one that is on record as unsound: the source's note says so. */
-void database_note(struct hf_capture *capture, size_t source, const char *parent, const char *name,
+void database_note(struct hf_capture *capture, size_t source, const char *path,
                    const struct state_row *row);
 
 /* mounts.c */

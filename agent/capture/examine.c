@@ -330,6 +330,8 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
             /* Another write may still get the same time: the next look reads again. */
             print.ctime_ns = 0;
             mark_again(capture, source, path, 2 * SAME_TICK_NS);
+        } else if (database) {
+            database_look_again(capture, source, path, &content.look);
         }
         record_if_changed(capture, source, parent, name, &print, row, &version);
     }
@@ -396,13 +398,28 @@ static void examine_directory(struct hf_capture *capture, size_t source, int par
     hf_buf_free(&xattrs);
 }
 
+/* Whether a database is as it was when it was captured. */
+static bool is_database_on_record(struct hf_capture *capture, size_t source, int parent_fd,
+                                  const char *parent, const char *name, const struct stat *status,
+                                  const struct state_row *row)
+{
+    char path[HF_PATH_MAX_BYTES + 300];
+    struct database_look look = database_look(parent_fd, name, status);
+    struct state_print print = database_print(&look, status, row);
+    if (!state_print_equal(&row->print, &print)) {
+        return false;
+    }
+    join(parent, name, path);
+    database_look_again(capture, source, path, &look);
+    database_note(capture, source, path, row);
+    return true;
+}
+
 void examine_entry(struct hf_capture *capture, size_t source, int parent_fd, const char *parent,
                    const char *name, const struct stat *status, const struct state_row *row,
                    int64_t unsettled_ns)
 {
-    bool database = S_ISREG(status->st_mode) && has_databases(capture, source);
-    struct state_print print =
-        database ? database_print(parent_fd, name, status, row) : state_print_of(status);
+    struct state_print print = state_print_of(status);
     enum hf_file_type type = S_ISREG(status->st_mode)   ? HF_FILE_REGULAR
                              : S_ISDIR(status->st_mode) ? HF_FILE_DIRECTORY
                              : S_ISLNK(status->st_mode) ? HF_FILE_SYMLINK
@@ -421,10 +438,10 @@ void examine_entry(struct hf_capture *capture, size_t source, int parent_fd, con
         examine_gone(capture, source, parent, row); /* with all that was beneath */
         row = NULL;
     }
-    if (row && row->type == type && state_print_equal(&row->print, &print)) {
-        if (database) {
-            database_note(capture, source, parent, name, row);
-        }
+    bool database = type == HF_FILE_REGULAR && has_databases(capture, source);
+    if (row && row->type == type &&
+        (database ? is_database_on_record(capture, source, parent_fd, parent, name, status, row)
+                  : state_print_equal(&row->print, &print))) {
         return;
     }
     if (type != HF_FILE_DIRECTORY && (status->st_nlink > 1 || (row && row->link))) {

@@ -179,8 +179,11 @@ static void adopt(struct hf_capture *capture, const struct order *order)
         is_as_placed(&status, &version)) {
         bool database = version.type == HF_FILE_REGULAR &&
                         config_is_sqlite(&capture->config->sources[order->source]);
-        struct state_print print =
-            database ? database_print(fd, name, &status, NULL) : state_print_of(&status);
+        struct state_print print = state_print_of(&status);
+        if (database) {
+            struct database_look look = database_look(fd, name, &status);
+            print = database_print(&look, &status, NULL);
+        }
         version.mode = print.mode;
         version.uid = print.uid;
         version.gid = print.gid;

@@ -184,9 +184,10 @@ enum copy_end copy_check(sqlite3 *db, int64_t limit_ns, void (*progress)(void),
     int code = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &statement, NULL);
     code = code == SQLITE_OK ? sqlite3_step(statement) : code;
     if (code == SQLITE_ROW) {
-        const unsigned char *text = sqlite3_column_text(statement, 0);
-        if (text && strcmp((const char *)text, "ok") != 0) {
-            snprintf(message, COPY_MESSAGE_BYTES, "%s", (const char *)text);
+        const char *text = (const char *)sqlite3_column_text(statement, 0);
+        if (text && strcmp(text, "ok") != 0) {
+            const char *line = strrchr(text, '\n'); /* after one that names the database */
+            snprintf(message, COPY_MESSAGE_BYTES, "%s", line ? line + 1 : text);
             end = COPY_UNUSABLE;
         }
     } else if ((code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB) {

@@ -130,11 +130,12 @@ static sqlite3_io_methods shared_methods;
 static int (*unix_shm_map)(sqlite3_file *, int, int, int, void volatile **);
 
 /* Where nobody else has the database open any more, SQLite would make do with an index of its own
- * and without locks, and believe that nobody comes. That is for the caller to judge. */
+ * and without locks, and believe that nobody comes. That is for the caller to judge. (Told
+ * SQLITE_BUSY, it would try for seconds.) */
 static int shared_shm_map(sqlite3_file *file, int page, int size, int extend, void volatile **out)
 {
     int code = unix_shm_map(file, page, size, extend, out);
-    return code == SQLITE_READONLY_CANTINIT ? SQLITE_BUSY : code;
+    return code == SQLITE_READONLY_CANTINIT ? SQLITE_CANTOPEN : code;
 }
 
 static int shared_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,

@@ -43,7 +43,7 @@ struct scene {
     uint64_t acked[SOURCES];
 };
 
-static inline int setup(void **state)
+static inline int setup_kind(void **state, char *kind)
 {
     struct scene *scene = calloc(1, sizeof *scene);
     struct hf_error error = {0};
@@ -57,7 +57,7 @@ static inline int setup(void **state)
         assert_int_equal(mkdir(scene->roots[i], 0700), 0);
         scene->paths[i] = scene->roots[i];
         scene->sources[i] = (struct hf_config_source){.name = names[i],
-                                                      .kind = "files",
+                                                      .kind = kind,
                                                       .class_name = "config",
                                                       .paths = &scene->paths[i],
                                                       .path_count = 1,
@@ -76,6 +76,11 @@ static inline int setup(void **state)
     }
     *state = scene;
     return 0;
+}
+
+static inline int setup(void **state)
+{
+    return setup_kind(state, HF_KIND_FILES);
 }
 
 static inline int remove_one(const char *path, const struct stat *status, int kind,

@@ -148,7 +148,9 @@ static void a_mistake_is_named_with_its_line_and_a_remedy(void **state)
         {"[source data]\nkind = files\npath = /a\n",
          {":1: [source data]", "no class", "checkpoints"}},
         {SOURCE "class = logz\n", {":5:", "class", "logz"}},
-        {SOURCE "kind = tape\n", {":5:", "'tape'", "files"}},
+        {SOURCE "kind = tape\n", {":5:", "'tape'", "files, sqlite"}},
+        {"[source data]\nkind = sqlite\nclass = database\npath = /a\nvalidate = json\n",
+         {":5:", "sqlite", "remove the line"}},
         {SOURCE "validate = xml\n", {":5:", "'xml'", "json"}},
         {SOURCE "exlude = *.tmp\n", {":5:", "exlude", "exclude"}},
         {SOURCE "exclude = [a\n", {":5:", "exclude", "["}},
@@ -311,6 +313,59 @@ static void a_preset_written_twice_protects_both_homes_each_with_its_own_keys(vo
     config_free(config);
 }
 
+static void the_presets_have_databases_in_use_captured_as_that_and_left_out_elsewhere(void **state)
+{
+    (void)state;
+    static const char *const presets[] = {"casare-robot", "casare-orchestrator"};
+    static const struct {
+        const char *source, *class_name, *path, *other_path;
+    } databases[] = {
+        {"queue", "checkpoints", "/home/robot/.casare_rpa/offline_queue.db",
+         "/home/robot/.casare-rpa/offline_queue.db"},
+        {"vault", "credentials", "/home/robot/.casare/vault.db",
+         "/home/robot/CasareRPA/.casare/vault.db"},
+        {"audit", "database", "/home/robot/.casare/audit/audit.db",
+         "/home/robot/CasareRPA/.casare/audit/audit.db"},
+    };
+    for (size_t i = 0; i < 2; i++) {
+        char text[128];
+        snprintf(text, sizeof text, "[preset %s]\nhome = /home/robot\n", presets[i]);
+        struct hf_config *config = good(text);
+        for (size_t j = 0; j < 3; j++) {
+            const struct hf_config_source *source = source_of(config, databases[j].source);
+            assert_true(config_is_sqlite(source));
+            assert_string_equal(source->class_name, databases[j].class_name);
+            assert_true(has(source->paths, source->path_count, databases[j].path));
+            assert_true(has(source->paths, source->path_count, databases[j].other_path));
+            assert_true(has(source->restore_roots, source->restore_root_count, databases[j].path));
+        }
+        const struct hf_config_source *files = source_of(config, "config");
+        assert_false(config_is_sqlite(files));
+        static const char *const left_out[] = {"*.db", "*.db-wal", "*.db-shm", "*.db-journal"};
+        for (size_t j = 0; j < 4; j++) {
+            assert_true(has(files->excludes, files->exclude_count, left_out[j]));
+        }
+        config_free(config);
+    }
+}
+
+static void a_source_of_databases_says_so(void **state)
+{
+    (void)state;
+    struct hf_config *config = good("[source apps]\nkind = sqlite\nclass = database\n"
+                                    "path = /nowhere\ninclude = **/*.db\n");
+    assert_true(config_is_sqlite(source_of(config, "apps")));
+    assert_string_equal(source_of(config, "apps")->kind, "sqlite");
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    config_describe(config, stream);
+    fclose(stream);
+    assert_non_null(strstr(text, "Source apps, class database, SQLite databases"));
+    free(text);
+    config_free(config);
+}
+
 static void a_source_of_the_same_name_refines_a_presets(void **state)
 {
     (void)state;
@@ -351,6 +406,8 @@ int main(void)
         cmocka_unit_test(the_presets_name_both_spellings_of_the_products_paths),
         cmocka_unit_test(both_presets_together_make_one_source_a_name_with_the_paths_of_both),
         cmocka_unit_test(a_preset_written_twice_protects_both_homes_each_with_its_own_keys),
+        cmocka_unit_test(the_presets_have_databases_in_use_captured_as_that_and_left_out_elsewhere),
+        cmocka_unit_test(a_source_of_databases_says_so),
         cmocka_unit_test(a_source_of_the_same_name_refines_a_presets),
         cmocka_unit_test(the_description_names_sources_and_what_is_not_there),
     };
