@@ -192,7 +192,7 @@ void database_note(struct hf_capture *capture, size_t source, const char *path,
         note(capture, source, path,
              row->flags & HF_VERSION_DATABASE
                  ? "is a damaged database, captured as it is"
-                 : "is captured as it is: no database SQLite can read");
+                 : "is captured as it is, not by SQLite: see the agent's log");
     }
 }
 

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -134,13 +135,14 @@ static int spawn(const struct sqlite_backup_options *options, const struct readi
                  int output, pid_t *pid)
 {
     char numbers[READER_ARGUMENTS][24];
-    char *argv[READER_ARGUMENTS + 3] = {"holdfast-agent", SQLITE_READER_COMMAND,
-                                        (char *)(uintptr_t)options->name};
+    char name[NAME_MAX + 1];
+    char *argv[READER_ARGUMENTS + 3] = {"holdfast-agent", SQLITE_READER_COMMAND, name};
     const int inherited[] = {options->dir_fd, reading->files[0], reading->files[1],
                              reading->files[2]};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t all, none;
+    snprintf(name, sizeof name, "%s", options->name);
     format(numbers[READER_DIRECTORY], (uint64_t)options->dir_fd);
     format(numbers[READER_BACKUP], (uint64_t)reading->files[0]);
     format(numbers[READER_SCRATCH], (uint64_t)reading->files[1]);

@@ -161,9 +161,11 @@ static void add_version(void *context, const json_t *version)
     int64_t job = show_integer(version, "restored_by");
     if (job > 0) {
         table_cell_format(table, "restored by job %lld", (long long)job);
+    } else if (json_is_true(json_object_get(version, "unparsable"))) {
+        bool database = json_is_true(json_object_get(version, "database"));
+        table_cell(table, database ? "a damaged database" : "does not parse");
     } else {
-        table_cell(table,
-                   json_is_true(json_object_get(version, "unparsable")) ? "does not parse" : "");
+        table_cell(table, "");
     }
 }
 

@@ -112,8 +112,7 @@ static void a_shared_database_can_be_read_and_nothing_else(void **state)
                                            "VACUUM",
                                            "PRAGMA journal_mode = WAL; CREATE TABLE u (v)",
                                            "PRAGMA user_version = 7",
-                                           "ATTACH 'y.db' AS y;"
-                                           "CREATE TABLE y.t (v)"};
+                                           "ATTACH 'y.db' AS y; CREATE TABLE y.t (v)"};
     for (size_t i = 0; i < sizeof attempts / sizeof attempts[0]; i++) {
         assert_int_not_equal(
             run(SQLITE_VFS_SHARED, "x.db", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, attempts[i]),
