@@ -316,7 +316,7 @@ static void every_renewal_is_answered_and_a_refused_one_ends_nothing(void **stat
     assert_true(agent_send(&agent, &renew));
     answer = agent_expect(&agent, HF_FRAME_ERROR);
     assert_int_equal(answer->refusal.code, HF_WIRE_DENIED);
-    assert_int_equal(answer->refusal.about_seq, agent.sent_seq);
+    assert_int_equal(answer->refusal.about_seq, 0);
     assert_int_equal(answer->refusal.stream, 0);
     assert_true(answer->refusal.message.size > 0);
     csr.data[csr.size - 1] ^= 1;
@@ -331,7 +331,7 @@ static void every_renewal_is_answered_and_a_refused_one_ends_nothing(void **stat
     } while (answer->type == HF_FRAME_RENEWED);
     assert_true(renewed > 0);
     assert_int_equal(answer->refusal.code, HF_WIRE_OVERLOADED);
-    assert_int_equal(answer->refusal.about_seq, agent.sent_seq);
+    assert_int_equal(answer->refusal.about_seq, 0);
     agent_open_source(&agent, 1, "config", 0); /* the session goes on */
     hf_buf_free(&csr);
     hf_buf_wipe_free(&key);
