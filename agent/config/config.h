@@ -19,7 +19,7 @@ enum hf_validate { HF_VALIDATE_NONE, HF_VALIDATE_JSON };
 
 struct hf_config_source {
     char *name, *kind, *class_name; /* kind: HF_KIND_... */
-    char **paths; /* absolute, no trailing '/' */
+    char **paths;                   /* absolute, no trailing '/' */
     size_t path_count;
     char **includes, **excludes; /* globs over paths relative to the source's path */
     size_t include_count, exclude_count;
