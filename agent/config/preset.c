@@ -152,9 +152,9 @@ static int add_source(struct hf_config *config, const struct preset_source *pres
 struct place {
     struct hf_ini *ini;
     const char *section;
-    size_t n;         /* which of the sections of that name */
-    const char *home; /* "" for / */
-    const char *workflows;
+    size_t n;                     /* which of the sections of that name */
+    char home[CONFIG_PATH_BYTES]; /* "" for / */
+    char workflows[CONFIG_PATH_BYTES + sizeof "/workflows"];
     bool system;
 };
 
@@ -236,8 +236,6 @@ static int expand_section(struct hf_config *config, const struct preset_source *
     const struct hf_ini_entry *home_entry = NULL;
     const struct hf_ini_entry *workflows_entry = NULL;
     const struct hf_ini_entry *system_entry = NULL;
-    char home[CONFIG_PATH_BYTES] = "";
-    char workflows[CONFIG_PATH_BYTES + sizeof "/workflows"] = "";
     place->system = true;
     int rc = find_value(place, "home", &home_entry, error);
     rc = rc == HF_OK ? find_value(place, "workflows_dir", &workflows_entry, error) : rc;
@@ -247,18 +245,17 @@ static int expand_section(struct hf_config *config, const struct preset_source *
                                         "it needs home = /..., the home directory of the user that "
                                         "CasareRPA runs as");
     }
-    rc = rc == HF_OK ? config_path(place->ini, home_entry, home, error) : rc;
-    if (rc == HF_OK && strcmp(home, "/") == 0) {
-        home[0] = '\0';
+    rc = rc == HF_OK ? config_path(place->ini, home_entry, place->home, error) : rc;
+    if (rc == HF_OK && strcmp(place->home, "/") == 0) {
+        place->home[0] = '\0';
     }
-    snprintf(workflows, sizeof workflows, "%s/workflows", home);
-    rc = rc == HF_OK && workflows_entry ? config_path(place->ini, workflows_entry, workflows, error)
-                                        : rc;
+    snprintf(place->workflows, sizeof place->workflows, "%s/workflows", place->home);
+    rc = rc == HF_OK && workflows_entry
+             ? config_path(place->ini, workflows_entry, place->workflows, error)
+             : rc;
     rc = rc == HF_OK && system_entry
              ? hf_ini_read_bool(place->ini, system_entry, &place->system, error)
              : rc;
-    place->home = home;
-    place->workflows = workflows;
     rc = rc == HF_OK ? add_all(config, list, place, error) : rc;
     return rc == HF_OK ? add_all(config, databases, place, error) : rc;
 }
