@@ -246,28 +246,13 @@ static int on_welcome(struct hf_link *link, struct hf_frame *frame)
     return 0;
 }
 
-/* What people can do about the end of a session; "" for what passes by itself. */
-static const char *remedy(enum hf_wire_code code)
-{
-    switch (code) {
-    case HF_WIRE_REVOKED:
-        return "; if this host is to be protected again, remove its identity's directory and enrol "
-               "with a new token";
-    case HF_WIRE_EXPIRED:
-        return "; unless this host's or the collector's clock is wrong, remove the identity's "
-               "directory and enrol again with a new token";
-    default:
-        return "";
-    }
-}
-
 static int on_goaway(struct hf_link *link, struct hf_frame *frame)
 {
     const struct hf_refusal *refusal = &frame->refusal;
     link->retry_after_ms = refusal->retry_after_ms;
-    set_reason(link, "the collector ended the session (%s): %.*s%s", proto_code_name(refusal->code),
-               (int)(refusal->message.size < 180 ? refusal->message.size : 180),
-               (const char *)refusal->message.data, remedy(refusal->code));
+    set_reason(link, "the collector ended the session (%s): %.*s", proto_code_name(refusal->code),
+               (int)(refusal->message.size < 300 ? refusal->message.size : 300),
+               (const char *)refusal->message.data);
     return -1;
 }
 

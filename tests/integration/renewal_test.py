@@ -130,14 +130,9 @@ def test_an_agent_whose_certificate_ended_says_so_once_and_what_to_do(fleet, tmp
         assert text in complaints(host)[0]
 
 
-@pytest.mark.parametrize("code,name", [(wire.EXPIRED, "expired"), (wire.REVOKED, "revoked")])
-def test_an_agent_whose_session_is_ended_for_good_says_what_to_do(fleet, tmp_path, code, name):
-    scene = Scene(fleet, f"robot-{name}", tmp_path)
-    scene.collector.renew = None
-    scene.host.write("data/file", "content")
-    with scene:
-        wait_until(lambda: scene.collector.committed.get("data"), "the first capture")
-        scene.collector.misdeed = lambda agent: agent.send("GOAWAY", code=code, retry_after_ms=0, message="so it is")
-        wait_until(lambda: complaints(scene.host), "the agent to say so")
-    assert f"({name}): so it is; " in complaints(scene.host)[0]
-    assert "with a new token" in complaints(scene.host)[0]
+def test_a_revoked_host_is_told_by_its_own_log_how_to_come_back(fleet):
+    host = fleet.add_host("robot-revoked")
+    fleet.wait()
+    fleet.cli("host", "revoke", "robot-revoked", "--reason", "sold")
+    wait_until(lambda: "enrol the machine again with a new token" in "".join(complaints(host)), "the agent to say so")
+    host.stop()
