@@ -6,7 +6,7 @@
 
 static const struct proto_codec codecs[] = {
     {HF_FRAME_HELLO, "HELLO", 9, false, encode_hello, decode_hello},
-    {HF_FRAME_WELCOME, "WELCOME", 8, false, encode_welcome, decode_welcome},
+    {HF_FRAME_WELCOME, "WELCOME", 9, false, encode_welcome, decode_welcome},
     {HF_FRAME_SOURCE, "SOURCE", 5, false, encode_source, decode_source},
     {HF_FRAME_SOURCE_STATE, "SOURCE_STATE", 3, false, encode_source_state, decode_source_state},
     {HF_FRAME_HAVE, "HAVE", 2, false, encode_ids, decode_ids},

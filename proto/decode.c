@@ -105,6 +105,11 @@ void decode_welcome(struct proto_reader *reader, struct hf_frame *frame)
     welcome->credit_bytes = reader_uint(reader, "credit", 0, UINT64_MAX);
     welcome->frame_max_bytes = (uint32_t)reader_uint(reader, "frame-max", 1024, HF_FRAME_MAX_BYTES);
     welcome->ping_seconds = (uint32_t)reader_uint(reader, "ping", 1, 3600);
+    welcome->chunking = reader_bytes(reader, "chunking", HF_CHUNKING_BYTES);
+    if (reader->rc == HF_OK && welcome->chunking.size != HF_CHUNKING_BYTES) {
+        reader_fail(reader, HF_ERR_PROTOCOL, "has %zu bytes; it needs %d", welcome->chunking.size,
+                    HF_CHUNKING_BYTES);
+    }
 }
 
 void decode_source(struct proto_reader *reader, struct hf_frame *frame)

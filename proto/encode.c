@@ -44,6 +44,9 @@ void encode_hello(const struct hf_frame *frame, struct proto_writer *writer)
 void encode_welcome(const struct hf_frame *frame, struct proto_writer *writer)
 {
     const struct hf_welcome *welcome = &frame->welcome;
+    if (welcome->chunking.size != HF_CHUNKING_BYTES) {
+        writer_refuse(writer);
+    }
     write_uint(writer, welcome->version);
     write_capabilities(writer, welcome->capabilities, welcome->capability_count);
     write_text(writer, welcome->host_id, HF_NAME_MAX_BYTES);
@@ -52,6 +55,7 @@ void encode_welcome(const struct hf_frame *frame, struct proto_writer *writer)
     write_uint(writer, welcome->credit_bytes);
     write_uint(writer, welcome->frame_max_bytes);
     write_uint(writer, welcome->ping_seconds);
+    write_bytes(writer, welcome->chunking, HF_CHUNKING_BYTES);
 }
 
 void encode_source(const struct hf_frame *frame, struct proto_writer *writer)

@@ -107,6 +107,7 @@ enum hf_restore_status { /* of one file */
 enum hf_job_outcome { HF_JOB_SUCCEEDED = 1, HF_JOB_FAILED = 2, HF_JOB_CANCELLED = 3 };
 
 #define HF_INSTANCE_BYTES 16
+#define HF_CHUNKING_BYTES 32 /* HF_CHUNK_SEED_BYTES */
 
 struct hf_ack {
     uint32_t stream;
@@ -139,6 +140,7 @@ struct hf_welcome {
     int64_t now_ns;
     uint64_t credit_bytes;
     uint32_t frame_max_bytes, ping_seconds;
+    struct hf_bytes chunking; /* HF_CHUNKING_BYTES: what this repository's content is cut by */
 };
 
 struct hf_source_open {

@@ -85,9 +85,7 @@ static void give_up_from(struct hf_capture *capture, size_t source, uint64_t seq
     mark_give_up_from(work, seq);
 }
 
-/* Some versions could neither be sent nor kept. Their files are found by a scan: soon, or when the
- * collector is back. */
-static void lose(struct hf_capture *capture, size_t source)
+void lose(struct hf_capture *capture, size_t source)
 {
     struct source_work *work = &capture->work[source];
     int64_t soon_ns = hf_clock_monotonic_ns() + LOST_RETRY_NS;
@@ -522,6 +520,7 @@ int capture_start(const struct hf_config *config, struct hf_outbox *outbox, stru
     capture->buffer = malloc(2 * HF_CHUNK_MAX_BYTES);
     capture->spare = malloc(2 * HF_CHUNK_MAX_BYTES);
     pthread_mutex_init(&capture->mark_lock, NULL);
+    pthread_mutex_init(&capture->chunking_lock, NULL);
     int rc = HF_OK;
     if (capture->wake_fd < 0 || orders_init(capture) != HF_OK || !capture->work ||
         !capture->marks || !capture->mark_known || !capture->recent || !capture->buffer ||
@@ -532,6 +531,7 @@ int capture_start(const struct hf_config *config, struct hf_outbox *outbox, stru
     rc = rc == HF_OK ? state_open(config, &capture->state, error) : rc;
     if (rc == HF_OK) {
         load_numbers(capture);
+        chunking_load(capture);
         outbox_set_notify(outbox, capture_wake, capture);
         int failed = pthread_create(&capture->thread, NULL, run, capture);
         capture->running = !failed;
@@ -581,6 +581,8 @@ void capture_free(struct hf_capture *capture)
         close(capture->wake_fd);
     }
     pthread_mutex_destroy(&capture->mark_lock);
+    pthread_mutex_destroy(&capture->chunking_lock);
+    chunking_free(capture);
     orders_free(capture);
     free(capture->work);
     free(capture->marks);

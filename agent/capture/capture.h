@@ -14,6 +14,7 @@
 #include "agent/capture/outbox.h"
 #include "agent/config/config.h"
 #include "common/buf.h"
+#include "common/chunker.h"
 #include "common/error.h"
 #include "proto/frame.h"
 
@@ -25,6 +26,12 @@ int capture_start(const struct hf_config *config, struct hf_outbox *outbox, stru
  */
 void capture_stop(struct hf_capture *capture);
 void capture_free(struct hf_capture *capture); /* NULL is fine */
+
+/* What long content is cut by from now on, as the collector says (the `chunking` of WELCOME). Call
+ * it before the sources of that connection are online. */
+void capture_set_chunking(struct hf_capture *capture, const uint8_t seed[HF_CHUNK_SEED_BYTES]);
+/* Whether it is known; *out (NULL is fine) becomes a share of what cuts by it. */
+bool capture_chunker(struct hf_capture *capture, struct hf_chunker **out);
 
 #define HF_MARK_NOTE_BYTES 256
 

@@ -84,9 +84,13 @@ struct hf_capture {
     unsigned only_written; /* how often in a row events told of nothing but struct watch_event's */
     bool in_service;
     struct recent *recent; /* when paths were last looked at for an event, by hash */
-    size_t busy;     /* the source of the file that is being read or waits for room, or NOT_BUSY */
-    uint8_t *buffer; /* for reading */
-    uint8_t *spare;  /* for what is read meanwhile */
+    size_t busy; /* the source of the file that is being read or waits for room, or NOT_BUSY */
+    pthread_mutex_t chunking_lock; /* protects the next two */
+    struct hf_chunker *chunker;    /* NULL until the collector said how */
+    uint8_t chunking[HF_CHUNK_SEED_BYTES];
+    bool said_that_it_waits; /* the capture thread's own again */
+    uint8_t *buffer;         /* for reading */
+    uint8_t *spare;          /* for what is read meanwhile */
 };
 
 /* How a database and its -wal look. */
@@ -98,13 +102,15 @@ struct database_look {
 };
 
 /* read.c: one file's content into the unit, as long as the file was when it was opened.
- * HF_ERR_RACED when it changed meanwhile. */
+ * HF_ERR_RACED when it changed meanwhile; HF_ERR_CLOSED when it has to wait for the collector. */
 struct file_content {
     struct hf_buf refs;
-    struct hf_buf lists;      /* while it is read: the references of lists of references */
-    struct page_cache *cache; /* likewise, of a long one */
-    struct hf_hash *whole;    /* likewise, of all its bytes, if it may grow */
-    struct hf_buf xattrs;     /* the caller's */
+    struct hf_buf lists;        /* while it is read: the references of lists of references */
+    struct page_cache *cache;   /* likewise, of a long one */
+    struct hf_hash *whole;      /* likewise, of all its bytes, if it may grow */
+    struct hf_chunker *chunker; /* likewise, of content that is longer than one chunk */
+    const struct hf_chunker_params *params; /* likewise */
+    struct hf_buf xattrs;                   /* the caller's */
     uint8_t depth;
     bool may_grow; /* in: what a file that only grows had when it was opened will do */
     bool grew;     /* it did: there is more by now */
@@ -257,6 +263,13 @@ void service(struct hf_capture *capture);
 bool may_look_at(const struct hf_capture *capture, size_t source);
 bool stopping(struct hf_capture *capture);
 void capture_wake(void *context); /* from any thread */
+
+/* Something could not be captured now: a scan finds it, soon or when the collector is back. */
+void lose(struct hf_capture *capture, size_t source);
+
+/* chunking.c */
+void chunking_load(struct hf_capture *capture); /* at the start */
+void chunking_free(struct hf_capture *capture);
 
 /* watch.c */
 int watch_new(struct hf_watch **out);

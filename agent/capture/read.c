@@ -10,6 +10,7 @@
 #include "common/bytes.h"
 #include "common/chunker.h"
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/sparse.h"
 
 #define LIST_REFS_MAX (HF_CHUNK_MAX_BYTES / HF_CHUNK_REF_BYTES)
@@ -155,8 +156,8 @@ static int cut(struct hf_capture *capture, size_t source, int fd, uint64_t limit
         }
         size_t used = 0;
         while (rc == HF_OK && have - used > 0 && (last || have - used >= HF_CHUNK_MAX_BYTES)) {
-            size_t length =
-                hf_chunker_cut(&hf_chunker_default, capture->buffer + used, have - used, last);
+            size_t length = hf_chunker_cut(out->chunker, out->params, capture->buffer + used,
+                                           have - used, last);
             rc = add_chunk(capture, source, capture->buffer + used, length, out);
             used += length;
         }
@@ -273,6 +274,8 @@ void content_free(struct file_content *content)
     hf_buf_free(&content->xattrs);
     hf_hash_free(content->whole);
     content->whole = NULL;
+    hf_chunker_free(content->chunker);
+    content->chunker = NULL;
 }
 
 static int too_long(struct hf_error *error)
@@ -289,7 +292,7 @@ static int read_all(struct hf_capture *capture, size_t source, int fd, const str
     bool sparse = hf_sparse_possible(before);
     int rc;
     out->cache = page_cache_begin(fd, limit);
-    if (limit <= HF_CHUNK_SINGLE_MAX_BYTES) {
+    if (limit <= out->params->single_max_bytes) {
         rc = read_small(capture, source, fd, limit, json, &total, out, error);
     } else if (sparse) {
         rc = cut_sparse(capture, source, fd, limit, json, &total, out, error);
@@ -303,6 +306,24 @@ static int read_all(struct hf_capture *capture, size_t source, int fd, const str
     return rc;
 }
 
+/* How the content is cut is settled before it is read: what the collector says meanwhile concerns
+ * what is read next. */
+static int find_chunker(struct hf_capture *capture, size_t source, uint64_t size,
+                        struct file_content *out)
+{
+    out->params = hf_chunker_params_of(capture->config->sources[source].class_name, size);
+    if (size <= out->params->single_max_bytes || capture_chunker(capture, &out->chunker)) {
+        return HF_OK;
+    }
+    if (!capture->said_that_it_waits) {
+        capture->said_that_it_waits = true;
+        hf_log_info("Files that are too long for one chunk wait for the first connection: how they "
+                    "are cut is the collector's secret");
+    }
+    lose(capture, source);
+    return HF_ERR_CLOSED;
+}
+
 int read_content(struct hf_capture *capture, size_t source, int fd, const struct stat *before,
                  struct file_content *out, struct hf_error *error)
 {
@@ -310,6 +331,9 @@ int read_content(struct hf_capture *capture, size_t source, int fd, const struct
     struct hf_json_check *json = NULL;
     if ((uint64_t)before->st_size > FILE_MAX_BYTES) {
         return too_long(error);
+    }
+    if (find_chunker(capture, source, (uint64_t)before->st_size, out) != HF_OK) {
+        return HF_ERR_CLOSED;
     }
     if (out->may_grow && !hf_sparse_possible(before)) {
         out->whole = hf_hash_new(); /* without, it is read again later */

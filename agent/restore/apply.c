@@ -44,8 +44,8 @@ static bool was_placed(const struct hf_apply_options *options, const struct hf_v
     struct hf_version file = *version;
     file.flags &= ~(uint32_t)HF_VERSION_DATABASE;
     metadata_of(&options->rules, &file, &metadata);
-    int result = decide_action(options->targets, &file, target, &metadata, HF_CONFLICT_REPLACE,
-                               &action, &local, NULL);
+    int result = decide_action(options->targets, &file, target, &metadata, &options->cutting,
+                               HF_CONFLICT_REPLACE, &action, &local, NULL);
     local_free(local);
     return !result && action == HF_ACTION_IDENTICAL;
 }

@@ -5,6 +5,7 @@
 #define HF_AGENT_RESTORE_APPLY_H
 
 #include "agent/restore/job.h"
+#include "agent/restore/local.h"
 #include "agent/restore/metadata.h"
 #include "agent/restore/targets.h"
 #include "common/error.h"
@@ -13,6 +14,7 @@ struct hf_apply_options {
     struct hf_job *job;
     struct hf_targets *targets;
     struct hf_metadata_rules rules;
+    struct hf_cutting cutting;
     /* Told of every version that is now in place as it should be: where, relative to "/". May be
      * NULL. */
     void (*placed)(void *context, const char *path, const struct hf_version *version);

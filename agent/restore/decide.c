@@ -47,7 +47,8 @@ static int in_the_way(const struct hf_version *version, mode_t mode, struct hf_e
 
 /* Chunks of the file that is there, when it may hold some that are needed. */
 static struct hf_local *cut_present(int parent_fd, const char *name, const struct stat *status,
-                                    const struct hf_version *version)
+                                    const struct hf_version *version,
+                                    const struct hf_cutting *cutting)
 {
     uint64_t size = (uint64_t)status->st_size;
     /* A short file is one chunk: of another length it can't be the one that is wanted. */
@@ -60,18 +61,18 @@ static struct hf_local *cut_present(int parent_fd, const char *name, const struc
         fd = openat(parent_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return NULL;
-    struct hf_local *local = local_cut(fd, status);
+    struct hf_local *local = local_cut(fd, status, version, cutting);
     if (!local)
         close(fd);
     return local;
 }
 
 static void decide_regular(const struct hf_version *version, const struct hf_metadata *metadata,
-                           enum hf_conflict conflict, int parent_fd, const char *name,
-                           const struct stat *status, enum hf_action *action,
-                           struct hf_local **local)
+                           const struct hf_cutting *cutting, enum hf_conflict conflict,
+                           int parent_fd, const char *name, const struct stat *status,
+                           enum hf_action *action, struct hf_local **local)
 {
-    *local = cut_present(parent_fd, name, status, version);
+    *local = cut_present(parent_fd, name, status, version, cutting);
     bool same_size = (uint64_t)status->st_size == version->size;
     bool same = same_size && (version->size == 0 || (*local && local_equals(*local, version)));
     /* Where only mode, owner or times differ the file is made anew too: what is there may be
@@ -112,8 +113,8 @@ static void decide_directory(const struct hf_metadata *metadata, enum hf_conflic
 
 int decide_action(struct hf_targets *targets, const struct hf_version *version,
                   const struct hf_target *target, const struct hf_metadata *metadata,
-                  enum hf_conflict conflict, enum hf_action *action, struct hf_local **local,
-                  struct hf_error *error)
+                  const struct hf_cutting *cutting, enum hf_conflict conflict,
+                  enum hf_action *action, struct hf_local **local, struct hf_error *error)
 {
     struct stat status;
     const char *name;
@@ -141,7 +142,8 @@ int decide_action(struct hf_targets *targets, const struct hf_version *version,
             return in_the_way(version, status.st_mode, error);
         decide_directory(metadata, conflict, parent_fd, name, &status, action);
     } else if (version->type == HF_FILE_REGULAR && is_file) {
-        decide_regular(version, metadata, conflict, parent_fd, name, &status, action, local);
+        decide_regular(version, metadata, cutting, conflict, parent_fd, name, &status, action,
+                       local);
     } else if (version->type == HF_FILE_SYMLINK && is_link) {
         decide_symlink(version, metadata, conflict, parent_fd, name, &status, action);
     } else {

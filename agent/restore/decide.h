@@ -14,7 +14,7 @@
  * alone: HF_ERR_DENIED, HF_ERR_CONFLICT, HF_ERR_IO. */
 int decide_action(struct hf_targets *targets, const struct hf_version *version,
                   const struct hf_target *target, const struct hf_metadata *metadata,
-                  enum hf_conflict conflict, enum hf_action *action, struct hf_local **local,
-                  struct hf_error *error);
+                  const struct hf_cutting *cutting, enum hf_conflict conflict,
+                  enum hf_action *action, struct hf_local **local, struct hf_error *error);
 
 #endif

@@ -26,6 +26,18 @@ struct hf_local {
     struct local_chunk **by_id; /* made at the first look-up */
 };
 
+/* While it is cut. */
+struct cut {
+    struct hf_local *local;
+    const struct hf_chunker *chunker;
+    const struct hf_chunker_params *params;
+    uint8_t *window;
+    uint64_t size, at; /* the file's, and how far it is cut */
+    bool sparse, single;
+    uint8_t zero[HF_HASH_BYTES]; /* the id of zero_size zeros */
+    uint32_t zero_size;
+};
+
 static int put_chunk(struct hf_local *local, const uint8_t id[HF_HASH_BYTES], uint32_t size,
                      uint64_t offset)
 {
@@ -52,86 +64,133 @@ static int add_chunk(struct hf_local *local, const uint8_t *data, size_t size, u
 }
 
 /* Cut what lies in window[0..filled); *filled becomes what is left for the next round. */
-static int cut_window(struct hf_local *local, uint8_t *window, size_t *filled, uint64_t *offset,
-                      bool last, bool single)
+static int cut_window(struct cut *cut, size_t *filled, bool last)
 {
-    size_t at = 0;
-    while (at < *filled) {
-        size_t left = *filled - at;
-        if (!last && left < hf_chunker_default.max_bytes)
+    size_t used = 0;
+    while (used < *filled) {
+        size_t left = *filled - used;
+        if (!last && left < cut->params->max_bytes)
             break;
-        size_t size = single ? left : hf_chunker_cut(&hf_chunker_default, window + at, left, last);
-        int result = add_chunk(local, window + at, size, *offset);
+        size_t size =
+            cut->single ? left
+                        : hf_chunker_cut(cut->chunker, cut->params, cut->window + used, left, last);
+        int result = add_chunk(cut->local, cut->window + used, size, cut->at);
         if (result)
             return result;
-        at += size;
-        *offset += size;
+        used += size;
+        cut->at += size;
     }
-    memmove(window, window + at, *filled - at);
-    *filled -= at;
+    memmove(cut->window, cut->window + used, *filled - used);
+    *filled -= used;
     return 0;
 }
 
 /* Data up to end, cut like a file of its own. */
-static int cut_data(struct hf_local *local, uint8_t *window, uint64_t offset, uint64_t end)
+static int cut_data(struct cut *cut, uint64_t end)
 {
-    bool single = end - offset <= HF_CHUNK_SINGLE_MAX_BYTES;
-    uint64_t read = offset;
+    uint64_t read = cut->at;
     size_t filled = 0;
     while (read < end) {
         size_t part =
             WINDOW_BYTES - filled < end - read ? WINDOW_BYTES - filled : (size_t)(end - read);
-        int result = hf_pread_all(local->fd, window + filled, part, read, NULL);
+        int result = hf_pread_all(cut->local->fd, cut->window + filled, part, read, NULL);
         filled += part;
         read += part;
         if (!result)
-            result = cut_window(local, window, &filled, &offset, read == end, single);
+            result = cut_window(cut, &filled, read == end);
         if (result)
             return result;
     }
     return 0;
 }
 
-/* As capture takes it: chunks of zeros. */
-static int cut_hole(struct hf_local *local, uint8_t *window, uint64_t offset, uint64_t end)
+static const uint8_t *id_of_zeros(struct cut *cut, uint32_t size)
 {
-    uint8_t id[HF_HASH_BYTES];
-    uint32_t hashed = 0;
+    if (size != cut->zero_size) {
+        memset(cut->window, 0, size);
+        hf_sha256(cut->window, size, cut->zero);
+        cut->zero_size = size;
+    }
+    return cut->zero;
+}
+
+/* As capture takes it: chunks of zeros. */
+static int cut_hole(struct cut *cut, uint64_t end)
+{
     int result = 0;
-    memset(window, 0, HF_CHUNK_MAX_BYTES);
-    while (!result && offset < end) {
-        uint64_t left = end - offset;
+    while (!result && cut->at < end) {
+        uint64_t left = end - cut->at;
         uint32_t size = left < HF_CHUNK_MAX_BYTES ? (uint32_t)left : HF_CHUNK_MAX_BYTES;
-        if (size != hashed)
-            hf_sha256(window, size, id);
-        hashed = size;
-        result = put_chunk(local, id, size, offset);
-        offset += size;
+        result = put_chunk(cut->local, id_of_zeros(cut, size), size, cut->at);
+        cut->at += size;
     }
     return result;
 }
 
-struct hf_local *local_cut(int fd, const struct stat *status)
+static int cut_rest(struct cut *cut)
 {
-    struct hf_local *local = calloc(1, sizeof(*local));
-    uint64_t size = (uint64_t)status->st_size, at = 0;
-    bool sparse = size > HF_CHUNK_SINGLE_MAX_BYTES && hf_sparse_possible(status);
-    uint8_t *window = malloc(size < WINDOW_BYTES ? (size_t)size + 1 : WINDOW_BYTES);
-    int result = local && window ? 0 : HF_ERR_NO_MEMORY;
-    if (local)
-        local->fd = fd;
-    while (!result && at < size) {
+    int result = 0;
+    while (!result && cut->at < cut->size) {
         bool hole = false;
-        uint64_t end = sparse ? hf_sparse_extent(fd, at, size, &hole) : size;
-        result = hole ? cut_hole(local, window, at, end) : cut_data(local, window, at, end);
-        at = end;
+        uint64_t end =
+            cut->sparse ? hf_sparse_extent(cut->local->fd, cut->at, cut->size, &hole) : cut->size;
+        result = hole ? cut_hole(cut, end) : cut_data(cut, end);
     }
-    free(window);
+    return result;
+}
+
+/* Whether the bytes from cut->at on are that chunk; what is a hole isn't read. */
+static bool is_chunk(struct cut *cut, const uint8_t *id, uint32_t size)
+{
+    bool hole = false;
+    uint64_t end =
+        cut->sparse ? hf_sparse_extent(cut->local->fd, cut->at, cut->size, &hole) : cut->size;
+    if (hole && end - cut->at >= size)
+        return !memcmp(id_of_zeros(cut, size), id, HF_HASH_BYTES);
+    return local_read_at(cut->local->fd, cut->at, id, size, cut->window);
+}
+
+/* The file's beginning, as far as it is the version's. */
+static int follow(struct cut *cut, struct hf_bytes refs)
+{
+    int result = 0;
+    for (size_t i = 0; !result && i + HF_CHUNK_REF_BYTES <= refs.size; i += HF_CHUNK_REF_BYTES) {
+        const uint8_t *ref = refs.data + i;
+        uint32_t size = hf_get_le32(ref + HF_HASH_BYTES);
+        if (size == 0 || size > HF_CHUNK_MAX_BYTES || size > cut->size - cut->at ||
+            !is_chunk(cut, ref, size))
+            break;
+        result = put_chunk(cut->local, ref, size, cut->at);
+        cut->at += size;
+    }
+    return result;
+}
+
+struct hf_local *local_cut(int fd, const struct stat *status, const struct hf_version *version,
+                           const struct hf_cutting *cutting)
+{
+    uint64_t size = (uint64_t)status->st_size;
+    const struct hf_chunker_params *params = hf_chunker_params_of(cutting->class_name, size);
+    struct cut cut = {.local = calloc(1, sizeof(*cut.local)),
+                      .chunker = cutting->chunker,
+                      .params = params,
+                      .window = malloc(size < WINDOW_BYTES ? (size_t)size + 1 : WINDOW_BYTES),
+                      .size = size,
+                      .single = size <= params->single_max_bytes};
+    cut.sparse = !cut.single && hf_sparse_possible(status);
+    int result = cut.local && cut.window ? 0 : HF_ERR_NO_MEMORY;
+    if (cut.local)
+        cut.local->fd = fd;
+    if (!result && version->depth == 0)
+        result = follow(&cut, version->refs);
+    if (!result && (cut.single || cut.chunker))
+        result = cut_rest(&cut);
+    free(cut.window);
     if (!result)
-        return local;
-    if (local)
-        free(local->chunks);
-    free(local);
+        return cut.local;
+    if (cut.local)
+        free(cut.local->chunks);
+    free(cut.local);
     return NULL;
 }
 

@@ -10,15 +10,25 @@
 #include <sys/stat.h>
 
 #include "common/buf.h"
+#include "common/chunker.h"
 #include "common/error.h"
 #include "common/hash.h"
 #include "proto/version.h"
 
 struct hf_local;
 
+/* How capture cuts what is restored. */
+struct hf_cutting {
+    const struct hf_chunker *chunker; /* NULL: that isn't known */
+    const char *class_name;           /* of the source; NULL likewise */
+};
+
 /* Reads the whole file behind fd (left to the caller until local_free, which closes it), which is
- * status. NULL when it can't be read or memory is short: then nothing local is known. */
-struct hf_local *local_cut(int fd, const struct stat *status);
+ * status. As far as it is what the version is, it is cut where that was cut, by whatever rule;
+ * after that as capture would. NULL when it can't be read or memory is short: then nothing local
+ * is known. */
+struct hf_local *local_cut(int fd, const struct stat *status, const struct hf_version *version,
+                           const struct hf_cutting *cutting);
 void local_free(struct hf_local *local);
 /* Whether its content is exactly the version's, as far as that is cut alike. */
 bool local_equals(const struct hf_local *local, const struct hf_version *version);

@@ -42,6 +42,8 @@ static struct hf_link_event *next_event(struct hf_restorer *restorer, int timeou
     switch (event->kind) {
     case HF_LINK_OPENED:
         restorer->connection = event->connection;
+        /* Whichever thread is first: an offer may come right behind. */
+        capture_set_chunking(restorer->options.capture, event->chunking);
         drop_offers(restorer);
         break;
     case HF_LINK_CLOSED:
@@ -125,6 +127,12 @@ struct hf_metadata_rules run_rules(const struct hf_run *run)
                                       .privileged = source && source->restore_privileged};
 }
 
+struct hf_cutting run_cutting(const struct hf_run *run)
+{
+    const struct hf_config_source *source = run->terms.source;
+    return (struct hf_cutting){run->chunker, source ? source->class_name : NULL};
+}
+
 /* After an interruption the service may run again, started by whoever started the host. */
 static int run_apply(struct hf_run *run, struct hf_error *error)
 {
@@ -137,6 +145,7 @@ static int run_apply(struct hf_run *run, struct hf_error *error)
     struct hf_apply_options options = {.job = run->job,
                                        .targets = run->targets,
                                        .rules = run_rules(run),
+                                       .cutting = run_cutting(run),
                                        .placed = adopt,
                                        .context = run};
     capture_hold(capture, run->terms.roots, run->terms.root_count);
@@ -268,6 +277,7 @@ static void run_job(struct hf_restorer *restorer, const struct hf_restore_offer 
     if (!result)
         result = job_open(restorer->state_directory, offer, &run.job, &error);
     run.owners = owners_new();
+    capture_chunker(restorer->options.capture, &run.chunker);
     if (!result && (!run.owners || !destination))
         result = hf_error_set(&error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
     if (result) {
@@ -284,6 +294,7 @@ static void run_job(struct hf_restorer *restorer, const struct hf_restore_offer 
     }
     job_close(run.job);
     owners_free(run.owners);
+    hf_chunker_free(run.chunker);
     targets_free(run.targets);
     offer_terms_free(&run.terms);
     free(destination);

@@ -38,6 +38,7 @@ struct hf_run {
     struct hf_offer_terms terms;
     struct hf_targets *targets;
     struct hf_owners *owners;
+    struct hf_chunker *chunker; /* NULL when how content is cut isn't known */
     bool cancelled;
 };
 
@@ -52,6 +53,8 @@ int run_send(struct hf_run *run, const struct hf_frame *frame);
 
 /* What of the versions' metadata may be given. */
 struct hf_metadata_rules run_rules(const struct hf_run *run);
+
+struct hf_cutting run_cutting(const struct hf_run *run);
 
 /* The steps. HF_ERR_CLOSED interrupts the run (the job goes on later); any other error ends the
  * job with that message. */

@@ -150,6 +150,7 @@ int run_fetch(struct hf_run *run, struct hf_error *error)
     struct hf_stage_options options = {.job = run->job,
                                        .targets = run->targets,
                                        .rules = run_rules(run),
+                                       .cutting = run_cutting(run),
                                        .request = request_chunks,
                                        .find_content = find_content,
                                        .wake = wake,

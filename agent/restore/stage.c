@@ -421,8 +421,8 @@ int stage_add(struct hf_stage *stage, const struct hf_version *version, struct h
     int failed =
         version->type == HF_FILE_ABSENT ? 0 : targets_locate(targets, version, &target, &why);
     if (!failed)
-        failed = decide_action(targets, version, &target, &metadata, job->offer.conflict, &action,
-                               &local, &why);
+        failed = decide_action(targets, version, &target, &metadata, &stage->options.cutting,
+                               job->offer.conflict, &action, &local, &why);
     bool staged = !failed && (action == HF_ACTION_FILE || action == HF_ACTION_BESIDE);
     if (!failed && job->offer.dry_run) {
         bool changes = staged || action == HF_ACTION_DIRECTORY;

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "agent/restore/job.h"
+#include "agent/restore/local.h"
 #include "agent/restore/metadata.h"
 #include "agent/restore/targets.h"
 #include "common/error.h"
@@ -27,6 +28,7 @@ struct hf_stage_options {
     struct hf_job *job;
     struct hf_targets *targets;
     struct hf_metadata_rules rules;
+    struct hf_cutting cutting;
     /* Ask the collector for chunks: ids of HF_HASH_BYTES each, at most HF_STAGE_REQUEST_IDS. */
     int (*request)(void *context, struct hf_bytes ids, struct hf_error *error);
     /* Another file of this host with the same content, as an absolute path in path; 0 if one is

@@ -35,6 +35,7 @@ struct hf_link_event {
     struct hf_link *link;  /* NULL unless kind is HF_LINK_FRAME */
     struct hf_buf message; /* the frame's bytes */
     struct hf_frame frame;
+    uint8_t chunking[HF_CHUNKING_BYTES]; /* of HF_LINK_OPENED: as in WELCOME */
 };
 
 /* NULL when out of memory. */

@@ -211,6 +211,15 @@ static void hang_up(struct hf_link *link, enum hf_wire_code code, const char *me
         watchdog_barks(&link->timer_watchdog);
 }
 
+static void post_opened(struct hf_link *link, struct hf_queue *inbox,
+                        const struct hf_welcome *welcome)
+{
+    struct hf_link_event *event = link_event_new(HF_LINK_OPENED, link->connection);
+    if (event)
+        memcpy(event->chunking, welcome->chunking.data, sizeof(event->chunking));
+    link_post(inbox, event);
+}
+
 static int on_welcome(struct hf_link *link, struct hf_frame *frame)
 {
     const struct hf_welcome *welcome = &frame->welcome;
@@ -239,8 +248,8 @@ static int on_welcome(struct hf_link *link, struct hf_frame *frame)
                        skew, skew_ns < 0 ? "behind" : "ahead of");
     }
     atomic_store(&link->open_connection, link->connection);
-    link_post(link->shipping, link_event_new(HF_LINK_OPENED, link->connection));
-    link_post(link->restoring, link_event_new(HF_LINK_OPENED, link->connection));
+    post_opened(link, link->shipping, welcome);
+    post_opened(link, link->restoring, welcome);
     if (atomic_load(&link->renewed)) /* while this connection was being made with the old one */
         lws_cancel_service(link->context);
     return 0;

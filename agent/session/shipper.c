@@ -97,9 +97,11 @@ static void forget_streams(struct hf_shipper *shipper)
     }
 }
 
-static void on_opened(struct hf_shipper *shipper, uint64_t connection)
+static void on_opened(struct hf_shipper *shipper, const struct hf_link_event *event)
 {
-    shipper->connection = connection;
+    shipper->connection = event->connection;
+    /* Before any source is open: what waits for it is looked for then. */
+    capture_set_chunking(shipper->options.capture, event->chunking);
     shipper->refused = false;
     forget_streams(shipper);
     for (size_t i = 0; i < shipper->stream_count; i++)
@@ -429,7 +431,7 @@ static void handle_event(struct hf_shipper *shipper, struct hf_link_event *event
     switch (event->kind) {
     case HF_LINK_OPENED:
         on_closed(shipper);
-        on_opened(shipper, event->connection);
+        on_opened(shipper, event);
         break;
     case HF_LINK_CLOSED:
         if (event->connection == shipper->connection)

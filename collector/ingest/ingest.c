@@ -212,6 +212,11 @@ uint64_t ingest_queue_bytes(const struct hf_ingest *ingest)
     return atomic_load(&ingest->queue_bytes);
 }
 
+void ingest_chunking_seed(const struct hf_ingest *ingest, uint8_t out[HF_CHUNK_SEED_BYTES])
+{
+    store_chunking_seed(ingest->store, out);
+}
+
 void ingest_stats(struct hf_ingest *ingest, struct hf_ingest_stats *out)
 {
     *out = (struct hf_ingest_stats){

@@ -113,6 +113,8 @@ struct hf_ingest_stats {
     bool storage_ok;
     char message[HF_ERROR_MESSAGE_BYTES]; /* why not */
 };
+/* As store_chunking_seed. Any thread. */
+void ingest_chunking_seed(const struct hf_ingest *ingest, uint8_t out[HF_CHUNK_SEED_BYTES]);
 /* Any thread. */
 void ingest_stats(struct hf_ingest *ingest, struct hf_ingest_stats *out);
 

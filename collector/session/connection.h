@@ -57,6 +57,7 @@ struct hf_session {
     uint64_t host_row;
     int64_t certificate_ends_ns;
     uint8_t instance[HF_INSTANCE_BYTES];
+    uint8_t chunking[HF_CHUNKING_BYTES]; /* as WELCOME has it */
     bool registered;
 
     struct hf_buf incoming;   /* the message that is arriving */

@@ -206,6 +206,7 @@ static void welcome(struct hf_session *session)
     if (!reply) {
         return;
     }
+    ingest_chunking_seed(session->sessions->options.ingest, session->chunking);
     reply->frame.welcome = (struct hf_welcome){
         .version = HF_PROTO_VERSION,
         .host_id = event_text(session->host_id),
@@ -214,6 +215,7 @@ static void welcome(struct hf_session *session)
         .credit_bytes = session->credit_total,
         .frame_max_bytes = HF_FRAME_MAX_BYTES,
         .ping_seconds = HF_LOOP_PING_S,
+        .chunking = {session->chunking, sizeof session->chunking},
     };
     session_send(session, reply);
 }

@@ -19,6 +19,7 @@
 #include "common/aead.h"
 #include "common/block.h"
 #include "common/buf.h"
+#include "common/chunker.h"
 #include "common/error.h"
 #include "common/hash.h"
 
@@ -51,6 +52,8 @@ struct hf_store_options {
  * HF_ERR_UNSUPPORTED for a newer format, HF_ERR_CORRUPT. Every message says what to do. */
 int store_open(const struct hf_store_options *options, struct hf_store **out,
                struct hf_error *error);
+/* What agents cut content by: a secret of the repository's own (FORMAT.md). Any thread. */
+void store_chunking_seed(const struct hf_store *store, uint8_t out[HF_CHUNK_SEED_BYTES]);
 /* Seals the open pack. What was not synced is gone. */
 void store_close(struct hf_store *store);
 

@@ -17,6 +17,8 @@
 #define FORMAT_VERSION 2u
 #define JOURNAL_LEVEL  3 /* of zstd: entries are small, and their text repeats */
 
+#define CHUNKING_INFO "holdfast chunking v1"
+
 /* Tells a wrong key from damage: HMAC of the repository's id under the key. */
 static void key_check(const uint8_t key[HF_STORE_KEY_BYTES], const uint8_t id[PACK_ID_BYTES],
                       char out[2 * HF_HASH_BYTES + 1])
@@ -264,6 +266,15 @@ void store_close(struct hf_store *store)
     free(store->numbers);
     free(store->directory);
     free(store);
+}
+
+void store_chunking_seed(const struct hf_store *store, uint8_t out[HF_CHUNK_SEED_BYTES])
+{
+    /* It fails only without memory, and no seed at all would be one that everybody knows. */
+    if (hf_hkdf_sha256(store->key, sizeof store->key, store->repository, sizeof store->repository,
+                       CHUNKING_INFO, out, HF_CHUNK_SEED_BYTES) != HF_OK) {
+        abort();
+    }
 }
 
 void store_stats(struct hf_store *store, struct hf_store_stats *out)

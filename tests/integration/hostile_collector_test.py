@@ -126,6 +126,7 @@ class Collector:
         self.forgetful = False  # with the next session it knows of nothing
         self.renew = None  # is asked for a certificate: renew(agent, request)
         self.listing = no_listing  # what it says it has after a path
+        self.chunking = lambda: bytes(range(32))
         self.sessions = 0
         self.thread = threading.Thread(target=self.serve)
         self.thread.start()
@@ -168,7 +169,8 @@ class Collector:
             name = frame["frame"]
             if name == "HELLO":
                 agent.send("WELCOME", version=1, capabilities=[], host="h", session=self.sessions,
-                           now=time.time_ns(), credit=1 << 40, frame_max=1 << 20, ping_seconds=20)
+                           now=time.time_ns(), credit=1 << 40, frame_max=1 << 20, ping_seconds=20,
+                           chunking=self.chunking())
             elif name == "SOURCE":
                 streams[frame["stream"]] = frame["name"]
                 if self.forgetful:
@@ -324,6 +326,43 @@ PATHS = {
 }
 
 
+def hang_up(_agent):
+    raise ConnectionError("hung up")
+
+
+def test_cuts_that_change_with_every_session_leave_nothing_out(scene):
+    told = []
+
+    def another():
+        told.append(os.urandom(32))
+        return told[-1]
+
+    scene.collector.chunking = another
+    content = bytearray(os.urandom(3 << 20))
+    for turn in range(3):
+        sessions, committed = scene.collector.sessions, scene.collector.committed["data"]
+        scene.collector.misdeed = hang_up
+        scene.wait(lambda: scene.collector.sessions > sessions and told[turn:], "the agent to come back")
+        content[turn * 1000] ^= 1
+        scene.host.write("data/long", bytes(content))
+        scene.wait(lambda: scene.collector.committed["data"] > committed, "the changed file to be captured")
+    kept = scene.host.directory / "state/chunking"
+    assert kept.read_bytes() == told[-1]
+    assert kept.stat().st_mode & 0o7777 == 0o600
+    scene.collector.chunking = lambda: bytes(range(32))
+    scene.check()
+
+
+@pytest.mark.parametrize("size", [0, 31])
+def test_a_welcome_without_a_whole_secret_ends_the_session(scene, size):
+    sessions = scene.collector.sessions
+    scene.collector.chunking = lambda: bytes(size)
+    scene.collector.misdeed = hang_up
+    scene.wait(lambda: scene.collector.sessions > sessions + 1, "the agent to try again")
+    scene.collector.chunking = lambda: bytes(range(32))
+    scene.check()
+
+
 @pytest.mark.parametrize("name", PATHS)
 def test_a_path_that_is_not_allowed_is_never_written(scene, name):
     content = os.urandom(20)  # or the agent would find it at home
@@ -431,7 +470,8 @@ MISDEEDS = {
     "a bitmap of the wrong length": lambda agent: agent.send("NEED", request=1, bitmap=b"\xff" * 900),
     "a frame that only agents send": lambda agent: agent.send("HAVE", request=1, ids=bytes(32)),
     "welcome again": lambda agent: agent.send(
-        "WELCOME", version=1, capabilities=[], host="h", session=1, now=1, credit=1, frame_max=1, ping_seconds=1),
+        "WELCOME", version=1, capabilities=[], host="h", session=1, now=1, credit=1, frame_max=1, ping_seconds=1,
+        chunking=bytes(32)),
     "frames out of order": lambda agent: agent.send_raw(wire.encode("CREDIT", 99, total=1)),
     "credit beyond all numbers": lambda agent: agent.send("CREDIT", total=(1 << 64) - 1),
     "a message of more than a MiB": lambda agent: agent.send_raw(bytes((1 << 20) + 1)),

@@ -237,6 +237,14 @@ def test_an_agent_that_also_speaks_later_versions_is_welcome(fleet, robot):
         assert client.welcome["capabilities"] == []
 
 
+def test_how_content_is_cut_is_the_same_with_every_connection(fleet, robot):
+    told = []
+    for _ in range(2):
+        with session(fleet, robot) as client:
+            told.append(client.welcome["chunking"])
+    assert told[0] == told[1] and len(told[0]) == 32 and len(set(told[0])) > 8
+
+
 def test_frames_before_hello_are_refused(fleet, robot):
     for name, fields in [("LIST", {"stream": 1, "after": b""}),
                          ("SOURCE", {"stream": 1, "name": "a", "kind": "files", "class": "logs",
@@ -255,7 +263,7 @@ def test_hello_twice_is_refused(fleet, agent):
 
 @pytest.mark.parametrize("name,fields", [
     ("WELCOME", {"version": 1, "capabilities": [], "host": "h", "session": 1, "now": 1, "credit": 1,
-                 "frame_max": 1048576, "ping_seconds": 20}),
+                 "frame_max": 1048576, "ping_seconds": 20, "chunking": bytes(32)}),
     ("ACK", {"acks": []}), ("CREDIT", {"total": 1}), ("NEED", {"request": 1, "bitmap": b""}),
     ("SOURCE_STATE", {"stream": 1, "version_seq": 1, "files": 1}), ("RENEWED", {"chain": b""}),
     ("LISTING", {"stream": 1, "versions": [], "last": True}), ("RESTORE_CANCEL", {"job": 1}),

@@ -126,7 +126,11 @@ static const struct hf_frame sample_frames[] = {
                  .now_ns = SAMPLE_NOW + 1,
                  .credit_bytes = 4194304,
                  .frame_max_bytes = 1048576,
-                 .ping_seconds = 20}},
+                 .ping_seconds = 20,
+                 .chunking = SAMPLE_TEXT("\x10\x11\x12\x13\x14\x15\x16\x17"
+                                         "\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f"
+                                         "\x20\x21\x22\x23\x24\x25\x26\x27"
+                                         "\x28\x29\x2a\x2b\x2c\x2d\x2e\x2f")}},
     {.type = HF_FRAME_SOURCE,
      .seq = 2,
      .source = {.stream = 1,

@@ -43,7 +43,18 @@ struct scene {
     uint64_t acked[SOURCES];
 };
 
-static inline int setup_kind(void **state, char *kind)
+static const uint8_t scene_chunking[HF_CHUNK_SEED_BYTES] = "what the scene's collector says";
+
+/* On a connection: what is said first, then the sources. */
+static inline void scene_connect(struct scene *scene)
+{
+    capture_set_chunking(scene->capture, scene_chunking);
+    for (size_t i = 0; i < SOURCES; i++) {
+        assert_int_equal(outbox_online(scene->outbox, i, scene->acked[i], 0), HF_OUTBOX_RESUME);
+    }
+}
+
+static inline int setup_of_kind(void **state, char *kind)
 {
     struct scene *scene = calloc(1, sizeof *scene);
     struct hf_error error = {0};
@@ -71,11 +82,20 @@ static inline int setup_kind(void **state, char *kind)
                                        .source_count = SOURCES};
     assert_int_equal(outbox_open(&scene->config, &scene->outbox, &error), HF_OK);
     assert_int_equal(capture_start(&scene->config, scene->outbox, &scene->capture, &error), HF_OK);
-    for (size_t i = 0; i < SOURCES; i++) {
-        assert_int_equal(outbox_online(scene->outbox, i, 0, 0), HF_OUTBOX_RESUME);
-    }
     *state = scene;
     return 0;
+}
+
+static inline int setup_unconnected(void **state)
+{
+    return setup_of_kind(state, HF_KIND_FILES);
+}
+
+static inline int setup_kind(void **state, char *kind)
+{
+    int failed = setup_of_kind(state, kind);
+    scene_connect(*state);
+    return failed;
 }
 
 static inline int setup(void **state)

@@ -74,6 +74,8 @@ static void on_wake(void *context)
     send_all(scene);
 }
 
+static const uint8_t chunking[HF_CHUNK_SEED_BYTES] = "what this collector says";
+
 static void scene_new(struct scene *scene, void **state)
 {
     struct hf_error error = {0};
@@ -96,6 +98,7 @@ static void scene_new(struct scene *scene, void **state)
     scene->capture.config = &scene->config;
     scene->capture.work = &scene->work;
     scene->capture.busy = NOT_BUSY;
+    capture_set_chunking(&scene->capture, chunking);
     scene->capture.in_service = true; /* nothing else is looked at meanwhile */
     scene->capture.buffer = malloc((size_t)2 * HF_CHUNK_MAX_BYTES);
     assert_non_null(scene->capture.buffer);
@@ -129,6 +132,7 @@ static void scene_free(struct scene *scene)
     outbox_free(scene->capture.outbox);
     state_close(scene->capture.state);
     watch_free(scene->capture.watch);
+    chunking_free(&scene->capture);
     free(scene->capture.buffer);
 }
 
@@ -209,17 +213,21 @@ static uint8_t *noise(size_t size, uint64_t seed)
 /* The references of content that is cut at one go. */
 static void cut_at_once(const uint8_t *data, size_t size, struct hf_buf *refs)
 {
+    struct hf_chunker *chunker = hf_chunker_new(chunking);
+    assert_non_null(chunker);
     for (size_t at_byte = 0; at_byte < size;) {
         uint8_t ref[HF_CHUNK_REF_BYTES];
         size_t length = size;
         if (size > HF_CHUNK_SINGLE_MAX_BYTES) {
-            length = hf_chunker_cut(&hf_chunker_default, data + at_byte, size - at_byte, 1);
+            length = hf_chunker_cut(chunker, hf_chunker_params_of("data", size), data + at_byte,
+                                    size - at_byte, 1);
         }
         hf_sha256(data + at_byte, length, ref);
         hf_put_le32(ref + HF_HASH_BYTES, (uint32_t)length);
         assert_int_equal(hf_buf_append(refs, ref, sizeof ref), HF_OK);
         at_byte += length;
     }
+    hf_chunker_free(chunker);
 }
 
 static void assert_same(const struct hf_buf *a, const struct hf_buf *b)
@@ -252,6 +260,56 @@ static void content_of_any_size_leaves_whole_and_is_cut_as_if_at_one_go(void **s
         hf_buf_free(&refs);
         free(data);
     }
+    scene_free(&scene);
+}
+
+static void a_checkpoint_is_one_chunk_as_long_as_a_chunk_may_be(void **state)
+{
+    static const size_t sizes[] = {65537, 200000, HF_CHUNK_MAX_BYTES};
+    struct scene scene;
+    scene_new(&scene, state);
+    scene.source.class_name = "checkpoints";
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        uint8_t *data = noise(sizes[i], i);
+        write_file(&scene, "f", data, sizes[i]);
+        look(&scene, "f");
+        assert_int_equal(read_it(&scene), HF_OK);
+        assert_int_equal(scene.content.refs.size, HF_CHUNK_REF_BYTES);
+        assert_int_equal(scene.chunks.size, sizes[i]);
+        assert_memory_equal(scene.chunks.data, data, sizes[i]);
+        free(data);
+    }
+    uint8_t *data = noise(HF_CHUNK_MAX_BYTES + 1, 9);
+    write_file(&scene, "f", data, HF_CHUNK_MAX_BYTES + 1);
+    look(&scene, "f");
+    assert_int_equal(read_it(&scene), HF_OK);
+    assert_in_range(scene.content.refs.size / HF_CHUNK_REF_BYTES, 10, 64);
+    free(data);
+    scene_free(&scene);
+}
+
+static void what_is_longer_than_a_chunk_waits_until_it_is_known_how_it_is_cut(void **state)
+{
+    struct scene scene;
+    scene_new(&scene, state);
+    uint8_t *data = noise(65537, 1);
+    chunking_free(&scene.capture);
+    scene.work.scan_wanted = scene.work.lost = false;
+    write_file(&scene, "f", data, 65536);
+    look(&scene, "f");
+    assert_int_equal(read_it(&scene), HF_OK);
+    assert_int_equal(scene.content.refs.size, HF_CHUNK_REF_BYTES);
+    assert_false(scene.work.lost);
+    write_file(&scene, "f", data, 65537);
+    look(&scene, "f");
+    assert_int_equal(read_it(&scene), HF_ERR_CLOSED);
+    assert_int_equal(scene.content.refs.size, 0);
+    assert_true(scene.work.lost && scene.work.scan_wanted);
+    capture_set_chunking(&scene.capture, chunking);
+    look(&scene, "f");
+    assert_int_equal(read_it(&scene), HF_OK);
+    assert_in_range(scene.content.refs.size, HF_CHUNK_REF_BYTES, 3 * HF_CHUNK_REF_BYTES);
+    free(data);
     scene_free(&scene);
 }
 
@@ -446,11 +504,14 @@ static uint8_t *many_chunks(size_t count, size_t *size)
 {
     size_t length = HF_CHUNK_MAX_BYTES;
     uint8_t *block = NULL;
+    struct hf_chunker *chunker = hf_chunker_new(chunking);
+    assert_non_null(chunker);
     for (uint64_t seed = 1; length > 40000; seed++) {
         free(block);
         block = noise(131072, seed);
-        length = hf_chunker_cut(&hf_chunker_default, block, 131072, 1);
+        length = hf_chunker_cut(chunker, hf_chunker_params_of("data", MIB), block, 131072, 1);
     }
+    hf_chunker_free(chunker);
     *size = count * length;
     uint8_t *data = malloc(*size);
     assert_non_null(data);
@@ -909,6 +970,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(content_of_any_size_leaves_whole_and_is_cut_as_if_at_one_go),
+        TEST(a_checkpoint_is_one_chunk_as_long_as_a_chunk_may_be),
+        TEST(what_is_longer_than_a_chunk_waits_until_it_is_known_how_it_is_cut),
         TEST(long_chunks_are_cut_alike_wherever_a_window_ends),
         TEST(holes_are_chunks_of_zeros_that_are_neither_read_nor_sent_again),
         TEST(a_hole_too_short_to_count_is_read_and_told_of),

@@ -26,6 +26,7 @@
 #include "common/fs.h"
 
 #define BUILT_MTIME_NS INT64_C(1700000000123456789)
+#define BUILT_CHUNKING "the collector's own 32 bytes, ..."
 
 struct built_chunk {
     uint8_t id[HF_HASH_BYTES];
@@ -53,6 +54,7 @@ struct builder {
     struct hf_job *job;
     struct hf_targets *targets;
     struct hf_owners *owners;
+    struct hf_chunker *chunker;
     size_t placed;
 };
 
@@ -75,6 +77,8 @@ static inline struct builder *builder_new(void)
     assert_int_equal(mkdir(b->state, 0700), 0);
     b->conflict = HF_CONFLICT_REPLACE;
     b->destination = "";
+    b->chunker = hf_chunker_new((const uint8_t *)BUILT_CHUNKING);
+    assert_non_null(b->chunker);
     return b;
 }
 
@@ -104,6 +108,7 @@ static inline void builder_free(struct builder *b)
     for (size_t i = 0; i < b->chunk_count; i++)
         hf_buf_free(&b->chunks[i].plain);
     hf_buf_free(&b->asked);
+    hf_chunker_free(b->chunker);
     free(b);
 }
 
@@ -163,7 +168,8 @@ static inline struct hf_version *builder_file(struct builder *b, const char *nam
     while (size > 0) {
         size_t part = version->size <= HF_CHUNK_SINGLE_MAX_BYTES
                           ? size
-                          : hf_chunker_cut(&hf_chunker_default, data, size, 1);
+                          : hf_chunker_cut(b->chunker, hf_chunker_params_of(NULL, version->size),
+                                           data, size, 1);
         append_ref(&refs, &b->chunks[builder_chunk(b, data, part)]);
         data += part;
         size -= part;
@@ -330,6 +336,7 @@ static inline int builder_stage(struct builder *b, struct hf_error *error)
     struct hf_stage_options options = {.job = b->job,
                                        .targets = b->targets,
                                        .rules = {.owners = b->owners, .privileged = b->privileged},
+                                       .cutting = {.chunker = b->chunker},
                                        .request = builder_request,
                                        .find_content = builder_find,
                                        .context = b};
@@ -360,6 +367,7 @@ static inline int builder_apply(struct builder *b, struct hf_error *error)
     struct hf_apply_options options = {.job = b->job,
                                        .targets = b->targets,
                                        .rules = {.owners = b->owners, .privileged = b->privileged},
+                                       .cutting = {.chunker = b->chunker},
                                        .placed = count_placed,
                                        .context = b};
     int result = apply_job(&options, error);

@@ -123,6 +123,45 @@ static void only_the_changed_part_of_a_large_file_travels(void **state)
     builder_free(b);
 }
 
+static void use_other_chunking(struct builder *b)
+{
+    static const uint8_t other[HF_CHUNK_SEED_BYTES] = "another collector's";
+    hf_chunker_free(b->chunker);
+    b->chunker = hf_chunker_new(other);
+    assert_non_null(b->chunker);
+}
+
+static void content_that_was_cut_by_another_rule_is_known_all_the_same(void **state)
+{
+    (void)state;
+    for (int known = 0; known < 2; known++) {
+        struct builder *b = builder_new();
+        struct hf_error error = {0};
+        struct hf_chunker *chunker = b->chunker;
+        const size_t size = 3 * 1024 * 1024;
+        uint8_t *content = builder_noise(b, size, 21);
+        builder_file(b, "same", content, size, 0644);
+        builder_file(b, "begins alike", content, size, 0644);
+        builder_put(b, "same", content, size);
+        struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
+                                    {BUILT_MTIME_NS / 1000000000, BUILT_MTIME_NS % 1000000000}};
+        assert_int_equal(utimensat(AT_FDCWD, builder_path(b, "same"), times, 0), 0);
+        assert_int_equal(chmod(builder_path(b, "same"), 0644), 0);
+        builder_put(b, "begins alike", content, size * 2 / 3);
+        if (known)
+            use_other_chunking(b);
+        else
+            b->chunker = NULL; /* never connected */
+        assert_int_equal(builder_restore(b, &error), 0);
+        assert_int_equal(builder_outcome(b, 0), HF_ACTION_IDENTICAL);
+        assert_content(b, "begins alike", content, size);
+        assert_in_range(b->job->reused_bytes - size, size / 3, size * 2 / 3);
+        if (!known)
+            hf_chunker_free(chunker);
+        builder_free(b);
+    }
+}
+
 static void many_files_are_asked_for_in_few_requests(void **state)
 {
     (void)state;
@@ -287,6 +326,7 @@ int main(void)
         cmocka_unit_test(content_that_is_elsewhere_on_the_host_is_not_fetched),
         cmocka_unit_test(a_local_file_that_is_no_longer_what_it_was_is_not_believed),
         cmocka_unit_test(only_the_changed_part_of_a_large_file_travels),
+        cmocka_unit_test(content_that_was_cut_by_another_rule_is_known_all_the_same),
         cmocka_unit_test(many_files_are_asked_for_in_few_requests),
         cmocka_unit_test(a_file_of_lists_is_put_together),
         cmocka_unit_test(content_with_the_wrong_hash_never_replaces_anything),

@@ -109,6 +109,8 @@ static inline void authority_issue(const struct authority *authority, const char
     EVP_PKEY_free(key);
 }
 
+#define COLLECTOR_CHUNKING "32 bytes that it tells its agents."
+
 struct collector {
     char directory[64], root[80], server[80], agent[80];
     struct authority authority;
@@ -146,7 +148,8 @@ static inline void collector_receive(struct collector *c)
                         .now_ns = frame.hello.now_ns,
                         .credit_bytes = atomic_load(&c->credit),
                         .frame_max_bytes = HF_FRAME_MAX_BYTES,
-                        .ping_seconds = 20},
+                        .ping_seconds = 20,
+                        .chunking = {(const uint8_t *)COLLECTOR_CHUNKING, HF_CHUNKING_BYTES}},
         };
         struct hf_message *message;
         assert_int_equal(message_new(&welcome, 0, &message), 0);

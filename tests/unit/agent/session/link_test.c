@@ -93,6 +93,25 @@ static void a_collector_is_greeted_by_name_and_by_address(void **state)
     }
 }
 
+static void both_threads_hear_how_content_is_cut_before_anything_else(void **state)
+{
+    (void)state;
+    struct collector *c = collector_new();
+    struct host host;
+    collector_start(c);
+    host_start(&host, c, "localhost");
+    struct hf_queue *inboxes[] = {host.shipping, host.restoring};
+    for (size_t i = 0; i < 2; i++) {
+        struct hf_link_event *event = next(inboxes[i], 20000);
+        assert_non_null(event);
+        assert_int_equal(event->kind, HF_LINK_OPENED);
+        assert_memory_equal(event->chunking, COLLECTOR_CHUNKING, HF_CHUNKING_BYTES);
+        link_event_free(event);
+    }
+    host_stop(&host);
+    collector_free(c);
+}
+
 static void a_collector_of_another_authority_is_refused(void **state)
 {
     (void)state;
@@ -341,6 +360,7 @@ int main(void)
     hf_log_set_level(HF_LOG_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_collector_is_greeted_by_name_and_by_address),
+        cmocka_unit_test(both_threads_hear_how_content_is_cut_before_anything_else),
         cmocka_unit_test(a_collector_of_another_authority_is_refused),
         cmocka_unit_test(an_authority_that_only_the_system_trusts_is_refused),
         cmocka_unit_test(a_collector_with_a_wrong_certificate_is_refused),

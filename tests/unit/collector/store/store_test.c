@@ -822,6 +822,42 @@ static void a_pack_that_was_sealed_loses_nothing_when_its_trailer_is_bad_too(voi
     repository_free(&repository);
 }
 
+/* The page's words, by what it is made of. */
+static void how_content_is_cut_is_a_secret_of_each_repository(void **state)
+{
+    (void)state;
+    struct repository one, other;
+    uint8_t seed[HF_CHUNK_SEED_BYTES], again[HF_CHUNK_SEED_BYTES], page[HF_CHUNK_SEED_BYTES],
+        id[16];
+    char path[128], text[4096] = "";
+    repository_new(&one);
+    repository_new(&other);
+    open_again(&one);
+    open_again(&other);
+    store_chunking_seed(one.store, seed);
+    store_chunking_seed(other.store, again);
+    assert_memory_not_equal(seed, again, sizeof seed); /* the same key, another id */
+    store_close(one.store);
+    one.store = NULL;
+    open_again(&one);
+    store_chunking_seed(one.store, again);
+    assert_memory_equal(seed, again, sizeof seed);
+    snprintf(path, sizeof path, "%s/config", one.directory);
+    struct hf_buf config = slurp(path);
+    memcpy(text, config.data, config.size < sizeof text ? config.size : sizeof text - 1);
+    char *hex = strstr(text, "\nid = ");
+    assert_non_null(hex);
+    hex[6 + 32] = '\0';
+    assert_int_equal(hf_hex_decode(hex + 6, id, sizeof id), HF_OK);
+    assert_int_equal(
+        hf_hkdf_sha256(key, sizeof key, id, sizeof id, "holdfast chunking v1", page, sizeof page),
+        HF_OK);
+    assert_memory_equal(seed, page, sizeof seed);
+    hf_buf_free(&config);
+    repository_free(&one);
+    repository_free(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -843,6 +879,7 @@ int main(void)
         cmocka_unit_test(another_key_a_second_process_and_a_later_format_are_told_apart),
         cmocka_unit_test(a_directory_that_holds_a_repository_is_not_made_one_again),
         cmocka_unit_test(a_group_that_does_not_fit_is_gone_and_all_before_it_stands),
+        cmocka_unit_test(how_content_is_cut_is_a_secret_of_each_repository),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
