@@ -171,21 +171,22 @@ struct hf_local *local_cut(int fd, const struct stat *status, const struct hf_ve
 {
     uint64_t size = (uint64_t)status->st_size;
     const struct hf_chunker_params *params = hf_chunker_params_of(cutting->class_name, size);
+    uint8_t *window = malloc(size < WINDOW_BYTES ? (size_t)size + 1 : WINDOW_BYTES);
     struct cut cut = {.local = calloc(1, sizeof(*cut.local)),
                       .chunker = cutting->chunker,
                       .params = params,
-                      .window = malloc(size < WINDOW_BYTES ? (size_t)size + 1 : WINDOW_BYTES),
+                      .window = window,
                       .size = size,
                       .single = size <= params->single_max_bytes};
     cut.sparse = !cut.single && hf_sparse_possible(status);
-    int result = cut.local && cut.window ? 0 : HF_ERR_NO_MEMORY;
+    int result = cut.local && window ? 0 : HF_ERR_NO_MEMORY;
     if (cut.local)
         cut.local->fd = fd;
     if (!result && version->depth == 0)
         result = follow(&cut, version->refs);
     if (!result && (cut.single || cut.chunker))
         result = cut_rest(&cut);
-    free(cut.window);
+    free(window);
     if (!result)
         return cut.local;
     if (cut.local)

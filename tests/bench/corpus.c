@@ -307,8 +307,9 @@ static void fill_block(uint8_t *block, size_t size)
         const char *from = text ? word() : (const char *)&some;
         size_t part = text ? strlen(from) : sizeof some;
         part = part < size - i ? part : size - i;
-        memcpy(block + i, from, part);
-        i += part;
+        for (size_t end = i + part; i < end; from++) {
+            block[i++] = (uint8_t)*from;
+        }
     }
 }
 
