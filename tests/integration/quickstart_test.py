@@ -35,6 +35,7 @@ def test_it_protects_loses_and_restores_and_leaves_nothing(tmp_path):
     assert text.count("succeeded: robot-01:") >= 4 and "what was there before is snapshot" in text
     files = int(re.search(r"every one of the (\d+) files has the SHA-256", text).group(1))
     assert files > 20
+    assert "every one of the 3 databases is sound and holds what it held then" in text
     assert re.search(r"Content +[\d.]+ [KM]iB of all versions, each of \d+ chunks once", text)
     assert re.search(r"Stored +[\d.]+ [KM]iB in \d+ packs, [\d.]+ to 1 by compression", text)
     assert "intact" in text
