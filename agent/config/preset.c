@@ -122,9 +122,9 @@ static bool agrees(const struct hf_config_source *source, const struct preset_so
            has(source->excludes, source->exclude_count, preset->excludes[count])) {
         count++;
     }
-    return strcmp(source->kind, kind) == 0 &&
-           strcmp(source->class_name, preset->class_name) == 0 && source->validate == validate &&
-           !preset->excludes[count] && source->exclude_count == count;
+    return strcmp(source->kind, kind) == 0 && strcmp(source->class_name, preset->class_name) == 0 &&
+           source->validate == validate && !preset->excludes[count] &&
+           source->exclude_count == count;
 }
 
 static int add_source(struct hf_config *config, const struct preset_source *preset,

@@ -32,8 +32,8 @@ static void repeat(const uint8_t *plain, size_t plain_size)
     expect(again != NULL);
     expect(hf_compress(compressor, plain, plain_size, &stored, &codec) == HF_OK);
     expect(stored.size <= plain_size);
-    expect(hf_decompress(decompressor, codec, (struct hf_bytes){0}, stored.data, stored.size, again, plain_size) ==
-           HF_OK);
+    expect(hf_decompress(decompressor, codec, (struct hf_bytes){0}, stored.data, stored.size, again,
+                         plain_size) == HF_OK);
     expect(memcmp(plain, again, plain_size) == 0);
     free(again);
     hf_buf_free(&stored);
@@ -55,8 +55,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     uint8_t *plain = malloc(plain_size ? plain_size : 1);
     expect(plain != NULL);
-    int rc = hf_decompress(decompressor, (enum hf_codec)data[0], (struct hf_bytes){0}, data + HEADER_BYTES,
-                           size - HEADER_BYTES, plain, plain_size);
+    int rc = hf_decompress(decompressor, (enum hf_codec)data[0], (struct hf_bytes){0},
+                           data + HEADER_BYTES, size - HEADER_BYTES, plain, plain_size);
     expect(rc == HF_OK || rc == HF_ERR_CORRUPT);
     if (rc == HF_OK) {
         repeat(plain, plain_size);

@@ -1,6 +1,6 @@
 /* Memory stays bounded, and everybody still gets on. */
-#include "session_fixture.h"
 #include "common/bytes.h"
+#include "session_fixture.h"
 
 #define BUDGET  (256u * 1024u)
 #define CROWD   8
