@@ -66,10 +66,17 @@ class Holdfast:
         self.work = work
         self.fleet = harness.Fleet()
         self.fleet.__enter__()
+        try:
+            self._add_hosts(agents)
+        except BaseException:
+            self.fleet.close()
+            raise
+
+    def _add_hosts(self, agents):
+        work = self.work
         self.restored = self.fleet.directory / "restored"
         self.restored.mkdir()
         self.hosts = {}  # of each series
-        self.online = 0
         shares = [list(work.places)[number::agents] for number in range(agents)]
         for number, share in enumerate(shares):
             host = self.fleet.add_host(f"bench-{number}", start=False)

@@ -2,8 +2,10 @@
 
 A cost is a dict {"wall_s", "cpu_s", "peak_bytes"}: what the children of this process, or daemons beside it, took.
 """
+import contextlib
 import hashlib
 import os
+import signal
 import subprocess
 import tempfile
 import threading
@@ -127,9 +129,16 @@ def run(command, daemons=(), output=None, **options):
         start = time.monotonic()
         process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stderr=errors,
                                    stdout=output or subprocess.DEVNULL, **options)
-        with PeakMemory(process.pid, *daemons) as memory:
-            _, status, usage = os.wait4(process.pid, 0)
-            wall = time.monotonic() - start
+        try:
+            with PeakMemory(process.pid, *daemons) as memory:
+                _, status, usage = os.wait4(process.pid, 0)
+                wall = time.monotonic() - start
+        except BaseException:  # the run is given up
+            for pid in tree_of(process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            process.wait()
+            raise
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
             errors.seek(0)

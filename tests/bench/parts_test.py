@@ -100,11 +100,13 @@ def test_a_file_with_two_names_is_stored_once(tmp_path):
 
 
 def test_a_step_that_takes_too_long_is_scaled_from_a_sample_and_says_so():
-    cost = {"wall_s": 1.0, "cpu_s": 0.5, "peak_bytes": 7}
+    cost = {"wall_s": 0.5, "cpu_s": 0.25, "peak_bytes": 7}
     done = steps.Sample(1000, 5, seconds=60).repeat(range(1000), lambda _: cost)
-    assert done == {"wall_s": 1000.0, "cpu_s": 500.0, "peak_bytes": 7, "done": 200, "of": 1000}
+    assert done == {"wall_s": 500.0, "cpu_s": 250.0, "peak_bytes": 7, "done": 200, "of": 1000}
+    done = steps.Sample(1000, 5, seconds=20).repeat(range(1000), lambda _: cost)
+    assert done["done"] == 121 and done["wall_s"] == pytest.approx(500.0)
     done = steps.Sample(1000, 5, seconds=2000).repeat(range(1000), lambda _: cost)
-    assert done == {"wall_s": 1000.0, "cpu_s": 500.0, "peak_bytes": 7}
+    assert done == {"wall_s": 500.0, "cpu_s": 250.0, "peak_bytes": 7}
 
 
 def test_a_run_that_failed_is_not_hidden_by_the_median_of_others():

@@ -18,10 +18,12 @@ import holdfast
 import measuring
 
 
-# How much of a work with many parts a slow subject has to do at least before it is scaled.
+# How much of a work with many parts a slow subject has to do before it is scaled, and once it took three times as
+# long as patience lasts, a fifth of that.
 VERSIONS_OF = 5  # 200 of 1,000 versions
 FIRST_HOSTS_OF = 10
 OTHER_HOSTS_OF = 25
+HURRY, HURRIED_PART = 3, 5
 
 
 class Sample:
@@ -32,16 +34,21 @@ class Sample:
         self.minimum = max(2, of // one_in)
         self.seconds = seconds
 
-    def repeat(self, todo, action, halfway=None):
-        """action(item) -> cost, over all of todo; or, once the minimum is done, only until the time is over."""
+    def _enough(self, done, spent):
+        return (done >= self.minimum and spent > self.seconds or
+                done >= max(2, self.minimum // HURRIED_PART) and spent > self.seconds * HURRY)
+
+    def repeat(self, todo, action, note=None):
+        """action(item) -> cost, over all of todo or until it is enough. `note` is called after the first, the
+        second, the fourth and so on."""
         os.sync()  # what others wrote is not this one's burden
         costs, spent = [], 0.0
         for item in todo:
             costs.append(action(item))
             spent += costs[-1]["wall_s"]
-            if halfway and len(costs) == self.minimum // 2:
-                halfway()
-            if len(costs) >= self.minimum and spent > self.seconds:
+            if note and len(costs).bit_count() == 1:
+                note()
+            if self._enough(len(costs), spent):
                 break
         done = len(costs)
         cost = measuring.scaled(measuring.together(costs), self.of / done)
@@ -58,41 +65,46 @@ class ArchiverRun:
         self.work, self.patience_s = work, patience_s
         self.directory = directory / "archiver"
         self.directory.mkdir()
-        self.archiver = kind(self.directory)
+        try:
+            self.archiver = kind(self.directory)
+        except BaseException:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            raise
         self.known = list(work.places)  # series that all steps until now have done
-        self.half = None
+        self.notes = []  # stored bytes on the way through the first step
         self.figures = {}
 
-    def _note_half(self):
+    def _note(self):
         self.archiver.tidy()
-        self.half = {"done": sum(self.archiver.counts.values()), "stored": self.archiver.stored(),
-                     "beside": self.archiver.beside()}
+        self.notes.append({"done": sum(self.archiver.counts.values()), "stored": self.archiver.stored(),
+                           "beside": self.archiver.beside()})
 
     def _stored(self, cost):
-        """Tidied; where only a sample was stored, the second half of it says how it would go on."""
+        """Tidied; where only a sample was stored, the later half of it says how it would go on."""
         self.figures["tidy"] = self.archiver.tidy()
         for name in ("stored", "beside"):
             now = getattr(self.archiver, name)()
             if "done" in cost:
-                rate = (cost["of"] - cost["done"]) / (cost["done"] - self.half["done"])
-                now = [round(end + (end - middle) * rate) for end, middle in zip(now, self.half[name])]
+                half = [note for note in self.notes if note["done"] <= cost["done"] / 2][-1]
+                rate = (cost["of"] - cost["done"]) / (cost["done"] - half["done"])
+                now = [round(end + (end - middle) * rate) for end, middle in zip(now, half[name])]
             self.figures[name] = list(now)
 
-    def _over_places(self, one_in, action, halfway=None):
-        cost = Sample(len(self.work.places), one_in, self.patience_s).repeat(self.known, action, halfway)
+    def _over_places(self, one_in, action, note=None):
+        cost = Sample(len(self.work.places), one_in, self.patience_s).repeat(self.known, action, note)
         self.known = self.known[:cost.get("done", len(self.known))]
         return cost
 
-    def _capture(self, step, one_in, halfway=None):
+    def _capture(self, step, one_in, note=None):
         self.figures[step] = self._over_places(
-            one_in, lambda series: self.archiver.capture(self.work.places[series], series), halfway)
+            one_in, lambda series: self.archiver.capture(self.work.places[series], series), note)
 
     def _restore(self, series):
         return self.archiver.restore(self.work.places[series], series)
 
     def life(self):
         work, few = self.work, OTHER_HOSTS_OF
-        self._capture("first", FIRST_HOSTS_OF, self._note_half)
+        self._capture("first", FIRST_HOSTS_OF, self._note)
         self._stored(self.figures["first"])
         self._capture("rescan", few)
         work.change(1)
@@ -110,7 +122,7 @@ class ArchiverRun:
         work = self.work
         sample = Sample(work.versions, VERSIONS_OF, self.patience_s)
         self.figures["versions"] = sample.repeat(
-            work.rewrite(), lambda _: self.archiver.capture(work.root, "data"), self._note_half)
+            work.rewrite(), lambda _: self.archiver.capture(work.root, "data"), self._note)
         self._stored(self.figures["versions"])
         self.figures["rescan"] = _once(lambda: self.archiver.capture(work.root, "data"))
         work.lose()
@@ -222,14 +234,15 @@ def run(work, make):
             subject.life()
     except (measuring.Failed, holdfast.harness.Failed) as error:
         figures["failed"] = str(error)
-    try:
-        if subject:
-            subject.close()
-    except holdfast.harness.Failed as error:
-        figures.setdefault("failed", str(error))
     finally:
-        work.find_again()
-        work.reset()
+        try:
+            if subject:
+                subject.close()
+        except holdfast.harness.Failed as error:
+            figures.setdefault("failed", str(error))
+        finally:
+            work.find_again()
+            work.reset()
     return figures
 
 

@@ -82,7 +82,7 @@ def _notes(subjects, kinds):
     for parts, names in scaled.items():
         yield f"  * {', '.join(names)}: {parts}"
     if scaled:
-        yield "  * stored bytes of these go on as in the second half of the sample of the first step"
+        yield "  * stored bytes of these go on as in the later half of the first step's sample"
     for kind in kinds:
         if kind.name in subjects and kind.note:
             yield f"  {kind.note}"
