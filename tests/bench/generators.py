@@ -63,15 +63,18 @@ def mixed_file(path, size, seed):
 
 
 def log_lines(pick, said, size):
-    """About `size` bytes of a robot's log."""
+    """So many bytes of a robot's log."""
     levels = ("INFO ", "INFO ", "INFO ", "DEBUG", "WARNING", "ERROR")
+    messages = [f" | {pick.choice(levels)} | {phrase} job=" for phrase in said]
+    seconds = [f":{at // 1000:02}.{at % 1000:03}" for at in range(60_000)]
+    jobs = [f"{at * 7919 % 99991}\n" for at in range(60_000)]
     written, blocks = 0, []
     while written < size:
-        minute = f"2026-{pick.randrange(1, 13):02}-{pick.randrange(1, 29):02} {pick.randrange(24):02}:{pick.randrange(60):02}"
+        day = f"2026-{pick.randrange(1, 13):02}-{pick.randrange(1, 29):02}"
+        minute = f"{day} {pick.randrange(24):02}:{pick.randrange(60):02}"
         stamps = sorted(pick.choices(range(60_000), k=4000))
-        block = "".join([f"{minute}:{stamp // 1000:02}.{stamp % 1000:03} | {level} | {phrase} job={stamp * 7919 % 99991}\n"
-                         for stamp, level, phrase in zip(stamps, pick.choices(levels, k=4000),
-                                                         pick.choices(said, k=4000))]).encode()
+        block = "".join([minute + seconds[at] + message + jobs[at]
+                         for at, message in zip(stamps, pick.choices(messages, k=4000))]).encode()
         block = block[:size - written]
         blocks.append(block)
         written += len(block)

@@ -6,7 +6,6 @@ several agents the CPU seconds are a sum and the peak is the largest, for they s
 """
 import concurrent.futures
 import datetime
-import json
 import pathlib
 import re
 import shutil
@@ -218,8 +217,8 @@ class Holdfast:
 
     def _latencies(self, closed, acknowledged):
         host = self.agents[0]
-        rows = json.loads(self.fleet.cli("versions", f"{host.name}:data{self.work.root / self.work.file}", "--limit", "0",
-                                         "--json"))["versions"]
+        path = self.work.root / self.work.file
+        rows = self.fleet.json("versions", f"{host.name}:data{path}", "--limit", "0")["versions"]
         milliseconds = []
         for row in rows:
             close = closed.pop(moment_ns(row["mtime"]), None)

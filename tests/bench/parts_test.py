@@ -110,8 +110,9 @@ def test_a_step_that_takes_too_long_is_scaled_from_a_sample_and_says_so():
 
 
 def test_a_run_that_failed_is_not_hidden_by_the_median_of_others():
-    good, bad = {"rescan": {"wall_s": 1.0}}, {"failed": "it did"}
-    assert steps.median_of([good, {"rescan": {"wall_s": 3.0}}, {"rescan": {"wall_s": 2.0}}]) == {"rescan": {"wall_s": 2.0}}
+    good, better, worse = ({"rescan": {"wall_s": wall}} for wall in (2.0, 1.0, 3.0))
+    bad = {"failed": "it did"}
+    assert steps.median_of([worse, good, better]) == good
     assert steps.median_of([good, bad, good]) == bad
 
 

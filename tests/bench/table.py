@@ -75,8 +75,9 @@ def _notes(subjects, kinds):
             yield f"  {name} FAILED: {figures['failed']}"
     scaled = {}
     for name, figures in subjects.items():
-        parts = ", ".join(f"{STEPS[step]} x{number(figures[step]['of'] / figures[step]['done'])} of {figures[step]['done']}"
-                          for step in STEPS if "done" in figures.get(step, {}))
+        sampled = {step: figures[step] for step in STEPS if "done" in figures.get(step, {})}
+        parts = ", ".join(f"{STEPS[step]} x{number(its['of'] / its['done'])} of {its['done']:.0f}"
+                          for step, its in sampled.items())
         if parts:
             scaled.setdefault(parts, []).append(name)
     for parts, names in scaled.items():
@@ -120,7 +121,8 @@ def of_machine(limits):
     zstd = limits["zstd"]
     rate = (lambda value: f"{value / MB:,.0f} MB/s")
     rows = [("cores, memory", f"{limits['cores']}, {limits['memory_bytes'] / 1e9:.0f} GB"),
-            ("load before the run", f"{limits['load']:.2f}"), ("memcpy", rate(limits["memcpy"])), ("SHA-256", rate(limits["sha256"])),
+            ("load before the run", f"{limits['load']:.2f}"),
+            ("memcpy", rate(limits["memcpy"])), ("SHA-256", rate(limits["sha256"])),
             ("AES-256-GCM", rate(limits["aes_256_gcm"]))]
     rows += [(f"zstd -{level}", f"{rate(zstd[level]['compress'])}, to 1/{zstd[level]['ratio']:.1f}; "
                                 f"back at {rate(zstd[level]['decompress'])}") for level in sorted(zstd)]

@@ -179,7 +179,8 @@ class Checkpoints(Work):
 
     def make(self, scale):
         self.versions = max(10, int(1000 * scale))
-        self.what = f"{self.versions} versions of a checkpoint of {self.bytes_each / 1024:.0f} KiB, JSON, rewritten in place"
+        self.what = (f"{self.versions} versions of a checkpoint of {self.bytes_each / 1024:.0f} KiB, JSON, "
+                     "rewritten in place")
         self.watched = ("data", self.file)
         self._write(next(self._texts()))
 
