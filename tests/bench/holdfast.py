@@ -77,11 +77,12 @@ class Holdfast:
         self.restored.mkdir()
         self.hosts = {}  # of each series
         shares = [list(work.places)[number::agents] for number in range(agents)]
+        # As the product's presets protect checkpoints: a half-written one is no version.
+        small = {"validate": "json", "debounce": f"{DEBOUNCE_S * 1000:.0f}ms"} if work.small else {}
         for number, share in enumerate(shares):
             host = self.fleet.add_host(f"bench-{number}", start=False)
             sources = "".join(host.source(series, path=work.places[series], class_=work.class_, rescan="1h",
-                                               restore_root=self.restored, restore_privileged="yes",
-                                               **({"debounce": f"{DEBOUNCE_S * 1000:.0f}ms"} if work.small else {}))
+                                               restore_root=self.restored, restore_privileged="yes", **small)
                                    for series in share)
             host.configure(sources)
             if len(share) > 1:  # each source has marks of its own
