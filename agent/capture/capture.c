@@ -19,7 +19,7 @@
 #define SERVICE_NS   (10 * HF_NS_PER_MS)
 #define FULL_WAIT_US 2000
 #define RECENT_SLOTS 1024u
-#define POLL_MAX_NS  HF_NS_PER_SECOND
+#define POLL_MAX_NS  (15 * HF_NS_PER_SECOND)
 #define RETRY_NS     (5 * HF_NS_PER_SECOND)
 #define COMPLAIN_NS  (60 * HF_NS_PER_SECOND)
 /* Who writes to a file all the time does not wake us with each write. */
@@ -85,15 +85,17 @@ static void give_up_from(struct hf_capture *capture, size_t source, uint64_t seq
     mark_give_up_from(work, seq);
 }
 
+/* Some versions could neither be sent nor kept. Their files are found by a scan: soon, or when the
+ * collector is back, or there may be room again. */
 void lose(struct hf_capture *capture, size_t source)
 {
     struct source_work *work = &capture->work[source];
-    int64_t soon_ns = hf_clock_monotonic_ns() + LOST_RETRY_NS;
+    bool online = outbox_is_online(capture->outbox, source);
     work->lost = true;
     work->scan_wanted = true;
-    if (outbox_is_online(capture->outbox, source) && soon_ns < work->scan_due_ns) {
-        work->scan_due_ns = soon_ns;
-    }
+    scan_by(capture, source,
+            hf_clock_monotonic_ns() +
+                (online ? LOST_RETRY_NS : capture->config->sources[source].rescan_ns));
 }
 
 /* Until it is over: an agent that ends before begins with it. */
@@ -163,13 +165,11 @@ static void apply_notice(struct hf_capture *capture, const struct hf_outbox_noti
         state_begin(capture->state);
         state_forget_unconfirmed(capture->state, notice->source);
         state_set_acked(capture->state, notice->source, work->acked_seq);
-        work->scan_wanted = true;
-        work->scan_due_ns = now;
+        scan_now(capture, notice->source);
         break;
     case HF_NOTICE_CONNECTED:
         if (work->lost) {
-            work->scan_wanted = true;
-            work->scan_due_ns = now;
+            scan_now(capture, notice->source);
         }
         break;
     }
@@ -291,9 +291,12 @@ static void on_event(struct hf_capture *capture, const struct watch_event *event
     if (event->overflow) {
         hf_log_info("More changed at once than inotify could tell: scanning");
         for (size_t i = 0; i < capture->config->source_count; i++) {
-            capture->work[i].scan_wanted = true;
-            capture->work[i].scan_due_ns = now;
+            scan_now(capture, i);
         }
+        return;
+    }
+    if (event->lost) {
+        scan_now(capture, event->source);
         return;
     }
     const struct hf_config_source *source = &capture->config->sources[event->source];
@@ -306,8 +309,7 @@ static void on_event(struct hf_capture *capture, const struct watch_event *event
     }
     if (!selected(source, path, true)) {
         if (is_above_root(source, path)) {
-            capture->work[event->source].scan_wanted = true;
-            capture->work[event->source].scan_due_ns = now;
+            scan_now(capture, event->source);
         }
         return;
     }
@@ -382,6 +384,7 @@ void service(struct hf_capture *capture)
     capture->buffer = capture->spare;
     capture->in_service = true;
     capture->serviced_ns = now;
+    look_at_clocks(capture);
     read_notices(capture);
     read_events(capture);
     if (capture->dirty && capture->dirty->due_ns <= now) {
@@ -429,18 +432,33 @@ static int next_timeout_ms(const struct hf_capture *capture)
     return due_ns <= now ? 0 : (int)((due_ns - now) / HF_NS_PER_MS) + 1;
 }
 
+/* Mounting and unmounting are told by no watch. */
+static void read_mounts(struct hf_capture *capture)
+{
+    mount_watch_read(capture->mounts);
+    for (size_t i = 0; i < capture->config->source_count; i++) {
+        if (mount_watch_changed(capture->mounts, i)) {
+            scan_now(capture, i);
+        }
+    }
+}
+
 static void wait_for_work(struct hf_capture *capture)
 {
-    struct pollfd fds[2] = {{.fd = capture->wake_fd, .events = POLLIN},
-                            {.fd = watch_fd(capture->watch), .events = POLLIN}};
+    struct pollfd fds[3] = {{.fd = capture->wake_fd, .events = POLLIN},
+                            {.fd = watch_fd(capture->watch), .events = POLLIN},
+                            {.fd = mount_watch_fd(capture->mounts), .events = POLLPRI}};
     uint64_t count;
     if (capture->only_written >= WRITES_MAX) {
         usleep(WRITES_WAIT_US);
     }
-    poll(fds, 2, next_timeout_ms(capture));
+    poll(fds, 3, next_timeout_ms(capture));
     if (fds[0].revents) {
         ssize_t ignored = read(capture->wake_fd, &count, sizeof count);
         (void)ignored;
+    }
+    if (fds[2].revents) {
+        read_mounts(capture);
     }
 }
 
@@ -462,6 +480,8 @@ static void *run(void *arg)
 {
     struct hf_capture *capture = arg;
     while (!stopping(capture)) {
+        look_at_clocks(capture);
+        deal_with_clocks(capture);
         read_orders(capture);
         read_notices(capture);
         read_events(capture);
@@ -522,9 +542,10 @@ int capture_start(const struct hf_config *config, struct hf_outbox *outbox, stru
     pthread_mutex_init(&capture->mark_lock, NULL);
     pthread_mutex_init(&capture->chunking_lock, NULL);
     int rc = HF_OK;
-    if (capture->wake_fd < 0 || orders_init(capture) != HF_OK || !capture->work ||
-        !capture->marks || !capture->mark_known || !capture->recent || !capture->buffer ||
-        !capture->spare || watch_new(&capture->watch) != HF_OK) {
+    capture->mounts = mount_watch_new(config);
+    if (capture->wake_fd < 0 || !capture->mounts || orders_init(capture) != HF_OK ||
+        !capture->work || !capture->marks || !capture->mark_known || !capture->recent ||
+        !capture->buffer || !capture->spare || watch_new(&capture->watch) != HF_OK) {
         rc = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for capture");
     }
     sqlite_backup_sweep(config->state);
@@ -572,6 +593,7 @@ void capture_free(struct hf_capture *capture)
     finder_free(capture->finder);
     state_close(capture->state);
     watch_free(capture->watch);
+    mount_watch_free(capture->mounts);
     for (size_t i = 0; capture->work && i < capture->config->source_count; i++) {
         unit_free(capture->work[i].unit);
     }

@@ -6,7 +6,10 @@
 #include <semaphore.h>
 
 #include "agent/capture/capture.h"
+#include "agent/capture/clock_watch.h"
+#include "agent/capture/filesystem.h"
 #include "agent/capture/finder.h"
+#include "agent/capture/mount_watch.h"
 #include "agent/capture/page_cache.h"
 #include "agent/capture/state.h"
 #include "agent/capture/unit.h"
@@ -45,11 +48,21 @@ struct source_work {
     uint64_t looks;    /* how many paths were looked at for themselves, not by a scan */
     unsigned held;     /* restores that write into it now: it isn't looked at */
     bool lost;         /* something was given up: scan when the collector is back */
+    /* What was found by the last scan, and since, that inotify does not tell of: directories that
+     * can't be watched, whether the limit of watches is why, a file system (its name). */
+    unsigned unwatched;
+    bool limit_reached;
+    char untold[HF_FILESYSTEM_NAME_BYTES];
     char note[HF_MARK_NOTE_BYTES];
 };
 
 struct hf_watch;
 struct flush;
+
+enum watch_kind {
+    WATCH_NAMES,  /* what comes, goes, or changes its mode */
+    WATCH_CONTENT /* and what is written to */
+};
 
 #define NOT_BUSY SIZE_MAX
 
@@ -76,8 +89,13 @@ struct hf_capture {
     struct dirty *dirty, *dirty_last;         /* by due time */
     struct dirty *dirty_index[DIRTY_BUCKETS]; /* by path_key */
     size_t dirty_count;
-    int64_t drained_ns; /* wall clock: all that inotify told of before was read */
-    int64_t since_ns;   /* of what is being looked at, as in struct dirty */
+    struct hf_mount_watch *mounts;
+    struct hf_clock_watch clock;
+    struct hf_clock_change clock_change; /* since the thread dealt with the last */
+    int64_t repeats_until_ns; /* wall clock: it was set back, and up to then it tells times once
+                                 more; 0: it never was */
+    int64_t drained_ns;       /* wall clock: all that inotify told of before was read */
+    int64_t since_ns;         /* of what is being looked at, as in struct dirty */
     struct flush *flushes;
     bool scanning;
     int64_t serviced_ns;
@@ -206,6 +224,34 @@ bool is_mounted_away(struct hf_capture *capture, size_t source, int fd, const ch
 /* Whether a directory lies in another file system than its source, with one_file_system. */
 bool is_beyond_mount(struct hf_capture *capture, size_t source, int parent_fd, const char *parent);
 
+/* schedule.c: when a source is compared whole */
+/* Not later than that (monotonic). */
+void scan_by(struct hf_capture *capture, size_t source, int64_t due_ns);
+/* As soon as it may be looked at, for what was noticed can't be told path by path. */
+void scan_now(struct hf_capture *capture, size_t source);
+/* Whether inotify tells of all that changes in it: what was not noticed did not happen. */
+bool is_told(const struct source_work *work);
+/* A scan begins: what is_told goes by is found anew. */
+void begin_finding(struct source_work *work);
+/* Watch a directory that fd is open on (-1: look at path), for what is in it or for the names
+ * alone; what can't be watched, or is not told of, counts against is_told. As watch_add. */
+int watch_directory(struct hf_capture *capture, size_t source, int fd, const char *path,
+                    enum watch_kind kind, bool *is_new);
+/* When the next comfortable scan after one that ends now is due: `rescan` from now, or `verify`
+ * where inotify tells of everything. */
+int64_t next_scan_ns(const struct hf_capture *capture, size_t source);
+/* Why scans alone notice changes, for the source's note. */
+void say_untold(const struct hf_capture *capture, size_t source, char out[HF_MARK_NOTE_BYTES]);
+
+/* clock_change.c: what times mean once the clock was set */
+/* Remember what the clocks say; any time, best often. */
+void look_at_clocks(struct hf_capture *capture);
+/* Make up for what happened to them since the last call. */
+void deal_with_clocks(struct hf_capture *capture);
+/* Whether a time of change may be given once more, because the clock was set back behind it: it
+ * can't vouch for a file's being the same. */
+bool may_repeat(const struct hf_capture *capture, int64_t changed_ns);
+
 /* scan.c */
 void scan_directory(struct hf_capture *capture, size_t source, int fd, const char *path,
                     unsigned depth);
@@ -228,6 +274,8 @@ int64_t dirty_due_ns(const struct hf_capture *capture);
 struct dirty *dirty_take_due(struct hf_capture *capture, int64_t now_ns);
 /* How many of a source; *since_ns becomes the earliest of theirs if that is earlier. */
 size_t dirty_of(const struct hf_capture *capture, size_t source, int64_t *since_ns);
+/* The wall clock was set back by that much: all happened so much earlier by what it says now. */
+void dirty_shift(struct hf_capture *capture, int64_t back_ns);
 void dirty_clear(struct hf_capture *capture);
 
 /* order.c */
@@ -275,15 +323,17 @@ void chunking_free(struct hf_capture *capture);
 int watch_new(struct hf_watch **out);
 void watch_free(struct hf_watch *watch);
 int watch_fd(const struct hf_watch *watch);
-/* Watch a directory; HF_ERR_NO_SPACE when the system's limit is reached. *is_new (NULL is fine):
- * whether it was not watched as that path before. */
-int watch_add(struct hf_watch *watch, size_t source, const char *path, bool *is_new);
-bool watch_degraded(const struct hf_watch *watch);
+/* Watch a directory, or for more than before. HF_ERR_NO_SPACE when the system's limit is reached,
+ * HF_ERR_NOT_FOUND when it isn't there (any more), HF_ERR_UNSUPPORTED without inotify, HF_ERR_IO
+ * for all else. *is_new (NULL is fine): whether it was not watched as that path before. */
+int watch_add(struct hf_watch *watch, size_t source, const char *path, enum watch_kind kind,
+              bool *is_new);
 struct watch_event {
     size_t source;
     bool overflow; /* everything has to be scanned */
     bool now;      /* the file was closed or moved here */
     bool written;  /* to a file that stays open */
+    bool lost;     /* what is there can't be told of any more: its file system was unmounted */
     char path[4200];
 };
 /* What was told by now is what watch_next gives: who changes files faster than they can be looked

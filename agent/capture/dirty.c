@@ -70,14 +70,6 @@ static struct dirty *find(struct hf_capture *capture, size_t source, const char 
     return entry;
 }
 
-static void scan_instead(struct hf_capture *capture, size_t source, int64_t due_ns)
-{
-    capture->work[source].scan_wanted = true;
-    if (due_ns < capture->work[source].scan_due_ns) {
-        capture->work[source].scan_due_ns = due_ns;
-    }
-}
-
 void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int64_t delay_ns,
                 int64_t unsettled_ns)
 {
@@ -104,7 +96,8 @@ void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int
     struct dirty *entry =
         capture->dirty_count < DIRTY_MAX ? malloc(sizeof *entry + length + 1) : NULL;
     if (!entry) {
-        scan_instead(capture, source, due_ns);
+        capture->work[source].scan_wanted = true;
+        scan_by(capture, source, due_ns);
         return;
     }
     *entry = (struct dirty){.in_bucket = *bucket_of(capture, key),
@@ -175,6 +168,13 @@ size_t dirty_of(const struct hf_capture *capture, size_t source, int64_t *since_
         }
     }
     return count;
+}
+
+void dirty_shift(struct hf_capture *capture, int64_t back_ns)
+{
+    for (struct dirty *entry = capture->dirty; entry; entry = entry->next) {
+        entry->since_ns -= entry->since_ns == 0 ? 0 : back_ns;
+    }
 }
 
 void dirty_clear(struct hf_capture *capture)

@@ -182,6 +182,7 @@ void complain(struct hf_capture *capture, size_t source, const char *path, const
     struct source_work *work = &capture->work[source];
     work->unreadable++;
     snprintf(work->note, sizeof work->note, "/%.180s: %s", path, reason);
+    scan_by(capture, source, hf_clock_monotonic_ns() + capture->config->sources[source].rescan_ns);
 }
 
 /* Reading leaves no trace in the times of access, where that is permitted. */
@@ -324,7 +325,7 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
             .xattrs = {content.xattrs.data, content.xattrs.size},
         };
         int64_t age_ns = hf_clock_now_ns() - changed_ns;
-        if (content.grew) {
+        if (content.grew || may_repeat(capture, print.ctime_ns)) {
             print.ctime_ns = 0;
         } else if (age_ns >= 0 && age_ns < SAME_TICK_NS) {
             /* Another write may still get the same time: the next look reads again. */
@@ -584,7 +585,7 @@ static void look_into(struct hf_capture *capture, size_t source, int parent_fd, 
         close(fd);
         return;
     }
-    watch_add(capture->watch, source, path, &unwatched);
+    watch_directory(capture, source, fd, path, WATCH_CONTENT, &unwatched);
     if (beneath || unwatched) {
         scan_directory(capture, source, fd, path, 0); /* closes fd */
     } else {

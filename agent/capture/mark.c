@@ -31,7 +31,7 @@ void mark_give_up_from(struct source_work *work, uint64_t seq)
     }
 }
 
-/* With a healthy watch, what was not noticed did not happen. */
+/* Where inotify tells of everything, what was not noticed did not happen. */
 static void claim_watched(struct hf_capture *capture, struct source_work *work, int64_t until_ns)
 {
     int64_t now = hf_clock_monotonic_ns();
@@ -45,11 +45,14 @@ static void claim_watched(struct hf_capture *capture, struct source_work *work, 
     }
 }
 
-static void tell(struct hf_capture *capture, size_t source, uint64_t pending, bool degraded)
+static void tell(struct hf_capture *capture, size_t source, uint64_t pending)
 {
     const struct source_work *work = &capture->work[source];
+    bool degraded = !is_told(work);
     pthread_mutex_lock(&capture->mark_lock);
     struct hf_mark_state *mark = &capture->marks[source];
+    bool known = capture->mark_known[source];
+    enum hf_source_state before = mark->state;
     capture->mark_known[source] = work->marked_until_ns != 0;
     mark->version_seq = work->acked_seq;
     mark->until_ns = work->marked_until_ns;
@@ -59,12 +62,15 @@ static void tell(struct hf_capture *capture, size_t source, uint64_t pending, bo
                   : work->scan_wanted                                   ? HF_SOURCE_SCANNING
                                                                         : HF_SOURCE_WATCHING;
     if (degraded && work->note[0] == '\0') {
-        snprintf(mark->note, sizeof mark->note,
-                 "fs.inotify.max_user_watches is reached; scans alone notice changes");
+        say_untold(capture, source, mark->note);
     } else {
         memcpy(mark->note, work->note, sizeof mark->note);
     }
+    bool news = capture->mark_known[source] && (!known || mark->state != before);
     pthread_mutex_unlock(&capture->mark_lock);
+    if (news) {
+        outbox_wake(capture->outbox); /* that something is wrong is told sooner than the time */
+    }
 }
 
 static void settle(struct source_work *work)
@@ -77,18 +83,17 @@ static void settle(struct source_work *work)
 void update_mark(struct hf_capture *capture, size_t source)
 {
     struct source_work *work = &capture->work[source];
-    bool degraded = watch_degraded(capture->watch);
     int64_t until_ns = capture->drained_ns;
     uint64_t pending = dirty_of(capture, source, &until_ns);
     if (!work->scanned) {
         return;
     }
     settle(work); /* before there is another claim */
-    if (!degraded && !work->scan_wanted) {
+    if (is_told(work) && !work->scan_wanted) {
         claim_watched(capture, work, until_ns);
     }
     settle(work);
-    tell(capture, source, pending, degraded);
+    tell(capture, source, pending);
 }
 
 bool capture_mark(struct hf_capture *capture, size_t source, struct hf_mark_state *out)

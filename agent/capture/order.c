@@ -201,19 +201,13 @@ static void adopt(struct hf_capture *capture, const struct order *order)
     free(parent);
 }
 
-static void scan_soon(struct hf_capture *capture, size_t source)
-{
-    capture->work[source].scan_wanted = true;
-    capture->work[source].scan_due_ns = hf_clock_monotonic_ns();
-}
-
 static void carry_out(struct hf_capture *capture, struct order *order)
 {
     switch (order->kind) {
     case ORDER_FLUSH:
         flush_begin(capture, order->done, order->context);
         for (size_t i = 0; i < capture->config->source_count; i++) {
-            scan_soon(capture, i);
+            scan_now(capture, i);
         }
         break;
     case ORDER_ADOPT:
@@ -224,7 +218,7 @@ static void carry_out(struct hf_capture *capture, struct order *order)
         break;
     case ORDER_RELEASE:
         capture->work[order->source].held--;
-        scan_soon(capture, order->source);
+        scan_now(capture, order->source);
         break;
     }
     order_free(capture, order);

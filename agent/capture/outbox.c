@@ -426,6 +426,20 @@ void outbox_set_numbers(struct hf_outbox *outbox, size_t source, uint64_t acked,
     pthread_mutex_unlock(&outbox->lock);
 }
 
+void outbox_wake(struct hf_outbox *outbox)
+{
+    if (!outbox) {
+        return;
+    }
+    pthread_mutex_lock(&outbox->lock);
+    void (*wake)(void *) = outbox->wake;
+    void *context = outbox->wake_context;
+    pthread_mutex_unlock(&outbox->lock);
+    if (wake) {
+        wake(context);
+    }
+}
+
 bool outbox_is_online(struct hf_outbox *outbox, size_t source)
 {
     pthread_mutex_lock(&outbox->lock);

@@ -78,6 +78,8 @@ void outbox_set_numbers(struct hf_outbox *outbox, size_t source, uint64_t acked,
  * the file again when the collector is back; HF_ERR_NO_SPACE: the spool is
  * full; HF_ERR_RACED: the numbers changed: read the notices first. */
 int outbox_push(struct hf_outbox *outbox, struct hf_unit *unit, struct hf_error *error);
+/* Wake the session for something else that it should tell soon. NULL is fine. */
+void outbox_wake(struct hf_outbox *outbox);
 bool outbox_is_online(struct hf_outbox *outbox, size_t source);
 /* Online, and no notice waits: what capture knows of numbers and acks is what the collector said.
  */

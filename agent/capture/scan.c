@@ -233,7 +233,7 @@ void scan_directory(struct hf_capture *capture, size_t source, int fd, const cha
                     unsigned depth)
 {
     /* Watched first, then read: what happens in between is seen twice rather than never. */
-    watch_add(capture->watch, source, path, NULL);
+    watch_directory(capture, source, fd, path, WATCH_CONTENT, NULL);
     DIR *dir = fdopendir(fd);
     if (!dir) {
         complain(capture, source, path, strerror(errno));
@@ -246,19 +246,25 @@ void scan_directory(struct hf_capture *capture, size_t source, int fd, const cha
     closedir(dir);
 }
 
-/* A root's own entry, and everything beneath; and the nearest directory above, so that a root that
- * comes or goes is noticed. */
-static void scan_root(struct hf_capture *capture, size_t source, const char *root)
+/* The directories above a root: that one of them comes, goes or is replaced is noticed. The nearest
+ * is watched for what is written too: the root may be a file in it. */
+static void watch_above(struct hf_capture *capture, size_t source, const char *root)
 {
     char above[4200];
+    enum watch_kind kind = WATCH_CONTENT;
     snprintf(above, sizeof above, "%s", root);
     for (char *slash; (slash = strrchr(above, '/'));) {
         *slash = '\0';
-        if (watch_add(capture->watch, source, *above ? above + 1 : "", NULL) == HF_OK ||
-            slash == above) {
-            break;
+        if (watch_directory(capture, source, -1, *above ? above + 1 : "", kind, NULL) == HF_OK) {
+            kind = WATCH_NAMES;
         }
     }
+}
+
+/* A root's own entry, and everything beneath. */
+static void scan_root(struct hf_capture *capture, size_t source, const char *root)
+{
+    watch_above(capture, source, root);
     examine_path(capture, source, root + 1, EXAMINE_BENEATH, 0);
 }
 
@@ -269,6 +275,7 @@ void scan_source(struct hf_capture *capture, size_t source)
     int64_t started_ns = hf_clock_now_ns();
     work->scan_wanted = false;
     work->scan_due_ns = hf_clock_monotonic_ns() + config->rescan_ns; /* unless something is lost */
+    begin_finding(work);
     work->lost = false;
     work->unreadable = 0;
     capture->since_ns = work->complete_until_ns;
@@ -281,7 +288,7 @@ void scan_source(struct hf_capture *capture, size_t source)
         return;
     }
     if (!work->scan_wanted) {
-        work->scan_due_ns = hf_clock_monotonic_ns() + config->rescan_ns;
+        work->scan_due_ns = next_scan_ns(capture, source);
         mark_scanned(capture, source, started_ns);
     }
 }

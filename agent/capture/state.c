@@ -18,6 +18,7 @@ enum query {
     QUERY_LAST,
     QUERY_CLEAN,
     QUERY_DOUBT,
+    QUERY_DOUBT_TIMES,
     QUERY_UNCONFIRM,
     QUERY_CONFIRM,
     QUERY_FORGET,
@@ -43,6 +44,7 @@ static const char *const queries[QUERY_COUNT] = {
                    " last = ?2",
     [QUERY_CLEAN] = "DELETE FROM files WHERE source = ?1 AND type = 0 AND seq <= ?2",
     [QUERY_DOUBT] = "UPDATE files SET dev = 0 WHERE source = ?1 AND seq >= ?2",
+    [QUERY_DOUBT_TIMES] = "UPDATE files SET ctime = 0 WHERE ctime > ?1",
     [QUERY_UNCONFIRM] = "UPDATE files SET seq = -1 WHERE source = ?1",
     [QUERY_CONFIRM] = "UPDATE files SET seq = ?4 WHERE source = ?1 AND parent = ?2 AND name = ?3",
     [QUERY_FORGET] = "DELETE FROM files WHERE source = ?1 AND seq = -1",
@@ -223,6 +225,15 @@ void state_set_last(struct hf_state *state, size_t source, uint64_t seq)
 void state_doubt_from(struct hf_state *state, size_t source, uint64_t seq)
 {
     run_with_seq(state, QUERY_DOUBT, source, seq);
+}
+
+void state_doubt_changed_after(struct hf_state *state, int64_t ctime_ns)
+{
+    sqlite3_stmt *statement = state->statements[QUERY_DOUBT_TIMES];
+    sqlite3_bind_int64(statement, 1, ctime_ns);
+    if (finish(state, statement) != HF_OK) {
+        hf_log_warning("state.db: %s", sqlite3_errmsg(state->db));
+    }
 }
 
 void state_unconfirm(struct hf_state *state, size_t source)

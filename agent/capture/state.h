@@ -55,6 +55,9 @@ void state_set_acked(struct hf_state *state, size_t source, uint64_t seq);
 void state_set_last(struct hf_state *state, size_t source, uint64_t seq);
 /* Rows numbered from seq on are to be looked at again. */
 void state_doubt_from(struct hf_state *state, size_t source, uint64_t seq);
+/* Whatever changed after that moment, by the files' own times, is to be read again when it is
+ * looked at next. */
+void state_doubt_changed_after(struct hf_state *state, int64_t ctime_ns);
 /* Comparing with the collector: nothing is confirmed; a row is, if it says the same (else it is
  * replaced by what the collector has, to be looked at again); what was not confirmed is forgotten.
  */

@@ -10,20 +10,25 @@
 #include "agent/capture/capture_private.h"
 #include "common/log.h"
 
-#define EVENTS                                                                                     \
-    (IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE |            \
-     IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
-#define BUFFER_BYTES 65536
+/* What makes a name come, go or become unreadable; and what changes its content. A directory that
+ * several sources watch, each for its own reason, is watched for all of these reasons. */
+#define NAME_EVENTS                                                                                \
+    (IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF |            \
+     IN_MOVE_SELF)
+#define CONTENT_EVENTS (IN_MODIFY | IN_CLOSE_WRITE)
+#define HOW            (IN_ONLYDIR | IN_EXCL_UNLINK | IN_MASK_ADD)
+#define BUFFER_BYTES   65536
 
 struct watched {          /* a directory of a source */
     struct watched *next; /* same wd, another source */
     size_t source;
+    bool deleted; /* it is gone, which was told: that its watch ends is no news */
     char path[];
 };
 
 struct hf_watch {
     int fd;
-    bool degraded;
+    bool limit_said;
     struct watched **by_wd;
     size_t capacity;
     char buffer[BUFFER_BYTES] __attribute__((aligned(__alignof__(struct inotify_event))));
@@ -42,7 +47,11 @@ int watch_new(struct hf_watch **out)
         return HF_ERR_NO_MEMORY;
     }
     watch->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    watch->degraded = watch->fd < 0;
+    if (watch->fd < 0) {
+        hf_log_warning("inotify can't be used (%s; see fs.inotify.max_user_instances): scans alone "
+                       "notice changes",
+                       strerror(errno));
+    }
     *out = watch;
     return HF_OK;
 }
@@ -75,11 +84,6 @@ int watch_fd(const struct hf_watch *watch)
     return watch->fd;
 }
 
-bool watch_degraded(const struct hf_watch *watch)
-{
-    return watch->degraded;
-}
-
 static int remember(struct hf_watch *watch, size_t wd, size_t source, const char *path,
                     bool *is_new)
 {
@@ -107,6 +111,7 @@ static int remember(struct hf_watch *watch, size_t wd, size_t source, const char
         return HF_ERR_NO_MEMORY;
     }
     entry->source = source;
+    entry->deleted = false;
     memcpy(entry->path, path, length + 1);
     entry->next = watch->by_wd[wd];
     watch->by_wd[wd] = entry;
@@ -114,7 +119,20 @@ static int remember(struct hf_watch *watch, size_t wd, size_t source, const char
     return HF_OK;
 }
 
-int watch_add(struct hf_watch *watch, size_t source, const char *path, bool *is_new)
+/* What the kernel said when it would not watch a directory. */
+static int refusal(struct hf_watch *watch, int failure)
+{
+    if (failure == ENOSPC && !watch->limit_said) {
+        watch->limit_said = true;
+        hf_log_warning("The system's limit of inotify watches is reached "
+                       "(fs.inotify.max_user_watches): scans alone notice what changes in "
+                       "directories beyond it");
+    }
+    return failure == ENOSPC ? HF_ERR_NO_SPACE : means_gone(failure) ? HF_ERR_NOT_FOUND : HF_ERR_IO;
+}
+
+int watch_add(struct hf_watch *watch, size_t source, const char *path, enum watch_kind kind,
+              bool *is_new)
 {
     char absolute[4300];
     bool ignored;
@@ -124,15 +142,10 @@ int watch_add(struct hf_watch *watch, size_t source, const char *path, bool *is_
         return HF_ERR_UNSUPPORTED;
     }
     snprintf(absolute, sizeof absolute, "/%s", path);
-    int wd = inotify_add_watch(watch->fd, absolute, EVENTS);
+    int wd = inotify_add_watch(watch->fd, absolute,
+                               NAME_EVENTS | (kind == WATCH_CONTENT ? CONTENT_EVENTS : 0) | HOW);
     if (wd < 0) {
-        if (errno == ENOSPC && !watch->degraded) {
-            watch->degraded = true;
-            hf_log_warning(
-                "The system's limit of inotify watches is reached "
-                "(fs.inotify.max_user_watches): from here on scans alone notice changes");
-        }
-        return errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_NOT_FOUND;
+        return refusal(watch, errno);
     }
     return remember(watch, (size_t)wd, source, path, is_new);
 }
@@ -165,6 +178,7 @@ static void fill_event(const struct hf_watch *watch, struct watch_event *out)
         .source = entry->source,
         .now = (watch->event->mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) != 0,
         .written = (watch->event->mask & IN_MODIFY) != 0,
+        .lost = (watch->event->mask & (IN_UNMOUNT | IN_IGNORED)) != 0,
     };
     if (watch->event->len > 0) {
         snprintf(out->path, sizeof out->path, "%s%s%s", entry->path, *entry->path ? "/" : "",
@@ -174,14 +188,37 @@ static void fill_event(const struct hf_watch *watch, struct watch_event *out)
     }
 }
 
+/* Whether there is something to tell of an event: next_of_event is whom. */
+static bool begin_event(struct hf_watch *watch, const struct inotify_event *event)
+{
+    size_t wd = (size_t)event->wd;
+    if (event->wd < 0 || wd >= watch->capacity) {
+        return false;
+    }
+    watch->event = event;
+    watch->next_of_event = watch->by_wd[wd];
+    for (struct watched *entry = watch->by_wd[wd]; entry; entry = entry->next) {
+        entry->deleted = entry->deleted || (event->mask & IN_DELETE_SELF);
+    }
+    if ((event->mask & IN_IGNORED) && watch->next_of_event && watch->next_of_event->deleted) {
+        watch->next_of_event = NULL;
+        forget(watch, wd);
+    }
+    return watch->next_of_event;
+}
+
+static void tell_next(struct hf_watch *watch, struct watch_event *out)
+{
+    fill_event(watch, out);
+    watch->next_of_event = watch->next_of_event->next;
+    if (!watch->next_of_event && (watch->event->mask & IN_IGNORED)) {
+        forget(watch, (size_t)watch->event->wd);
+    }
+}
+
 bool watch_next(struct hf_watch *watch, struct watch_event *out)
 {
-    for (;;) {
-        if (watch->next_of_event) {
-            fill_event(watch, out);
-            watch->next_of_event = watch->next_of_event->next;
-            return true;
-        }
+    while (!watch->next_of_event) {
         if (!read_more(watch)) {
             return false;
         }
@@ -192,14 +229,8 @@ bool watch_next(struct hf_watch *watch, struct watch_event *out)
             *out = (struct watch_event){.overflow = true};
             return true;
         }
-        if (event->wd < 0 || (size_t)event->wd >= watch->capacity) {
-            continue;
-        }
-        if (event->mask & IN_IGNORED) {
-            forget(watch, (size_t)event->wd);
-            continue;
-        }
-        watch->event = event;
-        watch->next_of_event = watch->by_wd[event->wd];
+        begin_event(watch, event);
     }
+    tell_next(watch, out);
+    return true;
 }

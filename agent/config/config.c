@@ -12,6 +12,7 @@
 #define MARK_INTERVAL_MIN_NS (10 * HF_NS_PER_MS)
 #define DEBOUNCE_MIN_NS      (10 * HF_NS_PER_MS)
 #define RESCAN_MIN_NS        (100 * HF_NS_PER_MS)
+#define INTERVAL_MAX_NS      (365 * 86400 * HF_NS_PER_SECOND)
 #define RECONNECT_MIN_NS     (100 * HF_NS_PER_MS)
 #define RECONNECT_MAX_NS     (3600 * HF_NS_PER_SECOND)
 
@@ -72,6 +73,7 @@ struct hf_config_source *config_add_source(struct hf_config *config, const char 
         .class_name = strdup(class_name),
         .debounce_ns = 200 * HF_NS_PER_MS,
         .rescan_ns = 60 * HF_NS_PER_SECOND,
+        .verify_ns = 6 * 3600 * HF_NS_PER_SECOND,
     };
     return source->name && source->kind && source->class_name ? source : NULL;
 }
@@ -278,11 +280,11 @@ static int read_pause(struct hf_ini *ini, const char *section, const char *key, 
                       const char *usual, int64_t *pause_ns, struct hf_error *error)
 {
     int rc = hf_ini_get_duration(ini, section, key, *pause_ns, pause_ns, error);
-    if (rc == HF_OK && *pause_ns < least_ns) {
+    if (rc == HF_OK && (*pause_ns < least_ns || *pause_ns > INTERVAL_MAX_NS)) {
         char least[HF_TIME_TEXT_BYTES];
         hf_duration_text(least_ns, least);
         rc = hf_ini_complain(ini, hf_ini_last(ini, section, key), error,
-                             "is shorter than %s; %s is usual", least, usual);
+                             "is not from %s to 365d; %s is usual", least, usual);
     }
     return rc;
 }
@@ -314,6 +316,9 @@ static int read_source(struct hf_config *config, struct hf_ini *ini, const char 
                      : rc;
     rc = rc == HF_OK
              ? read_pause(ini, section, "rescan", RESCAN_MIN_NS, "60s", &source->rescan_ns, error)
+             : rc;
+    rc = rc == HF_OK
+             ? read_pause(ini, section, "verify", RESCAN_MIN_NS, "6h", &source->verify_ns, error)
              : rc;
     rc = rc == HF_OK ? hf_ini_get_bool(ini, section, "one_file_system", source->one_file_system,
                                        &source->one_file_system, error)

@@ -23,7 +23,9 @@ struct hf_config_source {
     size_t path_count;
     char **includes, **excludes; /* globs over paths relative to the source's path */
     size_t include_count, exclude_count;
-    int64_t debounce_ns, rescan_ns;
+    int64_t debounce_ns;
+    int64_t rescan_ns; /* between scans where inotify does not tell of everything */
+    int64_t verify_ns; /* and where it does: not longer than that */
     enum hf_validate validate;
     bool one_file_system; /* what is mounted in it is left out */
     char **restore_roots; /* absolute; the paths unless given */

@@ -40,7 +40,13 @@ const struct hf_ini_key config_keys[] = {
     {SOURCE, "exclude", "GLOB", NULL, "not what matches, even if included; repeatable"},
     {SOURCE, "debounce", "DURATION", "200ms",
      "how long a file has to be quiet, so that a burst of writes makes one version"},
-    {SOURCE, "rescan", "DURATION", "60s", "how often everything is compared without being told"},
+    {SOURCE, "rescan", "DURATION", "60s",
+     "how often everything is compared where inotify does not tell of all changes: beyond the "
+     "limit "
+     "of watches, on network file systems, after something could not be read"},
+    {SOURCE, "verify", "DURATION", "6h",
+     "how often everything is compared where it does: for what is written by mmap, or by a name "
+     "outside the path. Between two of these nothing is read that did not change"},
     {SOURCE, "one_file_system", "yes|no", "no",
      "leave out what is on other file systems, mounted beneath a path"},
     {SOURCE, "validate", "json", NULL,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/capture/clock_watch.h"
 #include "agent/session/flight.h"
 #include "agent/session/pack.h"
 #include "agent/session/renewal.h"
@@ -18,7 +19,9 @@
 #define FLIGHTS_MAX       16u
 #define FLIGHTS_MAX_BYTES (8u * 1024u * 1024u)
 #define ASKED_MAX_BYTES   (192u * 1024u)
-#define TICK_MAX_NS       HF_NS_PER_SECOND
+/* A host at rest wakes up no more often than its marks demand; one at work tells of it sooner. */
+#define TICK_MAX_NS       (5 * HF_NS_PER_SECOND)
+#define TICK_WORK_NS      HF_NS_PER_SECOND
 #define MARK_HEARTBEAT_NS (15 * HF_NS_PER_SECOND)
 
 struct stream {
@@ -46,6 +49,7 @@ struct hf_shipper {
     bool refused; /* a send failed: nothing more until the next connection */
     int64_t next_tick_ns;
     struct hf_renewal renewal;
+    struct hf_clock_watch clock;
 };
 
 static int send_frame(struct hf_shipper *shipper, const struct hf_frame *frame)
@@ -339,6 +343,29 @@ static void send_mark(struct hf_shipper *shipper, size_t source)
     stream->marked_at_ns = hf_clock_monotonic_ns();
 }
 
+/* The collector corrects this host's times by what its clock was when the connection was made. Once
+ * it is set, nothing more may go out on that one. */
+static void look_at_clock(struct hf_shipper *shipper)
+{
+    struct hf_clock_reading now = clock_watch_read();
+    struct hf_clock_change change = {0};
+    clock_watch_look(&shipper->clock, &now, &change);
+    if (change.notable && shipper->connection && !shipper->refused) {
+        shipper->refused = true;
+        link_drop(shipper->options.link, shipper->connection,
+                  change.slept_ns ? "this host slept" : "this host's clock was set");
+    }
+}
+
+/* Something happened that the next marks will tell of. */
+static void hasten_tick(struct hf_shipper *shipper)
+{
+    int64_t tick_ns = shipper->options.config->mark_interval_ns;
+    int64_t soon_ns = hf_clock_monotonic_ns() + (tick_ns < TICK_WORK_NS ? tick_ns : TICK_WORK_NS);
+    if (soon_ns < shipper->next_tick_ns)
+        shipper->next_tick_ns = soon_ns;
+}
+
 static void tick_if_due(struct hf_shipper *shipper)
 {
     int64_t now_ns = hf_clock_monotonic_ns();
@@ -346,7 +373,7 @@ static void tick_if_due(struct hf_shipper *shipper)
         return;
     int64_t tick_ns = shipper->options.config->mark_interval_ns;
     shipper->next_tick_ns = now_ns + (tick_ns < TICK_MAX_NS ? tick_ns : TICK_MAX_NS);
-    if (!shipper->connection)
+    if (!shipper->connection || shipper->refused)
         return;
     for (size_t i = 0; i < shipper->stream_count; i++)
         send_mark(shipper, i);
@@ -483,7 +510,9 @@ static void *shipper_main(void *context)
             struct hf_queue_item *next = item->next;
             handle_event(shipper, (struct hf_link_event *)(void *)item);
             item = next;
+            hasten_tick(shipper);
         }
+        look_at_clock(shipper);
         tick_if_due(shipper);
         busy = pump(shipper);
         if (busy && atomic_load(&shipper->drain_until_ns) &&

@@ -131,6 +131,7 @@ static void append_label(struct hf_buf *out, const char *name, const char *value
     hf_buf_append_str(out, "\"");
 }
 
+/* Without the closing brace: there may be more. */
 static void source_labels(struct hf_buf *out, const char *metric, const struct hf_source_row *row)
 {
     hf_buf_append_str(out, metric);
@@ -138,11 +139,10 @@ static void source_labels(struct hf_buf *out, const char *metric, const struct h
     append_label(out, "host_id", row->host_id, ",");
     append_label(out, "source", row->name, ",");
     append_label(out, "class", row->class_name, ",");
-    hf_buf_append_str(out, "} ");
 }
 
 struct source_metrics {
-    struct hf_buf until, late, retired;
+    struct hf_buf until, late, retired, state;
 };
 
 static void add_source(struct api_call *call, const struct hf_source_row *row, void *context)
@@ -152,12 +152,15 @@ static void add_source(struct api_call *call, const struct hf_source_row *row, v
     int64_t until_ns = api_protected_until(call, row, &state);
     if (until_ns != 0) {
         source_labels(&metrics->until, "holdfast_source_protected_until_seconds", row);
-        hf_buf_append_format(&metrics->until, "%.3f\n", (double)until_ns / 1e9);
+        hf_buf_append_format(&metrics->until, "} %.3f\n", (double)until_ns / 1e9);
     }
     source_labels(&metrics->late, "holdfast_source_late", row);
-    hf_buf_append_format(&metrics->late, "%d\n", (int)api_is_late(row, until_ns, state));
+    hf_buf_append_format(&metrics->late, "} %d\n", (int)api_is_late(row, until_ns, state));
     source_labels(&metrics->retired, "holdfast_source_retired", row);
-    hf_buf_append_format(&metrics->retired, "%d\n", (int)(state == HF_SOURCE_RETIRED));
+    hf_buf_append_format(&metrics->retired, "} %d\n", (int)(state == HF_SOURCE_RETIRED));
+    source_labels(&metrics->state, "holdfast_source_state", row);
+    append_label(&metrics->state, "state", event_source_state_name(state), ",");
+    hf_buf_append_str(&metrics->state, "} 1\n");
 }
 
 static void commit_histogram(struct hf_buf *out, const struct hf_ingest_stats *stats)
@@ -274,6 +277,10 @@ void api_metrics(struct api_call *call)
             family(out, "holdfast_source_retired", "gauge",
                    "1 when its host has the source no more; what it stored stays.");
             hf_buf_append(out, sources.retired.data, sources.retired.size);
+            family(out, "holdfast_source_state", "gauge",
+                   "1 with the state that the agent told last: watching, scanning, degraded (scans "
+                   "alone notice changes), failing, unknown.");
+            hf_buf_append(out, sources.state.data, sources.state.size);
         }
         ingest_metrics(out, &stats);
         resident_bytes(out);
@@ -281,4 +288,5 @@ void api_metrics(struct api_call *call)
     hf_buf_free(&sources.until);
     hf_buf_free(&sources.late);
     hf_buf_free(&sources.retired);
+    hf_buf_free(&sources.state);
 }

@@ -3,6 +3,7 @@ unless a test is about them: what is seen is seen by inotify."""
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -94,7 +95,7 @@ def read_bytes(pid):
 
 def test_what_did_not_change_is_not_read_again(fleet):
     host = fleet.add_host("robot-unread", start=False)
-    host.configure(host.source("data", rescan="200ms"))
+    host.configure(host.source("data", verify="200ms"))
     for i in range(40):
         host.write(f"data/{i}", os.urandom(1_000_000))
     host.start()
@@ -229,6 +230,15 @@ def test_without_enough_watches_scans_protect_and_it_is_said():
             assert fleet.cli("cat", host.target("data", f"data/{i}/file")) == "changed"
         source = fleet.json("sources")["sources"][0]
         assert source["state"] == "degraded" and "max_user_watches" in source["note"]
+        assert re.search(r"\d+ directories are not watched", source["note"]) and "every 300 ms" in source["note"]
+        assert [name for name in fleet.metrics() if name.startswith("holdfast_source_state")] == [
+            f'holdfast_source_state{{host="robot-watches",host_id="{source["host"]}",source="data",class="config",'
+            'state="degraded"}']
+        # Once there are enough, the next scan sets them.
+        subprocess.run(["nsenter", "--target", str(host.pid), "--user", "--preserve-credentials", "sh", "-c",
+                        "echo 1000 > /proc/sys/user/max_inotify_watches"], check=True)
+        wait_until(lambda: fleet.json("sources")["sources"][0]["state"] == "watching", "the watches to be set")
+        assert fleet.json("sources")["sources"][0]["note"] == ""
 
 
 def test_a_root_that_comes_later_goes_and_comes_again(fleet):

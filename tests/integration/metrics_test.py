@@ -28,6 +28,7 @@ def test_promtool_finds_nothing_to_say(fleet):
     host.write("data/a", "x" * 100_000)
     fleet.wait()
     text = fleet.get("/metrics")
+    assert 'holdfast_source_state{host="robot-metrics"' in text and 'source="data",class="config",state="watching"} 1' in text
     result = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
     assert result.returncode == 0 and not result.stderr, result.stderr
 

@@ -30,7 +30,7 @@ def note_of(fleet, host):
 
 def add_host(fleet, name, script, **keys):
     host = fleet.add_host(name, start=False)
-    host.configure(host.source("data", rescan="500ms", **keys))
+    host.configure(host.source("data", **dict({"rescan": "1h", "verify": "1h"}, **keys)))
     host.write("data/dir/here", "on the source's own file system")
     host.path("data/dir/mnt").mkdir()
     begin_with(host, script, host.path("data"))
@@ -73,7 +73,7 @@ def test_what_is_covered_by_a_mount_is_gone_and_comes_back_with_it(fleet):
 
 @pytest.mark.parametrize("kind", ["bind", "rbind"])
 def test_a_directory_mounted_within_itself_has_an_end(fleet, kind):
-    host = add_host(fleet, f"loop-{kind}", f'mount --{kind} "$1" "$1/dir/mnt"')
+    host = add_host(fleet, f"loop-{kind}", f'mount --{kind} "$1" "$1/dir/mnt"', verify="500ms")
     fleet.wait()
     assert paths(fleet, host) == ["dir", "dir/here", "dir/mnt"]
     wait_until(lambda: "mounted there again" in note_of(fleet, host), "the note of it")

@@ -73,7 +73,8 @@ static inline int setup_of_kind(void **state, char *kind)
                                                       .paths = &scene->paths[i],
                                                       .path_count = 1,
                                                       .debounce_ns = HF_NS_PER_MS,
-                                                      .rescan_ns = 3600 * HF_NS_PER_SECOND};
+                                                      .rescan_ns = 3600 * HF_NS_PER_SECOND,
+                                                      .verify_ns = 3600 * HF_NS_PER_SECOND};
     }
     scene->config = (struct hf_config){.state = scene->state,
                                        .spool_max_bytes = 1 << 20,

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/capture/capture_private.h"
 #include "common/clock.h"
@@ -22,7 +23,10 @@ struct scene {
 
 static void scene_new(struct scene *scene)
 {
-    *scene = (struct scene){.source = {.name = "data", .class_name = "config"}};
+    *scene = (struct scene){.source = {.name = "data",
+                                       .class_name = "config",
+                                       .rescan_ns = 60 * HF_NS_PER_SECOND,
+                                       .verify_ns = 6 * 3600 * HF_NS_PER_SECOND}};
     scene->config = (struct hf_config){.sources = &scene->source, .source_count = 1};
     scene->capture = (struct hf_capture){.config = &scene->config,
                                          .work = &scene->work,
@@ -166,6 +170,55 @@ static void a_source_that_changes_all_the_time_still_gets_its_marks(void **state
     scene_free(&scene);
 }
 
+static void where_inotify_does_not_tell_everything_only_scans_move_the_mark(void **state)
+{
+    struct scene scene;
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        scene_new(&scene);
+        scene.work.unwatched = i == 0;
+        if (i == 1) {
+            filesystem_name(0x6969, scene.work.untold);
+        }
+        mark_scanned(&scene.capture, 0, 900);
+        scene.capture.drained_ns = 5000;
+        assert_int_equal(said(&scene), 900);
+        assert_int_equal(scene.mark.state, HF_SOURCE_DEGRADED);
+        assert_non_null(strstr(scene.mark.note, i == 0 ? "1 directories" : "nfs"));
+        assert_non_null(strstr(scene.mark.note, "every 1 min"));
+        mark_scanned(&scene.capture, 0, 4000);
+        assert_int_equal(said(&scene), 4000);
+        begin_finding(&scene.work); /* the next scan finds it all right */
+        assert_int_equal(said(&scene), 5000);
+        assert_int_equal(scene.mark.state, HF_SOURCE_WATCHING);
+        assert_string_equal(scene.mark.note, "");
+        scene_free(&scene);
+    }
+}
+
+static void what_is_told_is_compared_seldom_and_what_is_not_often(void **state)
+{
+    struct scene scene;
+    int64_t now;
+    (void)state;
+    scene_new(&scene);
+    for (int i = 0; i < 100; i++) {
+        now = hf_clock_monotonic_ns();
+        int64_t due_ns = next_scan_ns(&scene.capture, 0) - now;
+        assert_true(due_ns > 4 * 3600 * HF_NS_PER_SECOND);
+        assert_true(due_ns < 6 * 3600 * HF_NS_PER_SECOND + 60 * HF_NS_PER_SECOND);
+    }
+    for (int i = 0; i < 3; i++) {
+        scene.work.unwatched = i == 0;
+        scene.work.unreadable = i == 1;
+        filesystem_name(0x6969, scene.work.untold);
+        scene.work.untold[i == 2 ? 3 : 0] = '\0';
+        now = hf_clock_monotonic_ns();
+        assert_true(next_scan_ns(&scene.capture, 0) - now < 120 * HF_NS_PER_SECOND);
+    }
+    scene_free(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +228,8 @@ int main(void)
         cmocka_unit_test(a_scan_that_could_not_get_hold_of_a_file_promises_nothing_for_it),
         cmocka_unit_test(what_was_lost_holds_the_mark_back_until_a_scan_found_it),
         cmocka_unit_test(numbers_that_are_used_anew_do_not_make_an_old_claim_true),
+        cmocka_unit_test(where_inotify_does_not_tell_everything_only_scans_move_the_mark),
+        cmocka_unit_test(what_is_told_is_compared_seldom_and_what_is_not_often),
         cmocka_unit_test(a_source_that_changes_all_the_time_still_gets_its_marks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

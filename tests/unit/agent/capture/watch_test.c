@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -31,7 +32,6 @@ static void scene_new(struct scene *scene, void **state)
 {
     *scene = (struct scene){.scratch = *state};
     assert_int_equal(watch_new(&scene->watch), HF_OK);
-    assert_false(watch_degraded(scene->watch));
     assert_true(watch_fd(scene->watch) >= 0);
 }
 
@@ -48,7 +48,8 @@ static const char *place(struct scene *scene, const char *name)
 
 static void watch_it(struct scene *scene, size_t source, const char *name)
 {
-    assert_int_equal(watch_add(scene->watch, source, place(scene, name), NULL), HF_OK);
+    assert_int_equal(watch_add(scene->watch, source, place(scene, name), WATCH_CONTENT, NULL),
+                     HF_OK);
 }
 
 static void make_directory(struct scene *scene, const char *name)
@@ -220,6 +221,79 @@ static void a_directory_that_was_moved_is_told_of_and_under_its_new_name_once_wa
     scene_free(&scene);
 }
 
+static void where_only_names_matter_what_is_written_is_not_told(void **state)
+{
+    struct scene scene;
+    scene_new(&scene, state);
+    write_to(&scene, "f");
+    assert_int_equal(watch_add(scene.watch, 0, place(&scene, ""), WATCH_NAMES, NULL), HF_OK);
+    write_to(&scene, "f");
+    assert_false(next(&scene));
+    make_directory(&scene, "new");
+    assert_int_equal(told_of(&scene, 0, "new"), CHANGED);
+    /* Who watches it for more gets more, and nobody less by that. */
+    watch_it(&scene, 1, "");
+    assert_int_equal(watch_add(scene.watch, 0, place(&scene, ""), WATCH_NAMES, NULL), HF_OK);
+    write_to(&scene, "f");
+    assert_int_equal(told_of(&scene, 1, "f"), WHOLE);
+    scene_free(&scene);
+}
+
+static void that_the_watch_of_what_was_deleted_ends_is_no_news(void **state)
+{
+    struct scene scene;
+    scene_new(&scene, state);
+    make_directory(&scene, "sub");
+    watch_it(&scene, 0, "sub");
+    assert_int_equal(rmdir(scratch_at(scene.scratch, "sub")), 0);
+    bool told = false;
+    while (next(&scene)) {
+        assert_false(scene.event.lost);
+        told = true;
+    }
+    assert_true(told);
+    scene_free(&scene);
+}
+
+enum verdict { AS_IT_SHOULD, NOT_POSSIBLE, NOT_NOTICED, LOST_WHAT_IT_HAD };
+
+static enum verdict in_a_process(struct scene *scene, enum verdict (*see)(struct scene *scene))
+{
+    int status = -1;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        _exit((int)see(scene));
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return (enum verdict)WEXITSTATUS(status);
+}
+
+/* In a mount namespace of its own. */
+static enum verdict unmount(struct scene *scene)
+{
+    char sub[512];
+    unsigned lost[2] = {0};
+    snprintf(sub, sizeof sub, "%s", scratch_at(scene->scratch, "sub"));
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 || mount("none", sub, "tmpfs", 0, NULL) != 0 ||
+        watch_new(&scene->watch) != HF_OK) {
+        return NOT_POSSIBLE;
+    }
+    watch_it(scene, 0, "sub");
+    watch_it(scene, 1, "sub");
+    if (next(scene) || umount(sub) != 0) {
+        return NOT_POSSIBLE;
+    }
+    while (next(scene)) {
+        if (!scene->event.lost || strcmp(scene->event.path, place(scene, "sub")) != 0) {
+            return NOT_NOTICED;
+        }
+        lost[scene->event.source]++;
+    }
+    return lost[0] > 0 && lost[1] > 0 ? AS_IT_SHOULD : NOT_NOTICED;
+}
+
 static void only_directories_that_are_there_can_be_watched(void **state)
 {
     struct scene scene;
@@ -229,10 +303,9 @@ static void only_directories_that_are_there_can_be_watched(void **state)
     assert_int_equal(symlink("file", scratch_at(scene.scratch, "link")), 0);
     static const char *const names[] = {"file", "fifo", "link", "missing", "file/beneath"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        assert_int_equal(watch_add(scene.watch, 0, place(&scene, names[i]), NULL),
+        assert_int_equal(watch_add(scene.watch, 0, place(&scene, names[i]), WATCH_CONTENT, NULL),
                          HF_ERR_NOT_FOUND);
     }
-    assert_false(watch_degraded(scene.watch));
     write_to(&scene, "file");
     assert_false(next(&scene));
     scene_free(&scene);
@@ -242,7 +315,7 @@ static void the_top_of_all_can_be_watched(void **state)
 {
     struct scene scene;
     scene_new(&scene, state);
-    assert_int_equal(watch_add(scene.watch, 0, "", NULL), HF_OK);
+    assert_int_equal(watch_add(scene.watch, 0, "", WATCH_NAMES, NULL), HF_OK);
     scene_free(&scene);
 }
 
@@ -320,8 +393,6 @@ static void more_than_the_kernel_can_keep_is_told_as_that_and_watching_goes_on(v
     scene_free(&scene);
 }
 
-enum verdict { AS_IT_SHOULD, NOT_POSSIBLE, NOT_NOTICED, LOST_WHAT_IT_HAD };
-
 /* In a user namespace of its own, where the limit is. */
 static enum verdict reach_the_limit(struct scene *scene)
 {
@@ -333,12 +404,11 @@ static enum verdict reach_the_limit(struct scene *scene)
         return NOT_POSSIBLE;
     }
     if (watch_new(&scene->watch) != HF_OK ||
-        watch_add(scene->watch, 0, place(scene, "first"), NULL) != HF_OK) {
+        watch_add(scene->watch, 0, place(scene, "first"), WATCH_CONTENT, NULL) != HF_OK) {
         return NOT_POSSIBLE;
     }
-    if (watch_degraded(scene->watch) ||
-        watch_add(scene->watch, 0, place(scene, "second"), NULL) != HF_ERR_NO_SPACE ||
-        !watch_degraded(scene->watch)) {
+    if (watch_add(scene->watch, 0, place(scene, "second"), WATCH_CONTENT, NULL) !=
+        HF_ERR_NO_SPACE) {
         return NOT_NOTICED;
     }
     int fd = open(scratch_at(scene->scratch, "first/f"), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
@@ -353,24 +423,12 @@ static enum verdict go_without(struct scene *scene)
     if (setrlimit(RLIMIT_NOFILE, &none) != 0) {
         return NOT_POSSIBLE;
     }
-    bool noticed = watch_new(&scene->watch) == HF_OK && watch_degraded(scene->watch) &&
-                   watch_fd(scene->watch) == -1 &&
-                   watch_add(scene->watch, 0, place(scene, ""), NULL) != HF_OK && !next(scene);
+    bool noticed =
+        watch_new(&scene->watch) == HF_OK && watch_fd(scene->watch) == -1 &&
+        watch_add(scene->watch, 0, place(scene, ""), WATCH_CONTENT, NULL) == HF_ERR_UNSUPPORTED &&
+        !next(scene);
     watch_free(scene->watch);
     return noticed ? AS_IT_SHOULD : NOT_NOTICED;
-}
-
-static enum verdict in_a_process(struct scene *scene, enum verdict (*see)(struct scene *scene))
-{
-    int status = -1;
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        _exit((int)see(scene));
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    return (enum verdict)WEXITSTATUS(status);
 }
 
 static void without_inotify_there_are_scans_alone(void **state)
@@ -378,6 +436,17 @@ static void without_inotify_there_are_scans_alone(void **state)
     struct scene scene = {.scratch = *state};
     assert_int_equal(in_a_process(&scene, go_without), AS_IT_SHOULD);
     watch_free(NULL);
+}
+
+static void that_a_file_system_was_unmounted_is_told_to_each_source(void **state)
+{
+    struct scene scene = {.scratch = *state};
+    make_directory(&scene, "sub");
+    enum verdict verdict = in_a_process(&scene, unmount);
+    if (verdict == NOT_POSSIBLE) {
+        skip(); /* no namespaces for users here */
+    }
+    assert_int_equal(verdict, AS_IT_SHOULD);
 }
 
 static void at_the_limit_of_watches_what_is_watched_stays_so_and_the_rest_is_left_to_scans(
@@ -406,6 +475,9 @@ int main(void)
         TEST(a_directory_that_is_made_is_told_and_can_be_watched_then),
         TEST(a_directory_that_goes_is_told_and_one_of_its_name_can_be_watched_anew),
         TEST(a_directory_that_was_moved_is_told_of_and_under_its_new_name_once_watched_there),
+        TEST(where_only_names_matter_what_is_written_is_not_told),
+        TEST(that_the_watch_of_what_was_deleted_ends_is_no_news),
+        TEST(that_a_file_system_was_unmounted_is_told_to_each_source),
         TEST(only_directories_that_are_there_can_be_watched),
         TEST(the_top_of_all_can_be_watched),
         TEST(what_changes_after_it_was_gathered_waits_for_the_next_time),

@@ -67,7 +67,8 @@ static void every_key_says_what_it_should(void **state)
         "[agent]\nstate = /var/x\nspool_max = 3MiB\nmark_interval = 200ms\nreconnect_max = 1m\n"
         "[identity]\ndirectory = /var/y\n[collector]\naddress = backup.example.com:7443\n"
         "[source scripts]\nkind = files\nclass = workflows\npath = /opt/a/\npath = /opt/b\n"
-        "include = **/*.py\ninclude = *.sh\nexclude = **/tmp/**\ndebounce = 150ms\nrescan = 2m\n"
+        "include = **/*.py\ninclude = *.sh\nexclude = **/tmp/**\ndebounce = 150ms\nrescan = "
+        "2m\nverify = 1d\n"
         "validate = json\nrestore_root = /srv/back\nrestore_from = h-1\nrestore_from = *\n"
         "before_restore = /bin/stop  it now\nafter_restore = /bin/start\n");
     const struct hf_config_source *source = source_of(config, "scripts");
@@ -84,6 +85,7 @@ static void every_key_says_what_it_should(void **state)
     assert_string_equal(source->excludes[0], "**/tmp/**");
     assert_int_equal(source->debounce_ns, 150 * HF_NS_PER_MS);
     assert_int_equal(source->rescan_ns, 120 * HF_NS_PER_SECOND);
+    assert_int_equal(source->verify_ns, 86400 * HF_NS_PER_SECOND);
     assert_int_equal(source->validate, HF_VALIDATE_JSON);
     assert_true(has(source->restore_roots, source->restore_root_count, "/srv/back"));
     assert_true(has(source->restore_roots, source->restore_root_count, "/opt/b"));
@@ -155,6 +157,8 @@ static void a_mistake_is_named_with_its_line_and_a_remedy(void **state)
         {SOURCE "exlude = *.tmp\n", {":5:", "exlude", "exclude"}},
         {SOURCE "exclude = [a\n", {":5:", "exclude", "["}},
         {SOURCE "debounce = soon\n", {":5:", "debounce", "'soon'"}},
+        {SOURCE "rescan = 0\n", {":5:", "rescan", "60s is usual"}},
+        {SOURCE "verify = 1000d\n", {":5:", "verify", "from 10ms to 365d"}},
         {SOURCE "restore_root = back\n", {":5:", "restore_root", "absolute"}},
         {SOURCE "restore_from = robot-01\n", {":5:", "restore_from", "holdfast hosts"}},
         {SOURCE "before_restore = systemctl stop x\n", {":5:", "before_restore", "absolute path"}},

@@ -1,0 +1,117 @@
+"""The agent doesn't disturb its host: what it leaves alone while nothing happens, and what it notices all the
+same without looking."""
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from fleet import Fleet, wait_until
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    with Fleet() as fleet:
+        yield fleet
+
+
+def source_of(fleet, host, name="data"):
+    return [s for s in fleet.json("sources")["sources"] if s["host_name"] == host.name and s["name"] == name][0]
+
+
+class Traced:
+    """What a process asks the kernel about files, while the block runs."""
+
+    def __init__(self, pid, log):
+        self.pid, self.log = pid, log
+
+    def __enter__(self):
+        # Everything that names a path or lists a directory, and everything that looks at an open file.
+        calls = "%file,%stat,%lstat,%fstat,%statfs,%fstatfs,getdents,getdents64,inotify_add_watch,pread64,preadv"
+        self.tracer = subprocess.Popen(["strace", "-f", "-qq", "-e", f"trace={calls}", "-e", "signal=none", "-o", self.log,
+                                        "-p", str(self.pid)], stdin=subprocess.DEVNULL)
+        wait_until(lambda: all(self.tracer_of(task) == self.tracer.pid for task in os.listdir(f"/proc/{self.pid}/task")),
+                   "strace to be there")
+        return self
+
+    def tracer_of(self, task):
+        with open(f"/proc/{self.pid}/task/{task}/status") as status:
+            return int(re.search(r"TracerPid:\t(\d+)", status.read()).group(1))
+
+    def __exit__(self, *_):
+        self.tracer.send_signal(signal.SIGINT)
+        self.tracer.wait()
+
+    def lines(self):
+        with open(self.log) as log:
+            return log.read().splitlines()
+
+
+def test_nothing_is_asked_of_the_disk_while_nothing_changes(fleet):
+    if not shutil.which("strace"):
+        pytest.fail("strace is missing: deploy/dependencies test")
+    host = fleet.add_host("robot-idle", start=False)
+    host.configure(host.source("data", rescan="100ms") + host.source("more", class_="logs", rescan="100ms")
+                   + host.source("absent", rescan="100ms"))
+    for i in range(50):
+        host.write(f"data/{i}/file", "x" * i)
+        host.write(f"more/{i}.log", "y" * i)
+    host.start()
+    fleet.wait()
+    until = {name: source_of(fleet, host, name)["protected_until"] for name in ("data", "more", "absent")}
+    with Traced(host.pid, host.directory / "idle.trace") as traced:
+        time.sleep(3)  # thirty times `rescan`
+        assert traced.lines() == []
+        # And it was not for sleeping that it did nothing:
+        for name, before in until.items():
+            wait_until(lambda: source_of(fleet, host, name)["protected_until"] > before, "a later mark")
+        assert traced.lines() == []
+        # nor for deafness, of us or of it: one file is looked at when it changes, and it alone.
+        host.write("data/7/file", "changed")
+        fleet.wait()
+        seen = "\n".join(traced.lines())
+    assert '"file"' in seen or "data/7" in seen, seen
+    for other in ("data/8", "root/more", "root/absent"):
+        assert other not in seen, seen
+    assert fleet.cli("cat", host.target("data", "data/7/file")) == "changed"
+
+
+def test_what_inotify_does_not_tell_of_is_found_by_the_slow_comparison(fleet):
+    host = fleet.add_host("robot-verify", start=False)
+    host.configure(host.source("data", rescan="1h", verify="300ms"))
+    outside = host.write("outside", "before")
+    os.link(outside, host.path("data/inside"))
+    host.start()
+    fleet.wait()
+    outside.write_text("by its other name")  # of which no watch of data hears
+    wait_until(lambda: fleet.cli("cat", host.target("data", "data/inside")) == "by its other name", "the comparison")
+
+
+def test_a_file_system_that_does_not_tell_is_scanned_and_said_to_be(fleet):
+    host = fleet.add_host("robot-proc", start=False)
+    host.configure(host.source("data", path="/proc/tty", rescan="300ms", verify="1h"))
+    host.start()
+    fleet.wait()
+    wait_until(lambda: source_of(fleet, host)["state"] == "degraded", "it to be said")
+    source = source_of(fleet, host)
+    assert "proc does not tell of all changes" in source["note"] and "every 300 ms" in source["note"]
+    until = source["protected_until"]
+    wait_until(lambda: source_of(fleet, host)["protected_until"] > until, "another scan")
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_a_root_that_is_renamed_away_at_any_height_is_noticed_at_once(fleet, level):
+    host = fleet.add_host(f"robot-moved-{level}", start=False)
+    host.configure(host.source("data", path=host.root / "a/b/c/data", rescan="1h"))
+    host.write("a/b/c/data/file", "here")
+    host.start()
+    fleet.wait()
+    target = host.target("data", "a/b/c/data/file")
+    top = host.path("/".join("abc"[:level]))
+    top.rename(host.root / "elsewhere")
+    wait_until(lambda: fleet.cli("cat", target, check=False).returncode != 0, "its end")
+    (host.root / "elsewhere").rename(top)
+    wait_until(lambda: fleet.cli("cat", target, check=False).stdout == "here", "its return")
