@@ -270,21 +270,6 @@ static void mark_parent(struct hf_capture *capture, size_t source, const char *p
     }
 }
 
-/* A root, or something above one: the source has to be scanned to know. */
-static bool is_above_root(const struct hf_config_source *source, const char *path)
-{
-    size_t length = strlen(path);
-    for (size_t i = 0; i < source->path_count; i++) {
-        if (strncmp(source->paths[i] + 1, path, length) == 0) {
-            char after = source->paths[i][1 + length];
-            if (after == '/' || after == '\0') {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 static void on_event(struct hf_capture *capture, const struct watch_event *event)
 {
     int64_t now = hf_clock_monotonic_ns();
@@ -307,10 +292,11 @@ static void on_event(struct hf_capture *capture, const struct watch_event *event
         database_of_sibling(path, base, sizeof base);
         path = base;
     }
-    if (!selected(source, path, true)) {
-        if (is_above_root(source, path)) {
-            scan_now(capture, event->source);
-        }
+    bool inside = selected(source, path, true);
+    if ((!inside || (event->gone && !sibling)) && is_on_way(source, path)) {
+        scan_now(capture, event->source); /* a root, or the way to one, has to be watched anew */
+    }
+    if (!inside) {
         return;
     }
     uint64_t key = 0;

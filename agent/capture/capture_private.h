@@ -60,8 +60,9 @@ struct hf_watch;
 struct flush;
 
 enum watch_kind {
-    WATCH_NAMES,  /* what comes, goes, or changes its mode */
-    WATCH_CONTENT /* and what is written to */
+    WATCH_SELF,   /* that it goes itself */
+    WATCH_NAMES,  /* and what comes and goes in it */
+    WATCH_CONTENT /* and what changes otherwise */
 };
 
 #define NOT_BUSY SIZE_MAX
@@ -243,6 +244,12 @@ int64_t next_scan_ns(const struct hf_capture *capture, size_t source);
 /* Why scans alone notice changes, for the source's note. */
 void say_untold(const struct hf_capture *capture, size_t source, char out[HF_MARK_NOTE_BYTES]);
 
+/* roots.c */
+/* Watch for a root (absolute), and every directory above it, to come, go or be replaced. */
+void watch_way_to(struct hf_capture *capture, size_t source, const char *root);
+/* Whether path is a root of the source or lies above one. */
+bool is_on_way(const struct hf_config_source *source, const char *path);
+
 /* clock_change.c: what times mean once the clock was set */
 /* Remember what the clocks say; any time, best often. */
 void look_at_clocks(struct hf_capture *capture);
@@ -333,6 +340,7 @@ struct watch_event {
     bool overflow; /* everything has to be scanned */
     bool now;      /* the file was closed or moved here */
     bool written;  /* to a file that stays open */
+    bool gone;     /* the directory that was watched as this path was deleted or moved away */
     bool lost;     /* what is there can't be told of any more: its file system was unmounted */
     char path[4200];
 };

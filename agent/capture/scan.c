@@ -246,25 +246,10 @@ void scan_directory(struct hf_capture *capture, size_t source, int fd, const cha
     closedir(dir);
 }
 
-/* The directories above a root: that one of them comes, goes or is replaced is noticed. The nearest
- * is watched for what is written too: the root may be a file in it. */
-static void watch_above(struct hf_capture *capture, size_t source, const char *root)
-{
-    char above[4200];
-    enum watch_kind kind = WATCH_CONTENT;
-    snprintf(above, sizeof above, "%s", root);
-    for (char *slash; (slash = strrchr(above, '/'));) {
-        *slash = '\0';
-        if (watch_directory(capture, source, -1, *above ? above + 1 : "", kind, NULL) == HF_OK) {
-            kind = WATCH_NAMES;
-        }
-    }
-}
-
 /* A root's own entry, and everything beneath. */
 static void scan_root(struct hf_capture *capture, size_t source, const char *root)
 {
-    watch_above(capture, source, root);
+    watch_way_to(capture, source, root);
     examine_path(capture, source, root + 1, EXAMINE_BENEATH, 0);
 }
 

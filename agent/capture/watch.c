@@ -10,12 +10,10 @@
 #include "agent/capture/capture_private.h"
 #include "common/log.h"
 
-/* What makes a name come, go or become unreadable; and what changes its content. A directory that
- * several sources watch, each for its own reason, is watched for all of these reasons. */
-#define NAME_EVENTS                                                                                \
-    (IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF |            \
-     IN_MOVE_SELF)
-#define CONTENT_EVENTS (IN_MODIFY | IN_CLOSE_WRITE)
+/* A directory that several sources watch, each for its own reason, is watched for all of these. */
+#define SELF_EVENTS    (IN_DELETE_SELF | IN_MOVE_SELF)
+#define NAME_EVENTS    (SELF_EVENTS | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE)
+#define CONTENT_EVENTS (NAME_EVENTS | IN_MODIFY | IN_CLOSE_WRITE | IN_ATTRIB)
 #define HOW            (IN_ONLYDIR | IN_EXCL_UNLINK | IN_MASK_ADD)
 #define BUFFER_BYTES   65536
 
@@ -142,8 +140,9 @@ int watch_add(struct hf_watch *watch, size_t source, const char *path, enum watc
         return HF_ERR_UNSUPPORTED;
     }
     snprintf(absolute, sizeof absolute, "/%s", path);
-    int wd = inotify_add_watch(watch->fd, absolute,
-                               NAME_EVENTS | (kind == WATCH_CONTENT ? CONTENT_EVENTS : 0) | HOW);
+    static const uint32_t events[] = {
+        [WATCH_SELF] = SELF_EVENTS, [WATCH_NAMES] = NAME_EVENTS, [WATCH_CONTENT] = CONTENT_EVENTS};
+    int wd = inotify_add_watch(watch->fd, absolute, events[kind] | HOW);
     if (wd < 0) {
         return refusal(watch, errno);
     }
@@ -178,6 +177,7 @@ static void fill_event(const struct hf_watch *watch, struct watch_event *out)
         .source = entry->source,
         .now = (watch->event->mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) != 0,
         .written = (watch->event->mask & IN_MODIFY) != 0,
+        .gone = (watch->event->mask & (IN_DELETE_SELF | IN_MOVE_SELF)) != 0,
         .lost = (watch->event->mask & (IN_UNMOUNT | IN_IGNORED)) != 0,
     };
     if (watch->event->len > 0) {

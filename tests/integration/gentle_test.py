@@ -1,5 +1,6 @@
 """The agent doesn't disturb its host: what it leaves alone while nothing happens, and what it notices all the
 same without looking."""
+import json
 import os
 import re
 import shutil
@@ -115,3 +116,59 @@ def test_a_root_that_is_renamed_away_at_any_height_is_noticed_at_once(fleet, lev
     wait_until(lambda: fleet.cli("cat", target, check=False).returncode != 0, "its end")
     (host.root / "elsewhere").rename(top)
     wait_until(lambda: fleet.cli("cat", target, check=False).stdout == "here", "its return")
+
+
+def test_what_else_happens_above_a_root_is_not_even_heard(fleet):
+    host = fleet.add_host("robot-noise", start=False)
+    host.configure(host.source("data", path=host.root / "a/data"), agent="mark_interval = 1h")
+    host.write("a/data/file", "x")
+    host.start()
+    fleet.wait()
+
+    def wakes():
+        total = 0
+        for task in os.listdir(f"/proc/{host.pid}/task"):
+            with open(f"/proc/{host.pid}/task/{task}/status") as status:
+                total += int(re.search(r"^voluntary_ctxt_switches:\t(\d+)", status.read(), re.M).group(1))
+        return total
+
+    before = wakes()
+    for i in range(2000):
+        host.write(f"a/noise-{i % 7}", "y")
+        host.write(f"noise-{i % 7}", "y")
+    assert wakes() - before < 200
+    host.stop()  # it would tell of later moments in an hour
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_root_that_is_no_directory_is_followed_through_all_that_it_becomes(fleet, kind):
+    host = fleet.add_host(f"robot-{kind}", start=False)
+    root = host.root / "a/root"
+    host.configure(host.source("data", path=root, rescan="1h"))
+    host.write("a/other/file", "by a link")
+    if kind == "file":
+        root.write_text("first")
+    else:
+        root.symlink_to("other")
+    host.start()
+    fleet.wait()
+    target = host.target("data", "a/root")
+
+    def entry():
+        result = fleet.cli("ls", host.target("data"), "--recursive", "--json", check=False)
+        return {e["path"]: e for e in json.loads(result.stdout)["entries"]} if result.returncode == 0 else {}
+
+    name = str(root).lstrip("/")
+    if kind == "file":
+        root.write_text("second")
+        wait_until(lambda: fleet.cli("cat", target, check=False).stdout == "second", "the change")
+    assert entry()[name]["type"] == ("file" if kind == "file" else "symlink")
+    root.unlink()
+    wait_until(lambda: name not in entry(), "its end")
+    root.mkdir()
+    (root / "in").write_text("third")
+    wait_until(lambda: fleet.cli("cat", target + "/in", check=False).stdout == "third", "the directory in its place")
+    shutil.rmtree(root)
+    wait_until(lambda: name not in entry(), "the directory's end")
+    root.write_text("fourth")
+    wait_until(lambda: fleet.cli("cat", target, check=False).stdout == "fourth", "the file in its place")
