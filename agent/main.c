@@ -15,6 +15,7 @@
 #include "agent/identity/identity.h"
 #include "agent/man.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "common/roff.h"
 
 #define CONFIG_PATH "/etc/holdfast/agent.conf"
@@ -103,6 +104,7 @@ static int run_daemon(int argc, char **argv)
 {
     struct options options;
     int result = read_options(argc, argv, &options);
+    hf_keep_memory_small();
     return result || options.helped ? result : daemon_run(options.config);
 }
 

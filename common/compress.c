@@ -15,6 +15,7 @@
 
 struct hf_compressor {
     ZSTD_CCtx *context;
+    int level;
 };
 
 struct hf_decompressor {
@@ -31,16 +32,26 @@ bool hf_codec_has_aid(enum hf_codec codec)
     return codec == HF_CODEC_DELTA;
 }
 
+static ZSTD_CCtx *make_context(int level)
+{
+    ZSTD_CCtx *context = ZSTD_createCCtx();
+    if (context && (ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)) ||
+                    ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 1)))) {
+        ZSTD_freeCCtx(context);
+        return NULL;
+    }
+    return context;
+}
+
 struct hf_compressor *hf_compressor_new(int level)
 {
     struct hf_compressor *compressor = calloc(1, sizeof *compressor);
     if (!compressor) {
         return NULL;
     }
-    compressor->context = ZSTD_createCCtx();
-    if (!compressor->context ||
-        ZSTD_isError(ZSTD_CCtx_setParameter(compressor->context, ZSTD_c_compressionLevel, level)) ||
-        ZSTD_isError(ZSTD_CCtx_setParameter(compressor->context, ZSTD_c_contentSizeFlag, 1))) {
+    compressor->level = level;
+    compressor->context = make_context(level);
+    if (!compressor->context) {
         hf_compressor_free(compressor);
         return NULL;
     }
@@ -55,8 +66,18 @@ void hf_compressor_free(struct hf_compressor *compressor)
     }
 }
 
+void hf_compressor_rest(struct hf_compressor *compressor)
+{
+    ZSTD_CCtx *context = make_context(compressor->level); /* small until it has worked */
+    if (context) {
+        ZSTD_freeCCtx(compressor->context);
+        compressor->context = context;
+    }
+}
+
 void hf_compressor_set_level(struct hf_compressor *compressor, int level)
 {
+    compressor->level = level;
     /* Fails for no level: zstd clamps it. */
     ZSTD_CCtx_setParameter(compressor->context, ZSTD_c_compressionLevel, level);
 }

@@ -26,6 +26,8 @@ bool hf_codec_has_aid(enum hf_codec codec);
 
 struct hf_compressor *hf_compressor_new(int level);
 void hf_compressor_free(struct hf_compressor *compressor);
+/* Give back the memory that isn't needed while nothing is compressed: about a MiB. */
+void hf_compressor_rest(struct hf_compressor *compressor);
 /* From the next call on. Levels that zstd does not have become the nearest. */
 void hf_compressor_set_level(struct hf_compressor *compressor, int level);
 /* Append the shorter of raw and zstd to out; *codec says which. Content that a probe

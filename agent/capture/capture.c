@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "agent/capture/capture_private.h"
@@ -15,11 +16,14 @@
 #include "common/clock.h"
 #include "common/hash.h"
 #include "common/log.h"
+#include "common/memory.h"
 
 #define SERVICE_NS   (10 * HF_NS_PER_MS)
 #define FULL_WAIT_US 2000
 #define RECENT_SLOTS 1024u
 #define POLL_MAX_NS  (15 * HF_NS_PER_SECOND)
+#define BUFFER_BYTES (2u * HF_CHUNK_MAX_BYTES)
+#define REST_MS      2000 /* of nothing to do: what is under way comes back by then */
 #define RETRY_NS     (5 * HF_NS_PER_SECOND)
 #define COMPLAIN_NS  (60 * HF_NS_PER_SECOND)
 /* Who writes to a file all the time does not wake us with each write. */
@@ -178,6 +182,7 @@ static void apply_notice(struct hf_capture *capture, const struct hf_outbox_noti
 static void read_notices(struct hf_capture *capture)
 {
     struct hf_outbox_notice *notice = outbox_notices(capture->outbox);
+    capture->rested = capture->rested && !notice;
     while (notice) {
         struct hf_outbox_notice *next = notice->next;
         apply_notice(capture, notice);
@@ -341,6 +346,7 @@ static void examine_due(struct hf_capture *capture)
         *recent = (struct recent){.key = key, .seen_ns = now};
         capture->since_ns = entry->since_ns;
         capture->work[entry->source].looks++;
+        capture->rested = false;
         examine_path(capture, entry->source, entry->path, EXAMINE_ONE, entry->unsettled_ns);
         free(entry);
     }
@@ -429,6 +435,26 @@ static void read_mounts(struct hf_capture *capture)
     }
 }
 
+static void give_back(uint8_t *buffer)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = ((uintptr_t)buffer + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)buffer + BUFFER_BYTES) / page * page;
+    madvise((uint8_t *)first, end - first, MADV_DONTNEED);
+}
+
+/* Most of the time there is nothing to do, and the memory for doing it is better used by the host.
+ */
+static void rest(struct hf_capture *capture)
+{
+    capture->rested = true;
+    state_rest(capture->state);
+    outbox_rest(capture->outbox);
+    give_back(capture->buffer);
+    give_back(capture->spare);
+    hf_give_memory_back();
+}
+
 static void wait_for_work(struct hf_capture *capture)
 {
     struct pollfd fds[3] = {{.fd = capture->wake_fd, .events = POLLIN},
@@ -438,7 +464,11 @@ static void wait_for_work(struct hf_capture *capture)
     if (capture->only_written >= WRITES_MAX) {
         usleep(WRITES_WAIT_US);
     }
-    poll(fds, 3, next_timeout_ms(capture));
+    int timeout_ms = next_timeout_ms(capture);
+    bool long_enough = !capture->rested && timeout_ms > REST_MS;
+    if (poll(fds, 3, long_enough ? REST_MS : timeout_ms) == 0 && long_enough) {
+        rest(capture);
+    }
     if (fds[0].revents) {
         ssize_t ignored = read(capture->wake_fd, &count, sizeof count);
         (void)ignored;
@@ -455,6 +485,7 @@ static void scan_due(struct hf_capture *capture)
             if (config_class_rank(capture->config->sources[i].class_name) == rank &&
                 may_look_at(capture, i) &&
                 capture->work[i].scan_due_ns <= hf_clock_monotonic_ns()) {
+                capture->rested = false;
                 scan_source(capture, i);
                 update_mark(capture, i);
             }
@@ -523,8 +554,8 @@ int capture_start(const struct hf_config *config, struct hf_outbox *outbox, stru
     capture->mark_known = calloc(config->source_count, sizeof *capture->mark_known);
     capture->recent = calloc(RECENT_SLOTS, sizeof *capture->recent);
     capture->busy = NOT_BUSY;
-    capture->buffer = malloc(2 * HF_CHUNK_MAX_BYTES);
-    capture->spare = malloc(2 * HF_CHUNK_MAX_BYTES);
+    capture->buffer = malloc(BUFFER_BYTES);
+    capture->spare = malloc(BUFFER_BYTES);
     pthread_mutex_init(&capture->mark_lock, NULL);
     pthread_mutex_init(&capture->chunking_lock, NULL);
     int rc = HF_OK;

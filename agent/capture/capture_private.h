@@ -98,8 +98,8 @@ struct hf_capture {
     int64_t drained_ns;       /* wall clock: all that inotify told of before was read */
     int64_t since_ns;         /* of what is being looked at, as in struct dirty */
     struct flush *flushes;
-    bool scanning;
     int64_t serviced_ns;
+    bool rested;           /* nothing was done since memory was given back */
     unsigned only_written; /* how often in a row events told of nothing but struct watch_event's */
     bool in_service;
     struct recent *recent; /* when paths were last looked at for an event, by hash */

@@ -440,6 +440,13 @@ void outbox_wake(struct hf_outbox *outbox)
     }
 }
 
+void outbox_rest(struct hf_outbox *outbox)
+{
+    pthread_mutex_lock(&outbox->lock);
+    spool_rest(outbox->spool);
+    pthread_mutex_unlock(&outbox->lock);
+}
+
 bool outbox_is_online(struct hf_outbox *outbox, size_t source)
 {
     pthread_mutex_lock(&outbox->lock);

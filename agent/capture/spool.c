@@ -167,6 +167,11 @@ static void say_left_out(struct hf_spool *spool, const struct hf_error *error)
     spool->left_out = true;
 }
 
+void spool_rest(struct hf_spool *spool)
+{
+    sqlite3_db_release_memory(spool->db);
+}
+
 int spool_put(struct hf_spool *spool, const struct hf_unit *unit, struct hf_error *error)
 {
     struct hf_buf body = {0};

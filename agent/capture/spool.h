@@ -11,6 +11,8 @@ struct hf_spool;
 
 int spool_open(const struct hf_config *config, struct hf_spool **out, struct hf_error *error);
 void spool_close(struct hf_spool *spool);
+/* Give back the memory that isn't needed while there is nothing to do. */
+void spool_rest(struct hf_spool *spool);
 /* Keep a unit, durably. A class may fill the spool only up to its share (config all of it,
  * checkpoints 80 %, others 65 %, logs 50 %): HF_ERR_NO_SPACE then. What could not be kept is logged
  * once, and again only after something was dropped. What is counted is what the files of the spool

@@ -159,6 +159,11 @@ static int finish(struct hf_state *state, sqlite3_stmt *statement)
     return code == SQLITE_DONE || code == SQLITE_ROW ? HF_OK : HF_ERR_IO;
 }
 
+void state_rest(struct hf_state *state)
+{
+    sqlite3_db_release_memory(state->db);
+}
+
 void state_begin(struct hf_state *state)
 {
     if (!state->open) {

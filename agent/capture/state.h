@@ -45,6 +45,8 @@ bool state_print_equal(const struct state_print *a, const struct state_print *b)
 
 int state_open(const struct hf_config *config, struct hf_state **out, struct hf_error *error);
 void state_close(struct hf_state *state);
+/* Give back the memory that isn't needed while there is nothing to do. */
+void state_rest(struct hf_state *state);
 
 void state_begin(struct hf_state *state); /* nests not; no-op when open */
 /* HF_ERR_NO_SPACE, HF_ERR_IO: all since state_begin is lost. error may be NULL. */

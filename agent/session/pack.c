@@ -64,6 +64,16 @@ void packer_free(struct hf_packer *packer)
     free(packer);
 }
 
+void packer_rest(struct hf_packer *packer)
+{
+    hf_compressor_rest(packer->compressor);
+    hf_block_builder_free(&packer->builder);
+    packer->builder = (struct hf_block_builder){0};
+    hf_buf_free(&packer->plain);
+    hf_buf_free(&packer->delta);
+    hf_buf_free(&packer->arena);
+}
+
 static int flush_frame(struct hf_packer *packer)
 {
     struct hf_block blocks[BLOCKS_MAX];

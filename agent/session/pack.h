@@ -21,6 +21,9 @@ struct hf_packer *packer_new(int compress_level,
                              int (*send)(void *context, const struct hf_frame *frame),
                              void *context);
 void packer_free(struct hf_packer *packer);
+/* Give back the memory that isn't needed while nothing is packed; what changing files are compared
+ * with stays. */
+void packer_rest(struct hf_packer *packer);
 
 /* Compress and send the unit's chunks that needed (a NEED bitmap over them) asks for; NULL: all.
  * acked_seq: up to there the collector has the source's versions. */

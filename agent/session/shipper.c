@@ -46,7 +46,9 @@ struct hf_shipper {
     size_t stream_count;
     struct hf_flights flights;
     struct hf_packer *packer;
-    bool refused; /* a send failed: nothing more until the next connection */
+    bool launched;     /* a unit, since the last tick */
+    bool packer_tired; /* since it last gave its memory back */
+    bool refused;             /* a send failed: nothing more until the next connection */
     int64_t next_tick_ns;
     struct hf_renewal renewal;
     struct hf_clock_watch clock;
@@ -373,6 +375,10 @@ static void tick_if_due(struct hf_shipper *shipper)
         return;
     int64_t tick_ns = shipper->options.config->mark_interval_ns;
     shipper->next_tick_ns = now_ns + (tick_ns < TICK_MAX_NS ? tick_ns : TICK_MAX_NS);
+    if (shipper->packer_tired && !shipper->launched)
+        packer_rest(shipper->packer);
+    shipper->packer_tired = shipper->launched;
+    shipper->launched = false;
     if (!shipper->connection || shipper->refused)
         return;
     for (size_t i = 0; i < shipper->stream_count; i++)
@@ -399,6 +405,7 @@ static void launch(struct hf_shipper *shipper, struct hf_flight *flight)
 {
     const struct hf_unit *unit = flight->unit;
     struct stream *stream = &shipper->streams[unit->source];
+    shipper->launched = true;
     int result = packer_send_chunks(shipper->packer, unit, flight->needed, stream->acked_seq);
     if (!result)
         result = packer_send_versions(shipper->packer, unit, (uint32_t)unit->source + 1);
