@@ -137,6 +137,7 @@ static void tick(void *context)
 
 static void *run_loop(void *context)
 {
+    pthread_setname_np(pthread_self(), "link");
     link_run(context);
     return NULL;
 }
@@ -265,6 +266,7 @@ static void on_hangup(struct daemon *daemon)
 static void *watch_signals(void *context)
 {
     struct daemon *daemon = context;
+    pthread_setname_np(pthread_self(), "signals");
     for (;;) {
         int number;
         if (sigwait(&daemon->signals, &number))

@@ -493,13 +493,29 @@ static void scan_due(struct hf_capture *capture)
     }
 }
 
+/* A restore can't begin before what is on the host is captured. */
+static void hurry_if_pressed(struct hf_capture *capture)
+{
+    bool hurries = capture->flushes != NULL;
+    hf_priority_hurry(&capture->priority, hurries);
+    __atomic_store_n(&capture->hurries, hurries, __ATOMIC_RELEASE);
+}
+
+bool capture_hurries(struct hf_capture *capture)
+{
+    return __atomic_load_n(&capture->hurries, __ATOMIC_ACQUIRE);
+}
+
 static void *run(void *arg)
 {
     struct hf_capture *capture = arg;
+    pthread_setname_np(pthread_self(), "capture");
+    hf_priority_begin(&capture->priority, &capture->config->priority);
     while (!stopping(capture)) {
         look_at_clocks(capture);
         deal_with_clocks(capture);
         read_orders(capture);
+        hurry_if_pressed(capture);
         read_notices(capture);
         read_events(capture);
         examine_due(capture);
@@ -511,6 +527,7 @@ static void *run(void *arg)
         struct hf_error error = {0};
         commit_state(capture, &error);
         flushes_check(capture);
+        hurry_if_pressed(capture);
         if (!stopping(capture)) {
             wait_for_work(capture);
         }

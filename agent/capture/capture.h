@@ -48,6 +48,8 @@ bool capture_mark(struct hf_capture *capture, size_t source, struct hf_mark_stat
 /* Scan everything now; done is called (on the capture thread) once all that was found is
  * acknowledged. */
 void capture_flush(struct hf_capture *capture, void (*done)(void *context), void *context);
+/* Whether somebody waits for that: it is no time to stand back for others. */
+bool capture_hurries(struct hf_capture *capture);
 /* After a restore put a version's state in place: record it, flagged as restored by job, without
  * reading the file again. path is absolute on the host without the leading '/'. Waits while many
  * are to be recorded already. */

@@ -85,6 +85,7 @@ struct hf_capture {
     struct hf_mark_state *marks;
     bool *mark_known;
     bool stopping; /* atomic */
+    bool hurries;  /* atomic: somebody waits for a flush */
 
     struct source_work *work;                 /* one a source */
     struct dirty *dirty, *dirty_last;         /* by due time */
@@ -99,6 +100,7 @@ struct hf_capture {
     int64_t since_ns;         /* of what is being looked at, as in struct dirty */
     struct flush *flushes;
     int64_t serviced_ns;
+    struct hf_priority_switch priority;
     bool rested;           /* nothing was done since memory was given back */
     unsigned only_written; /* how often in a row events told of nothing but struct watch_event's */
     bool in_service;

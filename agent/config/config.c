@@ -281,10 +281,12 @@ static int read_pause(struct hf_ini *ini, const char *section, const char *key, 
 {
     int rc = hf_ini_get_duration(ini, section, key, *pause_ns, pause_ns, error);
     if (rc == HF_OK && (*pause_ns < least_ns || *pause_ns > INTERVAL_MAX_NS)) {
-        char least[HF_TIME_TEXT_BYTES];
-        hf_duration_text(least_ns, least);
+        bool shorter = *pause_ns < least_ns;
+        char limit[HF_TIME_TEXT_BYTES];
+        hf_duration_text(shorter ? least_ns : INTERVAL_MAX_NS, limit);
         rc = hf_ini_complain(ini, hf_ini_last(ini, section, key), error,
-                             "is not from %s to 365d; %s is usual", least, usual);
+                             "is %s than %s; %s is usual", shorter ? "shorter" : "longer", limit,
+                             usual);
     }
     return rc;
 }
@@ -397,6 +399,34 @@ static int read_collector(struct hf_config *config, struct hf_ini *ini, struct h
                : hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the configuration");
 }
 
+static int read_priority(struct hf_config *config, struct hf_ini *ini, struct hf_error *error)
+{
+    const char *io_class = NULL;
+    uint64_t nice = 0;
+    uint64_t io_priority = 0;
+    const struct hf_ini_entry *given = hf_ini_last(ini, "agent", "io_priority");
+    int rc = hf_ini_get_u64(ini, "agent", "nice", 10, 0, 19, &nice, error);
+    rc = rc == HF_OK ? hf_ini_get_string(ini, "agent", "io_class", "best-effort", &io_class, error)
+                     : rc;
+    rc = rc == HF_OK ? hf_ini_get_u64(ini, "agent", "io_priority", HF_IO_PRIORITY_MAX, 0,
+                                      HF_IO_PRIORITY_MAX, &io_priority, error)
+                     : rc;
+    bool idle = rc == HF_OK && strcmp(io_class, "idle") == 0;
+    if (rc == HF_OK && !idle && strcmp(io_class, "best-effort") != 0) {
+        return hf_ini_complain(ini, hf_ini_last(ini, "agent", "io_class"), error,
+                               "'%s' is neither best-effort nor idle", io_class);
+    }
+    if (idle && given) {
+        return hf_ini_complain(ini, given, error,
+                               "means nothing with io_class = idle; remove one of the two");
+    }
+    config->priority =
+        (struct hf_priority){.nice = (int)nice,
+                             .io_class = idle ? HF_IO_IDLE : HF_IO_BEST_EFFORT,
+                             .io_priority = idle ? HF_IO_PRIORITY_MAX : (int)io_priority};
+    return rc;
+}
+
 int config_load(const char *path, struct hf_config **out, struct hf_error *error)
 {
     struct hf_ini *ini = NULL;
@@ -427,6 +457,7 @@ int config_load(const char *path, struct hf_config **out, struct hf_error *error
     rc = rc == HF_OK ? hf_ini_get_duration(ini, "agent", "reconnect_max", 30 * HF_NS_PER_SECOND,
                                            &config->reconnect_max_ns, error)
                      : rc;
+    rc = rc == HF_OK ? read_priority(config, ini, error) : rc;
     if (rc == HF_OK && (config->reconnect_max_ns < RECONNECT_MIN_NS ||
                         config->reconnect_max_ns > RECONNECT_MAX_NS)) {
         rc = hf_ini_complain(ini, hf_ini_last(ini, "agent", "reconnect_max"), error,

@@ -11,6 +11,7 @@
 
 #include "common/error.h"
 #include "common/ini.h"
+#include "common/priority.h"
 
 enum hf_validate { HF_VALIDATE_NONE, HF_VALIDATE_JSON };
 
@@ -44,7 +45,8 @@ struct hf_config {
     uint16_t collector_port;
     uint64_t spool_max_bytes;
     int64_t mark_interval_ns;
-    int64_t reconnect_max_ns; /* the longest wait before the next try to reach the collector */
+    struct hf_priority priority; /* of capture and packing; not of restores and of the connection */
+    int64_t reconnect_max_ns;    /* the longest wait before the next try to reach the collector */
     struct hf_config_source *sources;
     size_t source_count;
 };

@@ -135,6 +135,8 @@ void config_describe(const struct hf_config *config, FILE *out)
     if (config->collector_host) {
         fprintf(out, "Collector %s port %u\n", config->collector_host, config->collector_port);
     }
+    fprintf(out, "Priority  nice %d, for the disk %s\n", config->priority.nice,
+            config->priority.io_class == HF_IO_IDLE ? "only when it is idle" : "best effort");
     for (size_t i = 0; i < config->source_count; i++) {
         const struct hf_config_source *source = &config->sources[i];
         fprintf(out, "\nSource %s, class %s%s\n", source->name, source->class_name,

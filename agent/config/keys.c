@@ -15,6 +15,14 @@ const struct hf_ini_key config_keys[] = {
      "how often the collector is told up to when a source is protected"},
     {"agent", "reconnect_max", "DURATION", "30s",
      "the longest pause between two attempts to reach the collector"},
+    {"agent", "nice", "0 to 19", "10",
+     "how far capture stands back for other programs that want the CPU; restores and the "
+     "connection "
+     "don't. While a restore waits for what is on the host to be captured, capture doesn't either"},
+    {"agent", "io_class", "best-effort|idle", "best-effort",
+     "the same for the disk, where its scheduler knows priorities (bfq, mq-deadline). With idle, a "
+     "disk that is always busy keeps everything from being captured"},
+    {"agent", "io_priority", "0 to 7", "7", "within best-effort; 0 goes first"},
     {"identity", "directory", "DIR", "/var/lib/holdfast-agent/identity",
      "key and certificate, made by holdfast-agent enroll"},
     {"collector", "address", "HOST:PORT", "what the host was told when it joined",

@@ -329,6 +329,7 @@ static bool sweep_job(void *context, uint64_t job, const struct hf_restore_offer
 static void *restorer_main(void *context)
 {
     struct hf_restorer *restorer = context;
+    pthread_setname_np(pthread_self(), "restorer");
     job_sweep(restorer->state_directory, sweep_job, restorer);
     while (!restorer->stopping) {
         if (restorer->offer_count == 0 || !restorer->connection) {

@@ -506,7 +506,10 @@ static bool finished(const struct hf_shipper *shipper)
 static void *shipper_main(void *context)
 {
     struct hf_shipper *shipper = context;
+    struct hf_priority_switch priority;
     bool busy = false;
+    pthread_setname_np(pthread_self(), "shipper");
+    hf_priority_begin(&priority, &shipper->options.config->priority);
     while (busy || !finished(shipper)) {
         int64_t wait_ns = shipper->next_tick_ns - hf_clock_monotonic_ns();
         int wait_ms = busy || wait_ns < 0 ? 0 : (int)(wait_ns / HF_NS_PER_MS) + 1;
@@ -519,6 +522,7 @@ static void *shipper_main(void *context)
             item = next;
             hasten_tick(shipper);
         }
+        hf_priority_hurry(&priority, capture_hurries(shipper->options.capture));
         look_at_clock(shipper);
         tick_if_due(shipper);
         busy = pump(shipper);

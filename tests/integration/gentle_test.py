@@ -172,3 +172,37 @@ def test_a_root_that_is_no_directory_is_followed_through_all_that_it_becomes(fle
     wait_until(lambda: name not in entry(), "the directory's end")
     root.write_text("fourth")
     wait_until(lambda: fleet.cli("cat", target, check=False).stdout == "fourth", "the file in its place")
+
+
+def priorities(host):
+    """Of each thread by its name: nice, and the I/O class and priority as ionice says them."""
+    found = {}
+    for task in os.listdir(f"/proc/{host.pid}/task"):
+        try:
+            with open(f"/proc/{host.pid}/task/{task}/stat") as stat:
+                name, _, rest = stat.read().partition("(")[2].rpartition(")")
+        except OSError:
+            continue  # it has just ended
+        ionice = subprocess.run(["ionice", "-p", task], capture_output=True, text=True)
+        found[name] = (int(rest.split()[16]), ionice.stdout.strip())
+    return found
+
+
+def test_what_captures_stands_back_and_what_restores_or_answers_does_not(fleet):
+    host = fleet.add_host("robot-nice", start=False)
+    host.configure(host.source("data"))
+    host.write("data/file", "x")
+    host.start()
+    fleet.wait()
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    ours = subprocess.run(["ionice", "-p", str(os.getpid())], capture_output=True, text=True, check=True).stdout.strip()
+    found = priorities(host)
+    for name in ("capture", "shipper"):
+        assert found[name] == (max(nice, 10), "best-effort: prio 7")
+    for name in ("link", "restorer", "signals"):
+        assert found[name] == (nice, ours)
+    host.configure(host.source("data"), agent="nice = 19\nio_class = idle")
+    os.kill(host.pid, signal.SIGHUP)
+    wait_until(lambda: priorities(host).get("capture") == (19, "idle"), "the new configuration")
+    fleet.cli("restore", host.target("data"), "--wait")
+    wait_until(lambda: priorities(host)["capture"] == (19, "idle"), "it to stand back again")
