@@ -178,6 +178,7 @@ static int service_start_link(struct service *service, struct hf_error *error)
         .restoring = service->restoring,
         .tick = tick,
         .tick_ns = hf_notify_watchdog_ns() / 2,
+        .upload_limit = config->upload_limit,
         .reconnect_max_ms = (uint32_t)(config->reconnect_max_ns / HF_NS_PER_MS),
     };
     return link_new(&options, &service->link, error);

@@ -29,7 +29,6 @@
 /* Who writes to a file all the time does not wake us with each write. */
 #define WRITES_MAX     32u
 #define WRITES_WAIT_US 5000
-#define URGENT_RANK    1u /* config, credentials, checkpoints: config_class_rank */
 #define LOST_RETRY_NS  HF_NS_PER_SECOND
 /* As the acknowledged number: above any that a collector commits, so that it asks for a resync. */
 #define RESYNC_UNFINISHED (UINT64_C(1) << 62)
@@ -362,7 +361,7 @@ bool may_look_at(const struct hf_capture *capture, size_t source)
     return !capture->work[source].held &&
            (capture->busy == NOT_BUSY ||
             (source != capture->busy &&
-             config_class_rank(capture->config->sources[source].class_name) <= URGENT_RANK));
+             config_class_rank(capture->config->sources[source].class_name) <= HF_URGENT_RANK));
 }
 
 void service(struct hf_capture *capture)

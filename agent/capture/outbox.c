@@ -9,6 +9,7 @@
 
 #define MEMORY_MAX_BYTES   (16u * 1024u * 1024u)
 #define URGENT_EXTRA_BYTES (4u * 1024u * 1024u) /* for classes before bulk */
+#define LAST_RANK          3u                   /* of config_class_rank */
 #define REFUSALS_MAX       3
 
 struct lane {                     /* of one source */
@@ -342,11 +343,11 @@ static struct hf_unit *next_of(struct hf_outbox *outbox, size_t source)
     return room && spool_is_ahead(outbox, source) ? load(outbox, source) : NULL;
 }
 
-const struct hf_unit *outbox_take(struct hf_outbox *outbox)
+static const struct hf_unit *take(struct hf_outbox *outbox, unsigned last_rank)
 {
     struct hf_unit *found = NULL;
     pthread_mutex_lock(&outbox->lock);
-    for (unsigned rank = 0; rank <= 3 && !found; rank++) {
+    for (unsigned rank = 0; rank <= last_rank && !found; rank++) {
         for (size_t i = 0; i < outbox->config->source_count && !found; i++) {
             if (outbox->lanes[i].rank == rank) {
                 found = next_of(outbox, i);
@@ -360,6 +361,16 @@ const struct hf_unit *outbox_take(struct hf_outbox *outbox)
     }
     unlock_and_notify(outbox);
     return found;
+}
+
+const struct hf_unit *outbox_take(struct hf_outbox *outbox)
+{
+    return take(outbox, LAST_RANK);
+}
+
+const struct hf_unit *outbox_take_urgent(struct hf_outbox *outbox)
+{
+    return take(outbox, HF_URGENT_RANK);
 }
 
 void outbox_sent(struct hf_outbox *outbox, const struct hf_unit *unit)
@@ -469,7 +480,7 @@ int outbox_push(struct hf_outbox *outbox, struct hf_unit *unit, struct hf_error 
     pthread_mutex_lock(&outbox->lock);
     struct lane *lane = &outbox->lanes[unit->source];
     uint64_t first = unit_first_seq(unit);
-    size_t limit = MEMORY_MAX_BYTES + (lane->rank <= 1 ? URGENT_EXTRA_BYTES : 0);
+    size_t limit = MEMORY_MAX_BYTES + (lane->rank <= HF_URGENT_RANK ? URGENT_EXTRA_BYTES : 0);
     int rc = HF_OK;
     bool wake = false;
     bool torn = lane->torn;

@@ -37,6 +37,8 @@ void outbox_resync_done(struct hf_outbox *outbox, size_t source);
 /* The next unit to send, NULL for none now. It stays valid until it is acknowledged, dropped by
  * outbox_missing or outbox_offline. */
 const struct hf_unit *outbox_take(struct hf_outbox *outbox);
+/* The same of the classes up to HF_URGENT_RANK alone. */
+const struct hf_unit *outbox_take_urgent(struct hf_outbox *outbox);
 /* It went out whole; chunk-only units are freed here. */
 void outbox_sent(struct hf_outbox *outbox, const struct hf_unit *unit);
 void outbox_acked(struct hf_outbox *outbox, size_t source, uint64_t version_seq);

@@ -7,6 +7,8 @@
 #include "common/glob.h"
 #include "common/join_token.h"
 
+#define UPLOAD_LIMIT_MIN     (UINT64_C(16) << 10)
+#define UPLOAD_LIMIT_MAX     (UINT64_C(1) << 40)
 #define SOURCES_MAX          1024
 #define SPOOL_MIN_BYTES      (UINT64_C(256) * 1024)
 #define MARK_INTERVAL_MIN_NS (10 * HF_NS_PER_MS)
@@ -458,6 +460,14 @@ int config_load(const char *path, struct hf_config **out, struct hf_error *error
                                            &config->reconnect_max_ns, error)
                      : rc;
     rc = rc == HF_OK ? read_priority(config, ini, error) : rc;
+    rc = rc == HF_OK
+             ? hf_ini_get_size(ini, "agent", "upload_limit", 0, &config->upload_limit, error)
+             : rc;
+    if (rc == HF_OK && config->upload_limit > 0 &&
+        (config->upload_limit < UPLOAD_LIMIT_MIN || config->upload_limit > UPLOAD_LIMIT_MAX)) {
+        rc = hf_ini_complain(ini, hf_ini_last(ini, "agent", "upload_limit"), error,
+                             "has to be from 16KiB to 1TiB, for each second; 0 is no limit");
+    }
     if (rc == HF_OK && (config->reconnect_max_ns < RECONNECT_MIN_NS ||
                         config->reconnect_max_ns > RECONNECT_MAX_NS)) {
         rc = hf_ini_complain(ini, hf_ini_last(ini, "agent", "reconnect_max"), error,

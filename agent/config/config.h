@@ -46,6 +46,7 @@ struct hf_config {
     uint64_t spool_max_bytes;
     int64_t mark_interval_ns;
     struct hf_priority priority; /* of capture and packing; not of restores and of the connection */
+    uint64_t upload_limit;       /* bytes of bulk a second; 0: none */
     int64_t reconnect_max_ns;    /* the longest wait before the next try to reach the collector */
     struct hf_config_source *sources;
     size_t source_count;
@@ -67,7 +68,8 @@ void config_describe(const struct hf_config *config, FILE *out);
 bool config_is_sqlite(const struct hf_config_source *source);
 
 /* Rank of a class when not everything fits: 0 goes first (config, credentials), then checkpoints,
- * others, logs. */
+ * others, logs. Up to HF_URGENT_RANK it is small and precious, and waits for nothing. */
+#define HF_URGENT_RANK 1u
 unsigned config_class_rank(const char *class_name);
 
 #endif

@@ -137,6 +137,10 @@ void config_describe(const struct hf_config *config, FILE *out)
     }
     fprintf(out, "Priority  nice %d, for the disk %s\n", config->priority.nice,
             config->priority.io_class == HF_IO_IDLE ? "only when it is idle" : "best effort");
+    if (config->upload_limit > 0) {
+        hf_size_text(config->upload_limit, text);
+        fprintf(out, "Upload    at most %s a second\n", text);
+    }
     for (size_t i = 0; i < config->source_count; i++) {
         const struct hf_config_source *source = &config->sources[i];
         fprintf(out, "\nSource %s, class %s%s\n", source->name, source->class_name,

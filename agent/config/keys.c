@@ -15,6 +15,14 @@ const struct hf_ini_key config_keys[] = {
      "how often the collector is told up to when a source is protected"},
     {"agent", "reconnect_max", "DURATION", "30s",
      "the longest pause between two attempts to reach the collector"},
+    {"agent", "upload_limit", "SIZE", "none",
+     "how much a second may go to the collector, 16KiB at least: file contents and what is "
+     "recorded "
+     "of them, configuration, credentials and checkpoints first. Messages that keep the session "
+     "going "
+     "are few and don't wait. In any stretch of time a quarter of a second's worth may come on "
+     "top, "
+     "or one piece of a file, which is up to 512KiB"},
     {"agent", "nice", "0 to 19", "10",
      "how far capture stands back for other programs that want the CPU; restores and the "
      "connection "

@@ -38,12 +38,14 @@ void flights_clear(struct hf_flights *flights)
         flight_free(take_out(flights, &flights->first));
 }
 
-struct hf_flight *flights_add(struct hf_flights *flights, const struct hf_unit *unit, bool asks)
+struct hf_flight *flights_add(struct hf_flights *flights, const struct hf_unit *unit, unsigned rank,
+                              bool asks)
 {
     struct hf_flight *flight = calloc(1, sizeof(*flight));
     if (!flight)
         return NULL;
     flight->unit = unit;
+    flight->rank = rank;
     flights->count++;
     flights->bytes += unit->bytes;
     if (asks) {
@@ -78,16 +80,18 @@ static bool waits(const struct hf_flight *flight)
     return flight->request && !flight->answered;
 }
 
-struct hf_flight *flights_take_ready(struct hf_flights *flights)
+struct hf_flight *flights_take_ready(struct hf_flights *flights, unsigned last_rank)
 {
+    struct hf_flight **best = NULL;
     for (struct hf_flight **at = &flights->first; *at; at = &(*at)->next) {
         const struct hf_flight *earlier = flights->first;
         while (earlier != *at && !(earlier->unit->source == (*at)->unit->source))
             earlier = earlier->next;
-        if (earlier == *at && !waits(*at))
-            return take_out(flights, at);
+        if (earlier == *at && !waits(*at) && (*at)->rank <= last_rank &&
+            (!best || (*at)->rank < (*best)->rank))
+            best = at;
     }
-    return NULL;
+    return best ? take_out(flights, best) : NULL;
 }
 
 void flights_drop_source(struct hf_flights *flights, size_t source)

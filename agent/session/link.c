@@ -7,8 +7,10 @@
 #include "agent/session/tls.h"
 #include "common/log.h"
 
-/* More than this need not be ready: it only takes memory that the collector hasn't asked for. */
-#define BULK_FULL_BYTES (4u * 1024u * 1024u)
+/* More than this need not be ready: it only takes memory that the collector hasn't asked for. With
+ * a limit it is half a second's worth, so that the order of what is ready can still change. */
+#define BULK_FULL_BYTES     (4u * 1024u * 1024u)
+#define BULK_FULL_MIN_BYTES (256u * 1024u)
 
 struct hf_link_event *link_event_new(enum hf_link_event_kind kind, uint64_t connection)
 {
@@ -63,12 +65,22 @@ static void emit_lws_line(int level, const char *line)
     hf_log_debug("libwebsockets: %.*s", (int)length, line);
 }
 
+static size_t bulk_full_bytes(uint64_t upload_limit)
+{
+    if (upload_limit == 0 || upload_limit / 2 > BULK_FULL_BYTES)
+        return BULK_FULL_BYTES;
+    return upload_limit / 2 < BULK_FULL_MIN_BYTES ? BULK_FULL_MIN_BYTES
+                                                  : (size_t)(upload_limit / 2);
+}
+
 int link_new(const struct hf_link_options *options, struct hf_link **out, struct hf_error *error)
 {
     struct hf_link *link = calloc(1, sizeof(*link));
     if (!link)
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for the connection");
     outgoing_init(&link->outgoing);
+    link->outgoing.pace.bytes_per_second = options->upload_limit;
+    link->bulk_full_bytes = bulk_full_bytes(options->upload_limit);
     link->host = strdup(options->host);
     link->port = options->port;
     link->agent_pem_path = strdup(options->agent_pem_path);
@@ -143,7 +155,8 @@ void link_stop(struct hf_link *link)
     lws_cancel_service(link->context);
 }
 
-int link_send(struct hf_link *link, uint64_t connection, const struct hf_frame *frame)
+static int queue_frame(struct hf_link *link, uint64_t connection, const struct hf_frame *frame,
+                       enum hf_link_lane lane)
 {
     if (connection == 0 || atomic_load(&link->open_connection) != connection)
         return HF_ERR_CLOSED;
@@ -152,20 +165,31 @@ int link_send(struct hf_link *link, uint64_t connection, const struct hf_frame *
     if (result)
         return result;
     if (message->bulk) {
-        atomic_fetch_add(&link->bulk_bytes, message->buf.size);
-        message->counter = &link->bulk_bytes;
+        message->urgent = lane == HF_LINK_URGENT;
+        message->counter = &link->bulk_bytes[lane];
+        atomic_fetch_add(message->counter, message->buf.size);
     }
     hf_queue_push(link->sending, &message->item);
     return 0;
 }
 
-bool link_bulk_full(struct hf_link *link)
+int link_send(struct hf_link *link, uint64_t connection, const struct hf_frame *frame)
 {
-    if (atomic_load(&link->bulk_bytes) < BULK_FULL_BYTES)
+    return queue_frame(link, connection, frame, HF_LINK_BULK);
+}
+
+int link_send_urgent(struct hf_link *link, uint64_t connection, const struct hf_frame *frame)
+{
+    return queue_frame(link, connection, frame, HF_LINK_URGENT);
+}
+
+bool link_bulk_full(struct hf_link *link, enum hf_link_lane lane)
+{
+    if (atomic_load(&link->bulk_bytes[lane]) < link->bulk_full_bytes)
         return false;
     atomic_store(&link->room_wanted, true);
     /* Room made between the two lines above would otherwise go unnoticed. */
-    return atomic_load(&link->bulk_bytes) >= BULK_FULL_BYTES;
+    return atomic_load(&link->bulk_bytes[lane]) >= link->bulk_full_bytes;
 }
 
 void link_renew(struct hf_link *link)

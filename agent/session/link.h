@@ -53,6 +53,7 @@ struct hf_link_options {
     void (*tick)(void *context);           /* called on the loop thread every tick_ns, or NULL */
     void *tick_context;
     int64_t tick_ns;
+    uint64_t upload_limit;     /* bytes of bulk a second; 0: none */
     uint32_t reconnect_max_ms; /* the longest wait between tries; 0: HF_BACKOFF_CAP_MS */
 };
 
@@ -70,9 +71,14 @@ void link_stop(struct hf_link *link);
  * HF_ERR_LIMIT for a frame that is too large, HF_ERR_NO_MEMORY. Never blocks. */
 int link_send(struct hf_link *link, uint64_t connection, const struct hf_frame *frame);
 
-/* From any thread: whether so much bulk waits that more should not be made now. When it says so,
- * an HF_LINK_ROOM event will come to the shipping inbox once there is room. */
-bool link_bulk_full(struct hf_link *link);
+/* The same for bulk that goes ahead of all other bulk: that of what is small and precious. A
+ * stream's frames go all this way or all the other. */
+int link_send_urgent(struct hf_link *link, uint64_t connection, const struct hf_frame *frame);
+
+enum hf_link_lane { HF_LINK_BULK = 0, HF_LINK_URGENT = 1 };
+/* From any thread: whether so much waits that more should not be made now. When it says so, an
+ * HF_LINK_ROOM event will come to the shipping inbox once there is room. */
+bool link_bulk_full(struct hf_link *link, enum hf_link_lane lane);
 
 /* From any thread: use the certificate as it is on disk now, from the next connection on; one that
  * is open is hung up and made anew at once. */

@@ -100,6 +100,7 @@ static void link_down(struct hf_link *link)
     link->phase = LINK_WAITING;
     atomic_store(&link->open_connection, 0);
     lws_sul_cancel(&link->timer_watchdog);
+    lws_sul_cancel(&link->timer_pace);
     outgoing_reset(&link->outgoing);
     hf_buf_free(&link->incoming);
     link->hang_up = false;
@@ -265,11 +266,29 @@ static int on_goaway(struct hf_link *link, struct hf_frame *frame)
     return -1;
 }
 
+static void write_when_ready(struct hf_link *link);
+
+static void pace_allows(lws_sorted_usec_list_t *timer)
+{
+    struct hf_link *link = lws_container_of(timer, struct hf_link, timer_pace);
+    if (link->phase == LINK_OPEN)
+        write_when_ready(link);
+}
+
+/* At once, or when the pace allows; credit that is missing will be told. */
+static void write_when_ready(struct hf_link *link)
+{
+    int64_t wait_ns = outgoing_wait_ns(&link->outgoing, hf_clock_monotonic_ns());
+    if (wait_ns == 0)
+        lws_callback_on_writable(link->wsi);
+    else if (wait_ns != INT64_MAX)
+        lws_sul_schedule(link->context, 0, &link->timer_pace, pace_allows, wait_ns / 1000 + 1);
+}
+
 static int on_credit(struct hf_link *link, struct hf_frame *frame)
 {
     outgoing_grant(&link->outgoing, frame->credit.total_bytes);
-    if (outgoing_ready(&link->outgoing))
-        lws_callback_on_writable(link->wsi);
+    write_when_ready(link);
     return 0;
 }
 
@@ -382,22 +401,28 @@ static int on_receive(struct hf_link *link, struct lws *wsi, const void *data, s
 
 static int on_writeable(struct hf_link *link, struct lws *wsi)
 {
-    struct hf_message *message = outgoing_take(&link->outgoing);
-    if (!message)
+    struct hf_message *message = outgoing_take(&link->outgoing, hf_clock_monotonic_ns());
+    if (!message) {
+        if (!link->hang_up)
+            write_when_ready(link);
         return link->hang_up ? -1 : 0;
+    }
     size_t size = message_size(message);
     int written = lws_write(wsi, message_data(message), size, LWS_WRITE_BINARY);
     bool bulk = message->bulk;
+    enum hf_link_lane lane = message->urgent ? HF_LINK_URGENT : HF_LINK_BULK;
     message_free(message);
     if (written < (int)size) {
         set_reason(link, "writing to the connection failed");
         return -1;
     }
-    if (bulk && atomic_load(&link->room_wanted) && !link_bulk_full(link) &&
+    if (bulk && atomic_load(&link->room_wanted) && !link_bulk_full(link, lane) &&
         atomic_exchange(&link->room_wanted, false))
         link_post(link->shipping, link_event_new(HF_LINK_ROOM, link->connection));
-    if (outgoing_ready(&link->outgoing) || link->hang_up)
+    if (link->hang_up)
         lws_callback_on_writable(wsi);
+    else
+        write_when_ready(link);
     return 0;
 }
 
@@ -412,8 +437,8 @@ static void take_messages(struct hf_link *link)
         else
             message_free(message);
     }
-    if (link->phase == LINK_OPEN && outgoing_ready(&link->outgoing))
-        lws_callback_on_writable(link->wsi);
+    if (link->phase == LINK_OPEN)
+        write_when_ready(link);
 }
 
 /* Another thread called lws_cancel_service. */
@@ -525,5 +550,6 @@ void link_stop_timers(struct hf_link *link)
 {
     lws_sul_cancel(&link->timer_connect);
     lws_sul_cancel(&link->timer_watchdog);
+    lws_sul_cancel(&link->timer_pace);
     lws_sul_cancel(&link->timer_tick);
 }

@@ -30,6 +30,7 @@ struct hf_link {
     void *tick_context;
     int64_t tick_ns;
     struct hf_hello_facts facts;
+    size_t bulk_full_bytes;
     struct lws_context *context;
     struct hf_queue *sending; /* hf_message from any thread to the loop */
 
@@ -38,9 +39,9 @@ struct hf_link {
     atomic_ullong open_connection; /* 0: none */
     atomic_bool renewed;           /* by link_renew: vhost has an older certificate */
     atomic_ullong drop_connection;
-    atomic_size_t bulk_bytes;  /* encoded and not yet written */
-    atomic_bool room_wanted;   /* somebody was told that bulk is full */
-    atomic_size_t inbox_bytes; /* received and not yet freed by its reader */
+    atomic_size_t bulk_bytes[2]; /* by lane: encoded and not yet written */
+    atomic_bool room_wanted;     /* somebody was told that bulk is full */
+    atomic_size_t inbox_bytes;   /* received and not yet freed by its reader */
 
     /* The loop thread's own. */
     enum link_phase phase;
@@ -63,6 +64,7 @@ struct hf_link {
     unsigned said_again;             /* since one was */
     lws_sorted_usec_list_t timer_connect;  /* next attempt */
     lws_sorted_usec_list_t timer_watchdog; /* of an attempt that gives no sign */
+    lws_sorted_usec_list_t timer_pace;     /* when bulk may go on */
     lws_sorted_usec_list_t timer_tick;
 };
 

@@ -73,6 +73,7 @@ void outgoing_init(struct hf_outgoing *outgoing)
 {
     *outgoing = (struct hf_outgoing){0};
     outgoing->control_last = &outgoing->control_first;
+    outgoing->urgent_last = &outgoing->urgent_first;
     outgoing->bulk_last = &outgoing->bulk_first;
 }
 
@@ -87,15 +88,20 @@ static void release_all(struct hf_message *message)
 
 void outgoing_reset(struct hf_outgoing *outgoing)
 {
+    struct hf_pace pace = outgoing->pace; /* a new connection is no new allowance */
     release_all(outgoing->control_first);
+    release_all(outgoing->urgent_first);
     release_all(outgoing->bulk_first);
     outgoing_init(outgoing);
+    outgoing->pace = pace;
 }
 
 void outgoing_push(struct hf_outgoing *outgoing, struct hf_message *message)
 {
+    struct hf_message ***last = !message->bulk    ? &outgoing->control_last
+                                : message->urgent ? &outgoing->urgent_last
+                                                  : &outgoing->bulk_last;
     message->next = NULL;
-    struct hf_message ***last = message->bulk ? &outgoing->bulk_last : &outgoing->control_last;
     **last = message;
     *last = &message->next;
 }
@@ -118,36 +124,53 @@ static uint64_t message_cost(const struct hf_outgoing *outgoing, const struct hf
     return message_size(message) + extra;
 }
 
-static bool bulk_ready(const struct hf_outgoing *outgoing)
+/* The next of all bulk. What is small does not slip past it: it would wait for ever. */
+static struct hf_message *next_bulk(const struct hf_outgoing *outgoing)
 {
+    return outgoing->urgent_first ? outgoing->urgent_first : outgoing->bulk_first;
+}
+
+int64_t outgoing_wait_ns(const struct hf_outgoing *outgoing, int64_t now_ns)
+{
+    const struct hf_message *bulk = next_bulk(outgoing);
+    if (outgoing->control_first)
+        return 0;
     /* sent_bytes never passes credit_bytes, so the difference can't wrap. */
-    return outgoing->bulk_first && message_cost(outgoing, outgoing->bulk_first) <=
-                                       outgoing->credit_bytes - outgoing->sent_bytes;
+    if (!bulk || message_cost(outgoing, bulk) > outgoing->credit_bytes - outgoing->sent_bytes)
+        return INT64_MAX;
+    return pace_wait_ns(&outgoing->pace, message_size(bulk), now_ns);
 }
 
-bool outgoing_ready(const struct hf_outgoing *outgoing)
+bool outgoing_ready(const struct hf_outgoing *outgoing, int64_t now_ns)
 {
-    return outgoing->control_first || bulk_ready(outgoing);
+    return outgoing_wait_ns(outgoing, now_ns) == 0;
 }
 
-struct hf_message *outgoing_take(struct hf_outgoing *outgoing)
+static struct hf_message *take_first(struct hf_message **first, struct hf_message ***last)
 {
-    struct hf_message *message = outgoing->control_first;
-    if (message) {
-        outgoing->control_first = message->next;
-        if (!outgoing->control_first)
-            outgoing->control_last = &outgoing->control_first;
-    } else if (bulk_ready(outgoing)) {
-        message = outgoing->bulk_first;
-        outgoing->bulk_first = message->next;
-        if (!outgoing->bulk_first)
-            outgoing->bulk_last = &outgoing->bulk_first;
-    } else {
-        return NULL;
-    }
+    struct hf_message *message = *first;
+    *first = message->next;
+    if (!*first)
+        *last = first;
     message->next = NULL;
+    return message;
+}
+
+struct hf_message *outgoing_take(struct hf_outgoing *outgoing, int64_t now_ns)
+{
+    struct hf_message *message;
+    if (!outgoing_ready(outgoing, now_ns))
+        return NULL;
+    if (outgoing->control_first)
+        message = take_first(&outgoing->control_first, &outgoing->control_last);
+    else if (outgoing->urgent_first)
+        message = take_first(&outgoing->urgent_first, &outgoing->urgent_last);
+    else
+        message = take_first(&outgoing->bulk_first, &outgoing->bulk_last);
     message_number(message, ++outgoing->frames);
-    if (message->bulk)
+    if (message->bulk) {
         outgoing->sent_bytes += message_size(message);
+        pace_take(&outgoing->pace, message_size(message), now_ns);
+    }
     return message;
 }

@@ -28,6 +28,7 @@ struct hf_packer {
         size_t at, aid, chunks, data; /* where it begins, and the sizes of its parts */
     } blocks[BLOCKS_MAX];
     size_t count;
+    size_t frame_bytes;
     struct hf_buf arena;
 };
 
@@ -40,6 +41,7 @@ struct hf_packer *packer_new(int compress_level,
         return NULL;
     packer->send = send;
     packer->context = context;
+    packer->frame_bytes = HF_PACK_FRAME_BYTES;
     packer->compressor = hf_compressor_new(compress_level);
     packer->decompressor = hf_decompressor_new();
     packer->history = history_new(HISTORY_BYTES_MAX);
@@ -62,6 +64,11 @@ void packer_free(struct hf_packer *packer)
     history_free(packer->history);
     hf_buf_free(&packer->arena);
     free(packer);
+}
+
+void packer_set_frame_bytes(struct hf_packer *packer, size_t bytes)
+{
+    packer->frame_bytes = bytes < HF_PACK_FRAME_BYTES ? bytes : HF_PACK_FRAME_BYTES;
 }
 
 void packer_rest(struct hf_packer *packer)
@@ -103,7 +110,7 @@ static int put_block(struct hf_packer *packer, const struct hf_block *block)
 {
     size_t size = block->aid.size + block->chunks.size + block->data.size;
     int result = 0;
-    if (packer->arena.size > 0 && packer->arena.size + size > HF_PACK_FRAME_BYTES)
+    if (packer->arena.size > 0 && packer->arena.size + size > packer->frame_bytes)
         result = flush_frame(packer);
     size_t at = packer->arena.size;
     result = result ? result : hf_buf_append(&packer->arena, block->aid.data, block->aid.size);
@@ -118,6 +125,15 @@ static int put_block(struct hf_packer *packer, const struct hf_block *block)
     packer->blocks[packer->count].chunks = block->chunks.size;
     packer->blocks[packer->count].data = block->data.size;
     return ++packer->count == BLOCKS_MAX ? flush_frame(packer) : 0;
+}
+
+/* Where frames are short, so are blocks, but for one chunk. */
+static bool fits(const struct hf_packer *packer, size_t size)
+{
+    size_t have = packer->builder.plain.size;
+    bool enough =
+        packer->frame_bytes < HF_PACK_FRAME_BYTES && have > 0 && have + size > packer->frame_bytes;
+    return !enough && hf_block_fits(&packer->builder, size);
 }
 
 /* The block that was filled goes into the frame. */
@@ -192,7 +208,7 @@ static int add_changed(struct hf_packer *packer, const struct hf_unit *unit,
     const uint8_t *id = version->refs.data;
     int result = add_delta(packer, unit->source, version, acked_seq, plain);
     enum hf_history_sent sent = result ? HF_HISTORY_WHOLE : HF_HISTORY_DELTA;
-    if (result == HF_ERR_NOT_FOUND && !hf_block_fits(&packer->builder, plain.size))
+    if (result == HF_ERR_NOT_FOUND && !fits(packer, plain.size))
         result = flush_block(packer);
     else if (result == HF_ERR_NOT_FOUND)
         result = 0;
@@ -215,7 +231,7 @@ static int add_chunk(struct hf_packer *packer, const struct hf_unit *unit,
         return add_changed(packer, unit, version, acked_seq, plain);
     /* What does not shrink stays apart: it is stored as it is, and costs no work. */
     bool apart = hf_is_incompressible(packer->compressor, plain.data, plain.size);
-    if (apart || !hf_block_fits(&packer->builder, plain.size))
+    if (apart || !fits(packer, plain.size))
         result = flush_block(packer);
     result = result ? result : hf_block_add(&packer->builder, chunk->id, plain.data, plain.size);
     return !result && apart ? flush_block(packer) : result;
@@ -247,7 +263,7 @@ int packer_send_versions(struct hf_packer *packer, const struct hf_unit *unit, u
         size_t count = 0, bytes = 0;
         while (first + count < unit->version_count && count < HF_FRAME_VERSIONS_MAX) {
             size_t next = proto_version_size_bound(&unit->versions[first + count]);
-            if (count > 0 && bytes + next > HF_PACK_FRAME_BYTES)
+            if (count > 0 && bytes + next > packer->frame_bytes)
                 break;
             bytes += next;
             count++;

@@ -24,6 +24,8 @@ void packer_free(struct hf_packer *packer);
 /* Give back the memory that isn't needed while nothing is packed; what changing files are compared
  * with stays. */
 void packer_rest(struct hf_packer *packer);
+/* Frames of that size rather than HF_PACK_FRAME_BYTES, where a long one would take too long. */
+void packer_set_frame_bytes(struct hf_packer *packer, size_t bytes);
 
 /* Compress and send the unit's chunks that needed (a NEED bitmap over them) asks for; NULL: all.
  * acked_seq: up to there the collector has the source's versions. */

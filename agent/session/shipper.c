@@ -1,5 +1,6 @@
 #include "agent/session/shipper.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -18,7 +19,11 @@
 /* What may wait for answers: enough to hide the round trip. */
 #define FLIGHTS_MAX       16u
 #define FLIGHTS_MAX_BYTES (8u * 1024u * 1024u)
-#define ASKED_MAX_BYTES   (192u * 1024u)
+#define FLIGHTS_MIN_BYTES (1024u * 1024u)
+/* And on top, what is small and precious: it doesn't wait behind the rest. */
+#define URGENT_FLIGHTS       4u
+#define URGENT_FLIGHTS_BYTES (4u * 1024u * 1024u)
+#define ASKED_MAX_BYTES      (192u * 1024u)
 /* A host at rest wakes up no more often than its marks demand; one at work tells of it sooner. */
 #define TICK_MAX_NS       (5 * HF_NS_PER_SECOND)
 #define TICK_WORK_NS      HF_NS_PER_SECOND
@@ -48,7 +53,8 @@ struct hf_shipper {
     struct hf_packer *packer;
     bool launched;     /* a unit, since the last tick */
     bool packer_tired; /* since it last gave its memory back */
-    bool refused;             /* a send failed: nothing more until the next connection */
+    bool urgent;       /* what is sent at this moment */
+    bool refused;      /* a send failed: nothing more until the next connection */
     int64_t next_tick_ns;
     struct hf_renewal renewal;
     struct hf_clock_watch clock;
@@ -56,7 +62,9 @@ struct hf_shipper {
 
 static int send_frame(struct hf_shipper *shipper, const struct hf_frame *frame)
 {
-    int result = link_send(shipper->options.link, shipper->connection, frame);
+    int (*queue)(struct hf_link *, uint64_t, const struct hf_frame *) =
+        shipper->urgent ? link_send_urgent : link_send;
+    int result = queue(shipper->options.link, shipper->connection, frame);
     if (result && !shipper->refused) {
         shipper->refused = true;
         if (result != HF_ERR_CLOSED)
@@ -64,6 +72,11 @@ static int send_frame(struct hf_shipper *shipper, const struct hf_frame *frame)
                       result == HF_ERR_LIMIT ? "a frame became too large" : "out of memory");
     }
     return result;
+}
+
+static unsigned rank_of(const struct hf_shipper *shipper, size_t source)
+{
+    return config_class_rank(shipper->options.config->sources[source].class_name);
 }
 
 static int send_packed(void *context, const struct hf_frame *frame)
@@ -401,14 +414,25 @@ static void ask(struct hf_shipper *shipper, const struct hf_flight *flight)
     hf_buf_free(&ids);
 }
 
+/* The chunks and versions of a unit, which go out in this order. */
+static int send_unit(struct hf_shipper *shipper, const struct hf_flight *flight)
+{
+    const struct hf_unit *unit = flight->unit;
+    uint64_t acked_seq = shipper->streams[unit->source].acked_seq;
+    shipper->launched = true;
+    shipper->urgent = flight->rank <= HF_URGENT_RANK;
+    int result = packer_send_chunks(shipper->packer, unit, flight->needed, acked_seq);
+    if (!result)
+        result = packer_send_versions(shipper->packer, unit, (uint32_t)unit->source + 1);
+    shipper->urgent = false;
+    return result;
+}
+
 static void launch(struct hf_shipper *shipper, struct hf_flight *flight)
 {
     const struct hf_unit *unit = flight->unit;
     struct stream *stream = &shipper->streams[unit->source];
-    shipper->launched = true;
-    int result = packer_send_chunks(shipper->packer, unit, flight->needed, stream->acked_seq);
-    if (!result)
-        result = packer_send_versions(shipper->packer, unit, (uint32_t)unit->source + 1);
+    int result = send_unit(shipper, flight);
     if (!result && unit->version_count > 0)
         stream->sent_seq = unit->versions[unit->version_count - 1].seq;
     if (!result)
@@ -416,33 +440,54 @@ static void launch(struct hf_shipper *shipper, struct hf_flight *flight)
     flight_free(flight);
 }
 
-static bool flights_full(const struct hf_shipper *shipper)
+/* With a limit no more is taken than goes out in a while: what comes later may have to go first. */
+static size_t flights_max_bytes(const struct hf_shipper *shipper)
+{
+    uint64_t limit = shipper->options.config->upload_limit;
+    if (limit == 0 || limit * 2 > FLIGHTS_MAX_BYTES)
+        return FLIGHTS_MAX_BYTES;
+    return limit * 2 < FLIGHTS_MIN_BYTES ? FLIGHTS_MIN_BYTES : (size_t)limit * 2;
+}
+
+static bool flights_full(const struct hf_shipper *shipper, size_t extra_count, size_t extra_bytes)
 {
     const struct hf_flights *flights = &shipper->flights;
-    return flights->count >= FLIGHTS_MAX || flights->bytes >= FLIGHTS_MAX_BYTES ||
+    return flights->count >= FLIGHTS_MAX + extra_count ||
+           flights->bytes >= flights_max_bytes(shipper) + extra_bytes ||
            flights->asked_bytes >= ASKED_MAX_BYTES;
+}
+
+/* The next unit to send; what is small and precious also when the rest has to wait. */
+static const struct hf_unit *take_unit(struct hf_shipper *shipper, bool bulk_waits)
+{
+    if (!bulk_waits && !flights_full(shipper, 0, 0))
+        return outbox_take(shipper->options.outbox);
+    if (!flights_full(shipper, URGENT_FLIGHTS, URGENT_FLIGHTS_BYTES))
+        return outbox_take_urgent(shipper->options.outbox);
+    return NULL;
 }
 
 /* Send what can be sent now. True when there is more to do at once. */
 static bool pump(struct hf_shipper *shipper)
 {
-    if (!shipper->connection || shipper->refused || link_bulk_full(shipper->options.link))
+    struct hf_link *link = shipper->options.link;
+    if (!shipper->connection || shipper->refused || link_bulk_full(link, HF_LINK_URGENT))
         return false;
-    struct hf_flight *flight = flights_take_ready(&shipper->flights);
+    bool bulk_waits = link_bulk_full(link, HF_LINK_BULK);
+    struct hf_flight *flight =
+        flights_take_ready(&shipper->flights, bulk_waits ? HF_URGENT_RANK : UINT_MAX);
     if (flight) {
         launch(shipper, flight);
         return true;
     }
-    if (flights_full(shipper))
-        return false;
-    const struct hf_unit *unit = outbox_take(shipper->options.outbox);
+    const struct hf_unit *unit = take_unit(shipper, bulk_waits);
     if (!unit)
         return false;
     bool asks = unit->bytes > ASK_FROM_BYTES && unit->chunk_count > 0 &&
                 unit->chunk_count <= HF_FRAME_IDS_MAX;
-    flight = flights_add(&shipper->flights, unit, asks);
+    flight = flights_add(&shipper->flights, unit, rank_of(shipper, unit->source), asks);
     if (!flight)
-        link_drop(shipper->options.link, shipper->connection, "out of memory");
+        link_drop(link, shipper->connection, "out of memory");
     else if (asks)
         ask(shipper, flight);
     return true;
@@ -547,6 +592,16 @@ static void wake(void *context)
     }
 }
 
+/* While there is a limit, frames are short enough not to hold up others for long. */
+static struct hf_packer *make_packer(struct hf_shipper *shipper)
+{
+    uint64_t limit = shipper->options.config->upload_limit;
+    struct hf_packer *packer = packer_new(COMPRESS_LEVEL, send_packed, shipper);
+    if (packer && limit > 0 && limit / 4 < HF_PACK_FRAME_BYTES)
+        packer_set_frame_bytes(packer, (size_t)limit / 4);
+    return packer;
+}
+
 static void shipper_free(struct hf_shipper *shipper)
 {
     packer_free(shipper->packer);
@@ -568,7 +623,7 @@ int shipper_start(const struct hf_shipper_options *options, struct hf_shipper **
     renewal_begin(&shipper->renewal, identity_life_ns(options->identity));
     shipper->stream_count = options->config->source_count;
     shipper->streams = calloc(shipper->stream_count + 1, sizeof(*shipper->streams));
-    shipper->packer = packer_new(COMPRESS_LEVEL, send_packed, shipper);
+    shipper->packer = make_packer(shipper);
     if (!shipper->streams || !shipper->packer) {
         shipper_free(shipper);
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for the session");

@@ -206,3 +206,37 @@ def test_what_captures_stands_back_and_what_restores_or_answers_does_not(fleet):
     wait_until(lambda: priorities(host).get("capture") == (19, "idle"), "the new configuration")
     fleet.cli("restore", host.target("data"), "--wait")
     wait_until(lambda: priorities(host)["capture"] == (19, "idle"), "it to stand back again")
+
+
+def test_an_upload_limit_holds_and_what_is_precious_goes_before_what_is_much(fleet):
+    host = fleet.add_host("robot-limit", start=False)
+    limit = 400 * 1024
+    sources = host.source("bulk", class_="logs") + host.source("points", class_="checkpoints")
+    host.configure(sources, agent="upload_limit = 400KiB")
+    host.write("bulk/large", os.urandom(12_000_000))  # half a minute's worth
+    host.write("points/first", "0")
+    host.start()
+
+    def sample():
+        before = time.monotonic()
+        sent = fleet.metrics()["holdfast_ingest_bytes_total"]
+        return before, sent, time.monotonic()
+
+    samples = []
+    for step in range(6):
+        host.write("points/point", str(step))
+        for _ in range(3):
+            samples.append(sample())
+            time.sleep(0.3)
+        wait_until(lambda: fleet.cli("cat", host.target("points", "points/point"), check=False).stdout == str(step),
+                   "the checkpoint")
+        assert fleet.cli("cat", host.target("bulk", "bulk/large"), check=False, text=False).returncode != 0
+    assert samples[-1][1] > samples[0][1] + limit / 2, "it was under way"
+    for i, (before, sent, _) in enumerate(samples):
+        for _, later_sent, after in samples[i + 1:]:
+            # The burst, or one frame; and what lay in sockets at the first sample.
+            assert later_sent - sent <= limit * (after - before) + 2 * limit, (i, later_sent - sent, after - before)
+    host.configure(sources)
+    os.kill(host.pid, signal.SIGHUP)
+    fleet.wait()  # long before the limit would have let it
+    assert fleet.cli("cat", host.target("bulk", "bulk/large"), text=False) == host.path("bulk/large").read_bytes()

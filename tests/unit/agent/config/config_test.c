@@ -65,7 +65,7 @@ static void every_key_says_what_it_should(void **state)
     (void)state;
     struct hf_config *config = good(
         "[agent]\nstate = /var/x\nspool_max = 3MiB\nmark_interval = 200ms\nreconnect_max = 1m\n"
-        "nice = 3\nio_class = best-effort\nio_priority = 0\n"
+        "upload_limit = 3MiB\nnice = 3\nio_class = best-effort\nio_priority = 0\n"
         "[identity]\ndirectory = /var/y\n[collector]\naddress = backup.example.com:7443\n"
         "[source scripts]\nkind = files\nclass = workflows\npath = /opt/a/\npath = /opt/b\n"
         "include = **/*.py\ninclude = *.sh\nexclude = **/tmp/**\ndebounce = 150ms\nrescan = "
@@ -80,6 +80,7 @@ static void every_key_says_what_it_should(void **state)
     assert_int_equal(config->spool_max_bytes, 3 << 20);
     assert_int_equal(config->mark_interval_ns, 200 * HF_NS_PER_MS);
     assert_int_equal(config->reconnect_max_ns, 60 * HF_NS_PER_SECOND);
+    assert_int_equal(config->upload_limit, 3 << 20);
     assert_int_equal(config->priority.nice, 3);
     assert_int_equal(config->priority.io_class, HF_IO_BEST_EFFORT);
     assert_int_equal(config->priority.io_priority, 0);
@@ -134,6 +135,7 @@ static void files_go_back_where_they_were_unless_more_is_allowed(void **state)
     assert_int_equal(source->restore_root_count, 1);
     assert_string_equal(source->restore_roots[0], "/srv/data");
     assert_int_equal(source->restore_from_count, 0);
+    assert_int_equal(config->upload_limit, 0);
     assert_int_equal(config->priority.nice, 10);
     assert_int_equal(config->priority.io_class, HF_IO_BEST_EFFORT);
     assert_int_equal(config->priority.io_priority, 7);
@@ -184,6 +186,8 @@ static void a_mistake_is_named_with_its_line_and_a_remedy(void **state)
         {"[agent]\nspool_max = much\n" SOURCE, {":2:", "spool_max", "'much'"}},
         {"[agent]\nmark_interval = 1ms\n" SOURCE, {":2:", "mark_interval", "10 ms"}},
         {"[agent]\nreconnect_max = 3h\n" SOURCE, {":2:", "reconnect_max", "1h"}},
+        {"[agent]\nupload_limit = 100\n" SOURCE, {":2:", "upload_limit", "16KiB"}},
+        {"[agent]\nupload_limit = fast\n" SOURCE, {":2:", "upload_limit", "'fast'"}},
         {"[agent]\nnice = -5\n" SOURCE, {":2:", "nice", "19"}},
         {"[agent]\nio_class = realtime\n" SOURCE, {":2:", "'realtime'", "best-effort nor idle"}},
         {"[agent]\nio_priority = 8\n" SOURCE, {":2:", "io_priority", "7"}},

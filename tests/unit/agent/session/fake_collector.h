@@ -197,7 +197,7 @@ static inline int collector_callback(struct lws *wsi, enum lws_callback_reasons 
             lws_callback_on_writable(c->wsi);
         return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE: {
-        struct hf_message *message = outgoing_take(&c->outgoing);
+        struct hf_message *message = outgoing_take(&c->outgoing, 0);
         if (!message)
             return atomic_exchange(&c->hang_up, false) ? -1 : 0;
         lws_write(wsi, message_data(message), message_size(message), LWS_WRITE_BINARY);

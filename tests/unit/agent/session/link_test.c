@@ -17,7 +17,8 @@ static void *run_link(void *context)
     return NULL;
 }
 
-static void host_start(struct host *host, struct collector *c, const char *name)
+static void host_start_limited(struct host *host, struct collector *c, const char *name,
+                               uint64_t upload_limit)
 {
     struct hf_error error = {0};
     host->shipping = hf_queue_new();
@@ -27,10 +28,16 @@ static void host_start(struct host *host, struct collector *c, const char *name)
                                       .agent_pem_path = c->agent,
                                       .ca_pem_path = c->root,
                                       .shipping = host->shipping,
-                                      .restoring = host->restoring};
+                                      .restoring = host->restoring,
+                                      .upload_limit = upload_limit};
     assert_int_equal(link_new(&options, &host->link, &error), 0);
     lws_set_log_level(0, NULL);
     assert_int_equal(pthread_create(&host->thread, NULL, run_link, host->link), 0);
+}
+
+static void host_start(struct host *host, struct collector *c, const char *name)
+{
+    host_start_limited(host, c, name, 0);
 }
 
 static void host_stop(struct host *host)
@@ -214,7 +221,7 @@ static void bulk_waits_for_credit_and_says_when_there_is_room(void **state)
     assert_int_equal(link_send(host.link, connection + 1, &frame), HF_ERR_CLOSED);
     for (int i = 0; i < 20; i++) /* 5 MiB against a credit of 1 */
         assert_int_equal(link_send(host.link, connection, &frame), 0);
-    assert_true(link_bulk_full(host.link));
+    assert_true(link_bulk_full(host.link, HF_LINK_BULK));
     usleep(300000);
     assert_true(atomic_load(&c->bytes) <= 1 << 20);
     assert_true(atomic_load(&c->bytes) > 0);
@@ -224,7 +231,51 @@ static void bulk_waits_for_credit_and_says_when_there_is_room(void **state)
     for (int i = 0; i < 200 && atomic_load(&c->bytes) < 20 * sizeof(data); i++)
         usleep(50000);
     assert_true(atomic_load(&c->bytes) >= 20 * sizeof(data));
-    assert_false(link_bulk_full(host.link));
+    assert_false(link_bulk_full(host.link, HF_LINK_BULK));
+    host_stop(&host);
+    collector_free(c);
+}
+
+static void with_a_limit_bulk_goes_on_by_itself_and_what_is_urgent_before_it(void **state)
+{
+    (void)state;
+    static uint8_t data[100 * 1024], id[HF_HASH_BYTES];
+    enum { COUNT = 12, LIMIT = 1000000 };
+    struct collector *c = collector_new();
+    struct host host;
+    struct hf_frame got = {0};
+    struct hf_chunk chunk = {.id = id, .plain_size = sizeof(data), .data = {data, sizeof(data)}};
+    struct hf_frame frame = {.type = HF_FRAME_CHUNKS, .chunks = {.chunks = &chunk, .count = 1}};
+    collector_start(c);
+    host_start_limited(&host, c, "localhost", LIMIT);
+    uint64_t connection = expect(host.shipping, HF_LINK_OPENED);
+    struct hf_frame credit = {.type = HF_FRAME_CREDIT, .credit = {.total_bytes = 1 << 24}};
+    collector_send(c, &credit);
+    struct hf_message *message = collector_next(c, &got); /* HELLO */
+    proto_frame_free(&got);
+    message_free(message);
+    int64_t began_ns = hf_clock_monotonic_ns();
+    for (int i = 0; i < COUNT; i++)
+        assert_int_equal(link_send(host.link, connection, &frame), 0);
+    assert_true(link_bulk_full(host.link, HF_LINK_BULK)); /* half a second's worth */
+    assert_false(link_bulk_full(host.link, HF_LINK_URGENT));
+    chunk.plain_size = 7;
+    chunk.data.size = 7;
+    assert_int_equal(link_send_urgent(host.link, connection, &frame), 0);
+    int urgent_at = -1;
+    for (int i = 0; i <= COUNT; i++) {
+        message = collector_next(c, &got);
+        assert_int_equal(got.type, HF_FRAME_CHUNKS);
+        if (got.chunks.chunks[0].data.size == 7)
+            urgent_at = i;
+        proto_frame_free(&got);
+        message_free(message);
+    }
+    int64_t took_ns = hf_clock_monotonic_ns() - began_ns;
+    assert_in_range(urgent_at, 0, COUNT / 2); /* behind what was in the socket already */
+    /* A limit is a limit, however slow or fast this machine is. */
+    assert_true((double)(COUNT * sizeof(data)) <=
+                LIMIT * ((double)took_ns / 1e9 + (double)HF_PACE_BURST_NS / 1e9) + sizeof(data));
     host_stop(&host);
     collector_free(c);
 }
@@ -366,6 +417,7 @@ int main(void)
         cmocka_unit_test(a_collector_with_a_wrong_certificate_is_refused),
         cmocka_unit_test(frames_reach_the_inbox_of_their_business),
         cmocka_unit_test(bulk_waits_for_credit_and_says_when_there_is_room),
+        cmocka_unit_test(with_a_limit_bulk_goes_on_by_itself_and_what_is_urgent_before_it),
         cmocka_unit_test(a_cut_connection_comes_back_with_another_number),
         cmocka_unit_test(going_away_is_obeyed_for_as_long_as_asked),
         cmocka_unit_test(a_renewed_certificate_is_used_at_once),
