@@ -222,7 +222,7 @@ void decode_mark(struct proto_reader *reader, struct hf_frame *frame)
     mark->version_seq = reader_uint(reader, "version-seq", 0, INT64_MAX);
     mark->until_ns = reader_time(reader, "until");
     mark->state =
-        (enum hf_source_state)reader_uint(reader, "state", HF_SOURCE_WATCHING, HF_SOURCE_FAILING);
+        (enum hf_source_state)reader_uint(reader, "state", HF_SOURCE_WATCHING, HF_SOURCE_WAITING);
     mark->pending_files = reader_uint(reader, "pending", 0, INT64_MAX);
     mark->note = reader_text(reader, "note", HF_TEXT_MAX_BYTES);
 }

@@ -91,7 +91,8 @@ enum hf_source_state { /* of MARK */
                            2, /* a scan is under way; complete only up to until_ns */
                        HF_SOURCE_DEGRADED = 3, /* protected by scans alone; note says why */
                        HF_SOURCE_FAILING = 4,  /* something can't be read; note says what */
-                       HF_SOURCE_RETIRED = 5   /* its host has it no more; never in a frame */
+                       HF_SOURCE_WAITING = 5,  /* for the end of quiet hours; note says when */
+                       HF_SOURCE_RETIRED = 6   /* its host has it no more; never in a frame */
 };
 
 enum hf_restore_status { /* of one file */

@@ -358,7 +358,7 @@ static void examine_due(struct hf_capture *capture)
 
 bool may_look_at(const struct hf_capture *capture, size_t source)
 {
-    return !capture->work[source].held &&
+    return !capture->work[source].held && !is_quiet(capture, source) &&
            (capture->busy == NOT_BUSY ||
             (source != capture->busy &&
              config_class_rank(capture->config->sources[source].class_name) <= HF_URGENT_RANK));
@@ -376,6 +376,7 @@ void service(struct hf_capture *capture)
     capture->in_service = true;
     capture->serviced_ns = now;
     look_at_clocks(capture);
+    look_at_quiet_hours(capture);
     read_notices(capture);
     read_events(capture);
     if (capture->dirty && capture->dirty->due_ns <= now) {
@@ -513,6 +514,7 @@ static void *run(void *arg)
     while (!stopping(capture)) {
         look_at_clocks(capture);
         deal_with_clocks(capture);
+        look_at_quiet_hours(capture);
         read_orders(capture);
         hurry_if_pressed(capture);
         read_notices(capture);
@@ -538,6 +540,7 @@ static void *run(void *arg)
 
 static void load_numbers(struct hf_capture *capture)
 {
+    forget_quiet_hours(capture);
     for (size_t i = 0; i < capture->config->source_count; i++) {
         struct source_work *work = &capture->work[i];
         uint64_t last = 0;

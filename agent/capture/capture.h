@@ -46,8 +46,10 @@ struct hf_mark_state {
 bool capture_mark(struct hf_capture *capture, size_t source, struct hf_mark_state *out);
 
 /* Scan everything now; done is called (on the capture thread) once all that was found is
- * acknowledged. */
-void capture_flush(struct hf_capture *capture, void (*done)(void *context), void *context);
+ * acknowledged. Sources in quiet hours are left out, but for those that share a path with a root.
+ */
+void capture_flush(struct hf_capture *capture, const char *const *roots, size_t count,
+                   void (*done)(void *context), void *context);
 /* Whether somebody waits for that: it is no time to stand back for others. */
 bool capture_hurries(struct hf_capture *capture);
 /* After a restore put a version's state in place: record it, flagged as restored by job, without

@@ -52,6 +52,10 @@ struct source_work {
      * can't be watched, whether the limit of watches is why, a file system (its name). */
     unsigned unwatched;
     bool limit_reached;
+    bool quiet;              /* now; it is looked at all the same while `flushes` */
+    bool spool_held;         /* the outbox was told so */
+    unsigned flushes;        /* that wait and need it, quiet hours or not */
+    int64_t quiet_change_ns; /* wall clock: until when `quiet` holds; INT64_MIN: it isn't known */
     char untold[HF_FILESYSTEM_NAME_BYTES];
     char note[HF_MARK_NOTE_BYTES];
 };
@@ -123,7 +127,8 @@ struct database_look {
 };
 
 /* read.c: one file's content into the unit, as long as the file was when it was opened.
- * HF_ERR_RACED when it changed meanwhile; HF_ERR_CLOSED when it has to wait for the collector. */
+ * HF_ERR_RACED when it changed meanwhile; HF_ERR_CLOSED when it has to wait for the collector,
+ * HF_ERR_AGAIN when quiet hours began. */
 struct file_content {
     struct hf_buf refs;
     struct hf_buf lists;        /* while it is read: the references of lists of references */
@@ -246,6 +251,19 @@ int64_t next_scan_ns(const struct hf_capture *capture, size_t source);
 /* Why scans alone notice changes, for the source's note. */
 void say_untold(const struct hf_capture *capture, size_t source, char out[HF_MARK_NOTE_BYTES]);
 
+/* quiet_hours.c */
+/* Whether it is quiet for a source now; any time, best often. */
+void look_at_quiet_hours(struct hf_capture *capture);
+/* The clock was set: what is known of them is void. */
+void forget_quiet_hours(struct hf_capture *capture);
+/* Whether a source isn't to be looked at for quiet hours, as of the last look_at_quiet_hours. */
+bool is_quiet(const struct hf_capture *capture, size_t source);
+/* Whether to stop working on a source, and come back to it later. */
+bool interrupted(struct hf_capture *capture, size_t source);
+/* Whether anything of it waits for that; pending: paths to look at. What the note says then. */
+bool waits_for_quiet_end(const struct hf_capture *capture, size_t source, uint64_t pending);
+void say_quiet(const struct hf_capture *capture, size_t source, char out[HF_MARK_NOTE_BYTES]);
+
 /* roots.c */
 /* Watch for a root (absolute), and every directory above it, to come, go or be replaced. */
 void watch_way_to(struct hf_capture *capture, size_t source, const char *root);
@@ -295,8 +313,10 @@ void read_orders(struct hf_capture *capture);
 
 /* flush.c */
 /* done is called once all that was numbered by the end of the scans that are wanted now is
- * acknowledged, or with flushes_end. */
-void flush_begin(struct hf_capture *capture, void (*done)(void *context), void *context);
+ * acknowledged, or with flushes_end; but for sources in quiet hours, unless needs (one a source;
+ * taken over) says that they are needed. */
+void flush_begin(struct hf_capture *capture, bool *needs, void (*done)(void *context),
+                 void *context);
 /* What they waited for was numbered anew or is captured again: they wait for that. */
 void flushes_restart(struct hf_capture *capture);
 void flushes_check(struct hf_capture *capture);

@@ -10,6 +10,9 @@
 #include "common/clock.h"
 #include "common/log.h"
 
+/* Clocks can't be read at the same moment. */
+#define LOST_MIN_NS HF_NS_PER_MS
+
 void look_at_clocks(struct hf_capture *capture)
 {
     struct hf_clock_reading now = clock_watch_read();
@@ -52,6 +55,9 @@ static void say(const struct hf_clock_change *change)
 void deal_with_clocks(struct hf_capture *capture)
 {
     struct hf_clock_change change = capture->clock_change;
+    if (!change.notable && change.set_ns > -LOST_MIN_NS) {
+        return; /* it adds up */
+    }
     capture->clock_change = (struct hf_clock_change){0};
     if (change.set_ns < 0) {
         move_back(capture, -change.set_ns);
@@ -60,6 +66,7 @@ void deal_with_clocks(struct hf_capture *capture)
         return;
     }
     say(&change);
+    forget_quiet_hours(capture);
     if (change.set_ns < 0) {
         int64_t now_ns = hf_clock_now_ns();
         int64_t before_ns = now_ns - change.set_ns;

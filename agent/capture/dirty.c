@@ -93,8 +93,9 @@ void mark_dirty(struct hf_capture *capture, size_t source, const char *path, int
         return;
     }
     size_t length = strlen(path);
-    struct dirty *entry =
-        capture->dirty_count < DIRTY_MAX ? malloc(sizeof *entry + length + 1) : NULL;
+    /* What waits for the end of quiet hours leaves room for what doesn't. */
+    size_t most = is_quiet(capture, source) ? DIRTY_MAX / 2 : DIRTY_MAX;
+    struct dirty *entry = capture->dirty_count < most ? malloc(sizeof *entry + length + 1) : NULL;
     if (!entry) {
         capture->work[source].scan_wanted = true;
         scan_by(capture, source, due_ns);

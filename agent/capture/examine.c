@@ -293,6 +293,8 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
     } else if (rc == HF_ERR_RACED || (rc == HF_OK && content.grew)) {
         look_again(capture, source, path, hf_clock_monotonic_ns() - now,
                    unsettled_ns ? unsettled_ns : now, content.grew);
+    } else if (rc == HF_ERR_AGAIN) {
+        mark_dirty(capture, source, path, 0, unsettled_ns); /* when they are over */
     } else if (rc == HF_ERR_CLOSED || rc == HF_ERR_NO_SPACE) {
         content_free(&content); /* it can't be sent or kept now: a scan will find it again */
         return;

@@ -7,17 +7,35 @@ struct flush {
     struct flush *next;
     void (*done)(void *context);
     void *context;
+    bool *needs;    /* a source: whether quiet hours count for nothing */
     uint64_t *seqs; /* a source: what has to be acknowledged; NULL until the scans are done */
 };
 
-void flush_begin(struct hf_capture *capture, void (*done)(void *context), void *context)
+void flush_begin(struct hf_capture *capture, bool *needs, void (*done)(void *context),
+                 void *context)
 {
     struct flush *flush = malloc(sizeof *flush);
     if (!flush) {
         abort();
     }
-    *flush = (struct flush){.next = capture->flushes, .done = done, .context = context};
+    *flush =
+        (struct flush){.next = capture->flushes, .done = done, .context = context, .needs = needs};
     capture->flushes = flush;
+    for (size_t i = 0; i < capture->config->source_count; i++) {
+        capture->work[i].flushes += needs[i];
+    }
+}
+
+/* It is over. */
+static void finish(struct hf_capture *capture, struct flush *flush)
+{
+    for (size_t i = 0; i < capture->config->source_count; i++) {
+        capture->work[i].flushes -= flush->needs[i];
+    }
+    flush->done(flush->context);
+    free(flush->needs);
+    free(flush->seqs);
+    free(flush);
 }
 
 void flushes_restart(struct hf_capture *capture)
@@ -31,7 +49,7 @@ void flushes_restart(struct hf_capture *capture)
 static bool scans_wanted(const struct hf_capture *capture)
 {
     for (size_t i = 0; i < capture->config->source_count; i++) {
-        if (capture->work[i].scan_wanted) {
+        if (capture->work[i].scan_wanted && !is_quiet(capture, i)) {
             return true;
         }
     }
@@ -41,7 +59,7 @@ static bool scans_wanted(const struct hf_capture *capture)
 static bool all_acked(const struct hf_capture *capture, const uint64_t *seqs)
 {
     for (size_t i = 0; i < capture->config->source_count; i++) {
-        if (capture->work[i].acked_seq < seqs[i]) {
+        if (capture->work[i].acked_seq < seqs[i] && !is_quiet(capture, i)) {
             return false;
         }
     }
@@ -76,9 +94,7 @@ void flushes_check(struct hf_capture *capture)
         }
         if (flush->seqs && all_acked(capture, flush->seqs)) {
             *at = flush->next;
-            flush->done(flush->context);
-            free(flush->seqs);
-            free(flush);
+            finish(capture, flush);
         } else {
             at = &flush->next;
         }
@@ -90,8 +106,6 @@ void flushes_end(struct hf_capture *capture)
     while (capture->flushes) {
         struct flush *flush = capture->flushes;
         capture->flushes = flush->next;
-        flush->done(flush->context);
-        free(flush->seqs);
-        free(flush);
+        finish(capture, flush);
     }
 }

@@ -45,26 +45,38 @@ static void claim_watched(struct hf_capture *capture, struct source_work *work, 
     }
 }
 
+static enum hf_source_state state_of(const struct source_work *work, bool waits)
+{
+    if (work->unreadable > 0 || (work->lost && work->note[0])) {
+        return HF_SOURCE_FAILING;
+    }
+    return waits               ? HF_SOURCE_WAITING
+           : !is_told(work)    ? HF_SOURCE_DEGRADED
+           : work->scan_wanted ? HF_SOURCE_SCANNING
+                               : HF_SOURCE_WATCHING;
+}
+
 static void tell(struct hf_capture *capture, size_t source, uint64_t pending)
 {
     const struct source_work *work = &capture->work[source];
-    bool degraded = !is_told(work);
+    bool waits = waits_for_quiet_end(capture, source, pending);
     pthread_mutex_lock(&capture->mark_lock);
     struct hf_mark_state *mark = &capture->marks[source];
     bool known = capture->mark_known[source];
     enum hf_source_state before = mark->state;
-    capture->mark_known[source] = work->marked_until_ns != 0;
+    capture->mark_known[source] = work->marked_until_ns != 0 || waits;
     mark->version_seq = work->acked_seq;
     mark->until_ns = work->marked_until_ns;
     mark->pending_files = pending;
-    mark->state = work->unreadable > 0 || (work->lost && work->note[0]) ? HF_SOURCE_FAILING
-                  : degraded                                            ? HF_SOURCE_DEGRADED
-                  : work->scan_wanted                                   ? HF_SOURCE_SCANNING
-                                                                        : HF_SOURCE_WATCHING;
-    if (degraded && work->note[0] == '\0') {
+    mark->state = state_of(work, waits);
+    if (work->note[0]) {
+        memcpy(mark->note, work->note, sizeof mark->note);
+    } else if (waits) {
+        say_quiet(capture, source, mark->note);
+    } else if (!is_told(work)) {
         say_untold(capture, source, mark->note);
     } else {
-        memcpy(mark->note, work->note, sizeof mark->note);
+        mark->note[0] = '\0';
     }
     bool news = capture->mark_known[source] && (!known || mark->state != before);
     pthread_mutex_unlock(&capture->mark_lock);
@@ -86,6 +98,9 @@ void update_mark(struct hf_capture *capture, size_t source)
     int64_t until_ns = capture->drained_ns;
     uint64_t pending = dirty_of(capture, source, &until_ns);
     if (!work->scanned) {
+        if (waits_for_quiet_end(capture, source, pending)) {
+            tell(capture, source, pending); /* which says nothing of up to when */
+        }
         return;
     }
     settle(work); /* before there is another claim */

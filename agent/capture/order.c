@@ -20,6 +20,7 @@ struct order {
     void (*done)(void *context);
     void *context;
     size_t source;       /* of all but ORDER_FLUSH */
+    bool *needs;         /* of ORDER_FLUSH, one a source */
     struct hf_unit *row; /* one version */
 };
 
@@ -36,6 +37,7 @@ static void order_free(struct hf_capture *capture, struct order *order)
         sem_post(&capture->adopt_room);
     }
     unit_free(order->row);
+    free(order->needs);
     free(order);
 }
 
@@ -74,11 +76,6 @@ static void give_order(struct hf_capture *capture, const struct order *from)
         order->done(order->context); /* capture has stopped: nothing will be found any more */
     }
     order_free(capture, order);
-}
-
-void capture_flush(struct hf_capture *capture, void (*done)(void *context), void *context)
-{
-    give_order(capture, &(struct order){.kind = ORDER_FLUSH, .done = done, .context = context});
 }
 
 void capture_adopt(struct hf_capture *capture, size_t source, const char *path,
@@ -127,6 +124,20 @@ static void order_overlapping(struct hf_capture *capture, enum order_kind kind,
             give_order(capture, &(struct order){.kind = kind, .source = i});
         }
     }
+}
+
+void capture_flush(struct hf_capture *capture, const char *const *roots, size_t count,
+                   void (*done)(void *context), void *context)
+{
+    bool *needs = calloc(capture->config->source_count + 1, sizeof *needs);
+    if (!needs) {
+        abort();
+    }
+    for (size_t i = 0; i < capture->config->source_count; i++) {
+        needs[i] = overlaps(&capture->config->sources[i], roots, count);
+    }
+    give_order(capture, &(struct order){
+                            .kind = ORDER_FLUSH, .done = done, .context = context, .needs = needs});
 }
 
 void capture_hold(struct hf_capture *capture, const char *const *roots, size_t count)
@@ -205,9 +216,13 @@ static void carry_out(struct hf_capture *capture, struct order *order)
 {
     switch (order->kind) {
     case ORDER_FLUSH:
-        flush_begin(capture, order->done, order->context);
+        flush_begin(capture, order->needs, order->done, order->context);
+        order->needs = NULL;
+        look_at_quiet_hours(capture);
         for (size_t i = 0; i < capture->config->source_count; i++) {
-            scan_now(capture, i);
+            if (!is_quiet(capture, i)) {
+                scan_now(capture, i);
+            }
         }
         break;
     case ORDER_ADOPT:

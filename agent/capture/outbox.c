@@ -18,6 +18,7 @@ struct lane {                     /* of one source */
     uint64_t loaded; /* seq: in memory or acknowledged; what the spool has comes after */
     uint64_t sent;   /* seq: the collector may have it, but none beyond */
     bool online, resyncing;
+    bool spool_held;
     /* Content of more than a unit goes ahead of its version, in units of chunks alone. */
     bool chunks_left;  /* some did, and their version is the lane's first, or yet to be pushed */
     bool in_the_midst; /* the last unit that was pushed was such a one */
@@ -339,7 +340,7 @@ static struct hf_unit *next_of(struct hf_outbox *outbox, size_t source)
             return unit;
         }
     }
-    bool room = !lane->first || outbox->bytes < MEMORY_MAX_BYTES / 2;
+    bool room = !lane->spool_held && (!lane->first || outbox->bytes < MEMORY_MAX_BYTES / 2);
     return room && spool_is_ahead(outbox, source) ? load(outbox, source) : NULL;
 }
 
@@ -448,6 +449,16 @@ void outbox_wake(struct hf_outbox *outbox)
     pthread_mutex_unlock(&outbox->lock);
     if (wake) {
         wake(context);
+    }
+}
+
+void outbox_hold_spool(struct hf_outbox *outbox, size_t source, bool held)
+{
+    pthread_mutex_lock(&outbox->lock);
+    outbox->lanes[source].spool_held = held;
+    pthread_mutex_unlock(&outbox->lock);
+    if (!held) {
+        outbox_wake(outbox);
     }
 }
 

@@ -82,6 +82,8 @@ void outbox_set_numbers(struct hf_outbox *outbox, size_t source, uint64_t acked,
 int outbox_push(struct hf_outbox *outbox, struct hf_unit *unit, struct hf_error *error);
 /* Wake the session for something else that it should tell soon. NULL is fine. */
 void outbox_wake(struct hf_outbox *outbox);
+/* While held, what waits in the spool of a source stays there; what is in memory goes out. */
+void outbox_hold_spool(struct hf_outbox *outbox, size_t source, bool held);
 /* Give back the memory that isn't needed while there is nothing to do. */
 void outbox_rest(struct hf_outbox *outbox);
 bool outbox_is_online(struct hf_outbox *outbox, size_t source);

@@ -164,6 +164,7 @@ static int cut(struct hf_capture *capture, size_t source, int fd, uint64_t limit
         memmove(capture->buffer, capture->buffer + used, have - used);
         have -= used;
         service(capture);
+        rc = rc == HF_OK && is_quiet(capture, source) ? HF_ERR_AGAIN : rc;
     }
     capture->busy = busy;
     return rc;
@@ -194,6 +195,7 @@ static int cut_sparse(struct hf_capture *capture, size_t source, int fd, uint64_
             }
         }
         service(capture);
+        rc = rc == HF_OK && is_quiet(capture, source) ? HF_ERR_AGAIN : rc;
     }
     return rc;
 }
@@ -230,7 +232,7 @@ static bool is_same_again(struct hf_capture *capture, size_t source, int fd, uin
     uint8_t second[HF_HASH_BYTES];
     hf_hash_final(whole, first);
     capture->busy = busy == NOT_BUSY ? source : busy;
-    for (uint64_t left = size; same && left > 0;) {
+    for (uint64_t left = size; same && left > 0 && !is_quiet(capture, source);) {
         size_t part = left < HF_CHUNK_MAX_BYTES ? (size_t)left : HF_CHUNK_MAX_BYTES;
         same = fill(fd, capture->buffer, part) == (ssize_t)part;
         hf_hash_update(whole, capture->buffer, part);

@@ -163,7 +163,7 @@ static int scan_rows(struct hf_capture *capture, size_t source, int dir_fd, cons
 {
     const struct state_row *row;
     int rc = HF_OK;
-    while (!stopping(capture) && (row = row_at_hand(capture, source, path, rows, &rc)) &&
+    while (!interrupted(capture, source) && (row = row_at_hand(capture, source, path, rows, &rc)) &&
            (!until || strcmp(row->name, until) < 0)) {
         compared_until(rows, row->name);
         rows->at++;
@@ -211,9 +211,10 @@ static int scan_names(struct hf_capture *capture, size_t source, DIR *dir, const
     uint64_t seen = *looks;
     bool here = true;
     int rc = HF_OK;
-    while (rc == HF_OK && names.more && here && !stopping(capture)) {
+    while (rc == HF_OK && names.more && here && !interrupted(capture, source)) {
         rc = read_names(dir, rows.after, &names);
-        for (size_t i = 0; rc == HF_OK && i < names.count && here && !stopping(capture); i++) {
+        for (size_t i = 0; rc == HF_OK && i < names.count && here && !interrupted(capture, source);
+             i++) {
             rc = scan_name(capture, source, dirfd(dir), path, names.names[i], &rows, depth);
             service(capture);
             here = seen == *looks || is_on_record(capture, source, dirfd(dir), path);
@@ -265,11 +266,12 @@ void scan_source(struct hf_capture *capture, size_t source)
     work->unreadable = 0;
     capture->since_ns = work->complete_until_ns;
     work->note[0] = '\0';
-    for (size_t i = 0; i < config->path_count && !stopping(capture); i++) {
+    for (size_t i = 0; i < config->path_count && !interrupted(capture, source); i++) {
         scan_root(capture, source, config->paths[i]);
     }
     flush_unit(capture, source);
-    if (stopping(capture)) {
+    if (interrupted(capture, source)) {
+        scan_now(capture, source); /* from the beginning, for nobody knows how long that will be */
         return;
     }
     if (!work->scan_wanted) {

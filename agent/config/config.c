@@ -113,9 +113,11 @@ void config_free(struct hf_config *config)
         free_texts(source->excludes, source->exclude_count);
         free_texts(source->restore_roots, source->restore_root_count);
         free_texts(source->restore_from, source->restore_from_count);
+        free(source->quiet.spans);
         free_argv(source->before_restore);
         free_argv(source->after_restore);
     }
+    free(config->quiet.spans);
     free(config->sources);
     free(config->file);
     free(config->state);
@@ -277,6 +279,42 @@ static int read_choices(struct hf_ini *ini, const char *section, struct hf_confi
     return rc;
 }
 
+/* *given: there are some, or none on purpose. */
+static int read_quiet(struct hf_ini *ini, const char *section, struct hf_quiet *quiet, bool *given,
+                      struct hf_error *error)
+{
+    const struct hf_ini_entry *entry;
+    bool none = false;
+    for (size_t n = 0; (entry = hf_ini_get(ini, section, "quiet_hours", n)); n++) {
+        struct hf_error reason = {0};
+        struct hf_quiet_span span;
+        *given = true;
+        none = none || strcmp(entry->value, "none") == 0;
+        if (none && (n > 0 || strcmp(entry->value, "none") != 0)) {
+            return hf_ini_complain(ini, entry, error,
+                                   "'none' has to stand alone; remove the others");
+        }
+        if (none) {
+            continue;
+        }
+        if (quiet_parse(entry->value, &span, &reason) != HF_OK) {
+            return hf_ini_complain(ini, entry, error, "%s", reason.message);
+        }
+        struct hf_quiet_span *grown =
+            reallocarray(quiet->spans, quiet->count + 1, sizeof *quiet->spans);
+        if (!grown) {
+            return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the configuration");
+        }
+        quiet->spans = grown;
+        quiet->spans[quiet->count++] = span;
+    }
+    if (quiet->count > 0 && quiet_is_always(quiet)) {
+        return hf_ini_complain(ini, hf_ini_last(ini, section, "quiet_hours"), error,
+                               "leaves no time of the week in which anything could be captured");
+    }
+    return HF_OK;
+}
+
 /* Shorter than its least, a pause becomes a loop that takes a core. */
 static int read_pause(struct hf_ini *ini, const char *section, const char *key, int64_t least_ns,
                       const char *usual, int64_t *pause_ns, struct hf_error *error)
@@ -324,6 +362,7 @@ static int read_source(struct hf_config *config, struct hf_ini *ini, const char 
     rc = rc == HF_OK
              ? read_pause(ini, section, "verify", RESCAN_MIN_NS, "6h", &source->verify_ns, error)
              : rc;
+    rc = rc == HF_OK ? read_quiet(ini, section, &source->quiet, &source->quiet_given, error) : rc;
     rc = rc == HF_OK ? hf_ini_get_bool(ini, section, "one_file_system", source->one_file_system,
                                        &source->one_file_system, error)
                      : rc;
@@ -361,6 +400,23 @@ static int complete_roots(struct hf_config_source *source)
     return HF_OK;
 }
 
+/* The agent's quiet hours are for what is neither small nor precious and says nothing else. */
+static int complete_quiet(const struct hf_config *config, struct hf_config_source *source)
+{
+    size_t bytes = config->quiet.count * sizeof *config->quiet.spans;
+    if (source->quiet_given || bytes == 0 ||
+        config_class_rank(source->class_name) <= HF_URGENT_RANK) {
+        return HF_OK;
+    }
+    source->quiet.spans = malloc(bytes);
+    if (!source->quiet.spans) {
+        return HF_ERR_NO_MEMORY;
+    }
+    memcpy(source->quiet.spans, config->quiet.spans, bytes);
+    source->quiet.count = config->quiet.count;
+    return HF_OK;
+}
+
 static int read_sections(struct hf_config *config, struct hf_ini *ini, struct hf_error *error)
 {
     const char *section;
@@ -380,6 +436,7 @@ static int read_sections(struct hf_config *config, struct hf_ini *ini, struct hf
     }
     for (size_t i = 0; rc == HF_OK && i < config->source_count; i++) {
         rc = complete_roots(&config->sources[i]);
+        rc = rc == HF_OK ? complete_quiet(config, &config->sources[i]) : rc;
     }
     return rc;
 }
@@ -473,6 +530,8 @@ int config_load(const char *path, struct hf_config **out, struct hf_error *error
         rc = hf_ini_complain(ini, hf_ini_last(ini, "agent", "reconnect_max"), error,
                              "has to be from 100ms to 1h; 30s is usual");
     }
+    bool given = false;
+    rc = rc == HF_OK ? read_quiet(ini, "agent", &config->quiet, &given, error) : rc;
     rc = rc == HF_OK ? read_sections(config, ini, error) : rc;
     rc = rc == HF_OK ? hf_ini_check_keys(ini, config_keys, error) : rc;
     /* After that: a section with a typo protects nothing either, and is what should be named. */

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "agent/config/quiet.h"
 #include "common/error.h"
 #include "common/ini.h"
 #include "common/priority.h"
@@ -28,8 +29,10 @@ struct hf_config_source {
     int64_t rescan_ns; /* between scans where inotify does not tell of everything */
     int64_t verify_ns; /* and where it does: not longer than that */
     enum hf_validate validate;
-    bool one_file_system; /* what is mounted in it is left out */
-    char **restore_roots; /* absolute; the paths unless given */
+    struct hf_quiet quiet; /* when it waits: its own, or the agent's unless its class is urgent */
+    bool quiet_given;      /* its own, or none on purpose */
+    bool one_file_system;  /* what is mounted in it is left out */
+    char **restore_roots;  /* absolute; the paths unless given */
     size_t restore_root_count;
     char **restore_from; /* ids of other hosts, or "*" */
     size_t restore_from_count;
@@ -46,8 +49,9 @@ struct hf_config {
     uint64_t spool_max_bytes;
     int64_t mark_interval_ns;
     struct hf_priority priority; /* of capture and packing; not of restores and of the connection */
-    uint64_t upload_limit;       /* bytes of bulk a second; 0: none */
-    int64_t reconnect_max_ns;    /* the longest wait before the next try to reach the collector */
+    struct hf_quiet quiet;
+    uint64_t upload_limit;    /* bytes of bulk a second; 0: none */
+    int64_t reconnect_max_ns; /* the longest wait before the next try to reach the collector */
     struct hf_config_source *sources;
     size_t source_count;
 };

@@ -157,6 +157,11 @@ void config_describe(const struct hf_config *config, FILE *out)
             fprintf(out, "    without %s\n", source->excludes[j]);
         }
         describe_pace(source, out);
+        for (size_t j = 0; j < source->quiet.count; j++) {
+            char quiet[HF_QUIET_TEXT_BYTES];
+            quiet_text(&source->quiet.spans[j], quiet);
+            fprintf(out, "    waits in quiet hours %s\n", quiet);
+        }
         if (source->one_file_system) {
             fprintf(out, "    without what is mounted beneath\n");
         }

@@ -31,6 +31,14 @@ const struct hf_ini_key config_keys[] = {
      "the same for the disk, where its scheduler knows priorities (bfq, mq-deadline). With idle, a "
      "disk that is always busy keeps everything from being captured"},
     {"agent", "io_priority", "0 to 7", "7", "within best-effort; 0 goes first"},
+    {"agent", "quiet_hours", "[DAYS] HH:MM-HH:MM", NULL,
+     "when the host is left in peace, by its own clock: 09:00-17:30, mon-fri 09:00-17:30, sat,sun "
+     "00:00-24:00, fri 22:00-06:00; repeatable. Changes are noticed and captured when it is over, "
+     "in "
+     "the state that they have then; configuration, credentials and checkpoints don't wait, and "
+     "nothing does that a restore is about to replace. When clocks are set forward, what they "
+     "never "
+     "show is left out; when they are set back, what they show twice is quiet twice"},
     {"identity", "directory", "DIR", "/var/lib/holdfast-agent/identity",
      "key and certificate, made by holdfast-agent enroll"},
     {"collector", "address", "HOST:PORT", "what the host was told when it joined",
@@ -65,6 +73,8 @@ const struct hf_ini_key config_keys[] = {
      "outside the path. Between two of these nothing is read that did not change"},
     {SOURCE, "one_file_system", "yes|no", "no",
      "leave out what is on other file systems, mounted beneath a path"},
+    {SOURCE, "quiet_hours", "none|[DAYS] HH:MM-HH:MM", "those of [agent]",
+     "the same for this source, whatever its class; repeatable. none: it never waits"},
     {SOURCE, "validate", "json", NULL,
      "read a file that does not parse again before it is recorded; after 30 s it is recorded and "
      "flagged"},

@@ -20,7 +20,8 @@ int run_flush(struct hf_run *run, int64_t limit_ns, struct hf_error *error)
     int64_t began_ns = hf_clock_monotonic_ns();
     struct hf_restorer *restorer = run->restorer;
     atomic_fetch_add(&restorer->flushes_asked, 1);
-    capture_flush(restorer->options.capture, flush_done, restorer);
+    capture_flush(restorer->options.capture, run->terms.roots, run->terms.root_count, flush_done,
+                  restorer);
     while (atomic_load(&restorer->flushes_done) != atomic_load(&restorer->flushes_asked)) {
         struct hf_link_event *event;
         int result = run_next_event(run, 1000, &event);

@@ -279,7 +279,8 @@ void api_metrics(struct api_call *call)
             hf_buf_append(out, sources.retired.data, sources.retired.size);
             family(out, "holdfast_source_state", "gauge",
                    "1 with the state that the agent told last: watching, scanning, degraded (scans "
-                   "alone notice changes), failing, unknown.");
+                   "alone notice changes), failing, waiting (for the end of quiet hours), retired, "
+                   "unknown.");
             hf_buf_append(out, sources.state.data, sources.state.size);
         }
         ingest_metrics(out, &stats);

@@ -176,7 +176,7 @@ static inline void flush(struct scene *scene)
 {
     atomic_bool done = false;
     int64_t end_ns = hf_clock_monotonic_ns() + PATIENCE_NS;
-    capture_flush(scene->capture, mark_done, &done);
+    capture_flush(scene->capture, NULL, 0, mark_done, &done);
     while (!atomic_load(&done)) {
         assert_true(hf_clock_monotonic_ns() < end_ns);
         pump(scene);

@@ -137,6 +137,22 @@ static void what_a_steered_clock_loses_costs_no_scan(void **state)
     scene_free(&scene);
 }
 
+static void what_the_reading_of_clocks_loses_moves_nothing_until_it_adds_up(void **state)
+{
+    struct scene scene;
+    scene_new(&scene, state);
+    for (int i = 0; i < 9; i++) {
+        scene.capture.clock_change.set_ns -= HF_NS_PER_MS / 10;
+        deal_with_clocks(&scene.capture);
+        assert_int_equal(scene.work.complete_until_ns, scene.began_ns);
+    }
+    scene.capture.clock_change.set_ns -= HF_NS_PER_MS / 10;
+    deal_with_clocks(&scene.capture);
+    assert_int_equal(scene.work.complete_until_ns, scene.began_ns - HF_NS_PER_MS);
+    assert_int_equal(scene.capture.clock_change.set_ns, 0);
+    scene_free(&scene);
+}
+
 static void a_time_that_can_be_given_twice_vouches_for_nothing(void **state)
 {
     struct scene scene;
@@ -177,6 +193,7 @@ int main(void)
         TEST(a_clock_set_forward_leaves_what_was_complete_where_it_was),
         TEST(everything_is_compared_at_once_after_either_and_after_sleep),
         TEST(what_a_steered_clock_loses_costs_no_scan),
+        TEST(what_the_reading_of_clocks_loses_moves_nothing_until_it_adds_up),
         TEST(a_time_that_can_be_given_twice_vouches_for_nothing),
         TEST(a_clock_set_forward_puts_no_file_in_doubt),
     };

@@ -111,7 +111,7 @@ static void test_orders_after_the_end_come_to_nothing_and_block_nobody(void **st
     for (int i = 0; i < 3000; i++) {
         adopt(scene, "restored");
     }
-    capture_flush(scene->capture, mark_done, &done);
+    capture_flush(scene->capture, NULL, 0, mark_done, &done);
     assert_true(atomic_load(&done));
 }
 

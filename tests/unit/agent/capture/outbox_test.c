@@ -438,9 +438,74 @@ static void test_a_spooled_unit_that_is_another_one_is_captured_again(void **sta
     }
 }
 
+static void note_wake(void *context)
+{
+    ++*(unsigned *)context;
+}
+
+static void what_waits_in_the_spool_stays_there_while_it_is_held_and_others_go(void **state)
+{
+    struct box box;
+    unsigned wakes = 0;
+    (void)state;
+    box_new(&box, 1 << 24);
+    assert_int_equal(push(&box, make(1, 1, 1, 100)), HF_OK);
+    assert_int_equal(push(&box, make(0, 1, 1, 100)), HF_OK);
+    outbox_hold_spool(box.outbox, 1, true);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(outbox_online(box.outbox, i, 0, 0), HF_OUTBOX_RESUME);
+    }
+    assert_int_equal(take(&box), 1); /* of source 0 */
+    outbox_acked(box.outbox, 0, 1);
+    assert_int_equal(take(&box), UINT64_MAX);
+    assert_int_equal(push(&box, make(1, 2, 2, 100)), HF_OK); /* behind it */
+    assert_int_equal(take(&box), UINT64_MAX);
+    outbox_set_wake(box.outbox, note_wake, &wakes);
+    outbox_hold_spool(box.outbox, 1, false);
+    assert_int_equal(wakes, 1);
+    assert_int_equal(take(&box), 1);
+    assert_int_equal(take(&box), 2);
+    outbox_set_wake(box.outbox, NULL, NULL);
+    box_free(&box);
+}
+
+static void what_is_in_memory_already_goes_out_held_or_not(void **state)
+{
+    struct box box;
+    (void)state;
+    box_new(&box, 1 << 24);
+    assert_int_equal(outbox_online(box.outbox, 1, 0, 0), HF_OUTBOX_RESUME);
+    assert_int_equal(push(&box, make(1, 1, 1, 100)), HF_OK);
+    outbox_hold_spool(box.outbox, 1, true);
+    assert_int_equal(take(&box), 1);
+    box_free(&box);
+}
+
+static void what_is_urgent_can_be_taken_alone(void **state)
+{
+    struct box box;
+    (void)state;
+    box_new(&box, 1 << 24);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(outbox_online(box.outbox, i, 0, 0), HF_OUTBOX_RESUME);
+    }
+    assert_int_equal(push(&box, make(1, 1, 1, 100)), HF_OK);
+    assert_null(outbox_take_urgent(box.outbox));
+    assert_int_equal(push(&box, make(2, 1, 1, 100)), HF_OK);
+    assert_int_equal(push(&box, make(0, 1, 1, 100)), HF_OK);
+    assert_int_equal(outbox_take_urgent(box.outbox)->source, 0);
+    assert_int_equal(outbox_take_urgent(box.outbox)->source, 2);
+    assert_null(outbox_take_urgent(box.outbox));
+    assert_int_equal(outbox_take(box.outbox)->source, 1);
+    box_free(&box);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_waits_in_the_spool_stays_there_while_it_is_held_and_others_go),
+        cmocka_unit_test(what_is_in_memory_already_goes_out_held_or_not),
+        cmocka_unit_test(what_is_urgent_can_be_taken_alone),
         cmocka_unit_test(units_leave_in_order_and_important_classes_first),
         cmocka_unit_test(numbers_that_skip_are_refused),
         cmocka_unit_test(what_is_captured_while_the_spool_empties_waits_behind_it),

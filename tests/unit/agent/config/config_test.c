@@ -188,6 +188,12 @@ static void a_mistake_is_named_with_its_line_and_a_remedy(void **state)
         {"[agent]\nreconnect_max = 3h\n" SOURCE, {":2:", "reconnect_max", "1h"}},
         {"[agent]\nupload_limit = 100\n" SOURCE, {":2:", "upload_limit", "16KiB"}},
         {"[agent]\nupload_limit = fast\n" SOURCE, {":2:", "upload_limit", "'fast'"}},
+        {"[agent]\nquiet_hours = 9-17\n" SOURCE, {":2:", "quiet_hours", "mon-fri 09:00-17:30"}},
+        {"[agent]\nquiet_hours = 00:00-24:00\n" SOURCE, {":2:", "quiet_hours", "leaves no time"}},
+        {SOURCE "quiet_hours = 08:00-09:00\nquiet_hours = none\n",
+         {":6:", "quiet_hours", "stand alone"}},
+        {SOURCE "quiet_hours = none\nquiet_hours = 08:00-09:00\n",
+         {":6:", "quiet_hours", "stand alone"}},
         {"[agent]\nnice = -5\n" SOURCE, {":2:", "nice", "19"}},
         {"[agent]\nio_class = realtime\n" SOURCE, {":2:", "'realtime'", "best-effort nor idle"}},
         {"[agent]\nio_priority = 8\n" SOURCE, {":2:", "io_priority", "7"}},
@@ -219,6 +225,25 @@ static void a_mistake_is_named_with_its_line_and_a_remedy(void **state)
             }
         }
     }
+}
+
+static void quiet_hours_are_for_what_is_large_unless_a_source_has_its_own(void **state)
+{
+    (void)state;
+    struct hf_config *config =
+        good("[agent]\nquiet_hours = mon-fri 09:00-17:30\nquiet_hours = sat 10:00-12:00\n" SOURCE
+             "[source logs]\nclass = logs\npath = /a\n"
+             "[source points]\nclass = checkpoints\npath = /b\nquiet_hours = 01:00-02:00\n"
+             "[source flows]\nclass = workflows\npath = /c\nquiet_hours = none\n"
+             "[source keys]\nclass = credentials\npath = /d\n");
+    assert_int_equal(source_of(config, "data")->quiet.count, 0); /* config: small, and precious */
+    assert_int_equal(source_of(config, "keys")->quiet.count, 0);
+    assert_int_equal(source_of(config, "logs")->quiet.count, 2);
+    assert_int_equal(source_of(config, "logs")->quiet.spans[0].from_min, 9 * 60);
+    assert_int_equal(source_of(config, "points")->quiet.count, 1);
+    assert_int_equal(source_of(config, "points")->quiet.spans[0].to_min, 2 * 60);
+    assert_int_equal(source_of(config, "flows")->quiet.count, 0);
+    config_free(config);
 }
 
 /* The guide writes .casare-rpa, the code .casare_rpa. */
@@ -423,6 +448,7 @@ int main(void)
         cmocka_unit_test(a_slash_at_the_end_of_a_directory_changes_nothing),
         cmocka_unit_test(files_go_back_where_they_were_unless_more_is_allowed),
         cmocka_unit_test(a_mistake_is_named_with_its_line_and_a_remedy),
+        cmocka_unit_test(quiet_hours_are_for_what_is_large_unless_a_source_has_its_own),
         cmocka_unit_test(the_presets_name_both_spellings_of_the_products_paths),
         cmocka_unit_test(both_presets_together_make_one_source_a_name_with_the_paths_of_both),
         cmocka_unit_test(a_preset_written_twice_protects_both_homes_each_with_its_own_keys),
