@@ -239,13 +239,14 @@ static void bulk_waits_for_credit_and_says_when_there_is_room(void **state)
 static void with_a_limit_bulk_goes_on_by_itself_and_what_is_urgent_before_it(void **state)
 {
     (void)state;
-    static uint8_t data[100 * 1024], id[HF_HASH_BYTES];
+    static uint8_t data[100 * 1024], ref[HF_CHUNK_REF_BYTES];
     enum { COUNT = 12, LIMIT = 1000000 };
     struct collector *c = collector_new();
     struct host host;
     struct hf_frame got = {0};
-    struct hf_chunk chunk = {.id = id, .plain_size = sizeof(data), .data = {data, sizeof(data)}};
-    struct hf_frame frame = {.type = HF_FRAME_CHUNKS, .chunks = {.chunks = &chunk, .count = 1}};
+    struct hf_block block = {.chunks = {ref, sizeof(ref)}, .data = {data, sizeof(data)}};
+    struct hf_frame frame = {.type = HF_FRAME_CHUNKS, .chunks = {.blocks = &block, .count = 1}};
+    hf_put_le32(ref + HF_HASH_BYTES, sizeof(data));
     collector_start(c);
     host_start_limited(&host, c, "localhost", LIMIT);
     uint64_t connection = expect(host.shipping, HF_LINK_OPENED);
@@ -259,14 +260,14 @@ static void with_a_limit_bulk_goes_on_by_itself_and_what_is_urgent_before_it(voi
         assert_int_equal(link_send(host.link, connection, &frame), 0);
     assert_true(link_bulk_full(host.link, HF_LINK_BULK)); /* half a second's worth */
     assert_false(link_bulk_full(host.link, HF_LINK_URGENT));
-    chunk.plain_size = 7;
-    chunk.data.size = 7;
+    hf_put_le32(ref + HF_HASH_BYTES, 7);
+    block.data.size = 7;
     assert_int_equal(link_send_urgent(host.link, connection, &frame), 0);
     int urgent_at = -1;
     for (int i = 0; i <= COUNT; i++) {
         message = collector_next(c, &got);
         assert_int_equal(got.type, HF_FRAME_CHUNKS);
-        if (got.chunks.chunks[0].data.size == 7)
+        if (got.chunks.blocks[0].data.size == 7)
             urgent_at = i;
         proto_frame_free(&got);
         message_free(message);

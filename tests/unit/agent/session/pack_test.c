@@ -220,11 +220,53 @@ static void a_closed_connection_ends_the_packing(void **state)
     free_unit(&unit);
 }
 
+static void at_rest_it_forgets_no_version_that_the_next_can_stand_on(void **state)
+{
+    (void)state;
+    struct sent sent = {.size = 0};
+    uint8_t refs[2][HF_CHUNK_REF_BYTES];
+    struct hf_packer *packer = packer_new(1, note_block, &sent);
+    assert_int_not_equal(send_version(packer, &sent, 1, 0, refs[0]).codec, HF_CODEC_DELTA);
+    packer_rest(packer);
+    packer_rest(packer);
+    assert_int_equal(send_version(packer, &sent, 2, 1, refs[1]).codec, HF_CODEC_DELTA);
+    assert_memory_equal(sent.aid, refs[0], HF_HASH_BYTES);
+    packer_free(packer);
+}
+
+static void short_frames_hold_no_more_than_asked_for_but_for_one_chunk(void **state)
+{
+    (void)state;
+    enum { FRAME_BYTES = 20000, CHUNK_BYTES = 6000, COUNT = 100 };
+    struct hf_unit unit = build_unit(COUNT, CHUNK_BYTES, 700);
+    struct received received = {.decompressor = hf_decompressor_new()};
+    struct hf_packer *packer = packer_new(1, receive, &received);
+    packer_set_frame_bytes(packer, FRAME_BYTES);
+    assert_int_equal(packer_send_chunks(packer, &unit, NULL, 0), 0);
+    assert_int_equal(packer_send_versions(packer, &unit, 3), 0);
+    assert_int_equal(received.chunks, COUNT);
+    assert_int_equal(received.versions, 700);
+    assert_true(received.largest <= FRAME_BYTES + CHUNK_BYTES);
+    packer_free(packer);
+    free_unit(&unit);
+    unit = build_unit(3, HF_CHUNK_MAX_BYTES, 1); /* a chunk is not taken apart */
+    received = (struct received){.decompressor = received.decompressor};
+    packer = packer_new(1, receive, &received);
+    packer_set_frame_bytes(packer, FRAME_BYTES);
+    assert_int_equal(packer_send_chunks(packer, &unit, NULL, 0), 0);
+    assert_int_equal(received.frames, 3);
+    packer_free(packer);
+    free_unit(&unit);
+    hf_decompressor_free(received.decompressor);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chunks_of_any_size_arrive_in_frames_of_a_good_size),
         cmocka_unit_test(a_file_that_changes_is_sent_as_what_is_different),
+        cmocka_unit_test(at_rest_it_forgets_no_version_that_the_next_can_stand_on),
+        cmocka_unit_test(short_frames_hold_no_more_than_asked_for_but_for_one_chunk),
         cmocka_unit_test(only_needed_chunks_are_sent),
         cmocka_unit_test(many_versions_are_split_in_order),
         cmocka_unit_test(a_closed_connection_ends_the_packing),
