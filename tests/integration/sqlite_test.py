@@ -290,7 +290,9 @@ def test_an_agent_that_is_killed_in_a_backup_leaves_nothing_and_goes_on(fleet, t
             found = wait_until(lambda: readers(host.pid), "a backup", pause=0.001)
             host.kill()
             wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in found), "its reader to end")
-            assert not [name for name in os.listdir(state) if not name.startswith(("lock", "state.db", "spool"))]
+            kept = {entry.name: entry.stat().st_size for entry in state.iterdir()}
+            assert not [name for name in kept if "backup" in name], kept
+            assert all(size < path.stat().st_size // 4 for name, size in kept.items() if "spool" not in name), kept
         (state / "sqlite-backup.leftX").write_text("of an agent on a file system that wants names")
         host.start()
         counted = writer.stop()
