@@ -435,12 +435,12 @@ static void read_mounts(struct hf_capture *capture)
     }
 }
 
+/* Its whole pages. */
 static void give_back(uint8_t *buffer)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t first = ((uintptr_t)buffer + page - 1) / page * page;
-    uintptr_t end = ((uintptr_t)buffer + BUFFER_BYTES) / page * page;
-    madvise((uint8_t *)first, end - first, MADV_DONTNEED);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t skip = (page - (uintptr_t)buffer % page) % page;
+    madvise(buffer + skip, (BUFFER_BYTES - skip) / page * page, MADV_DONTNEED);
 }
 
 /* Most of the time there is nothing to do, and the memory for doing it is better used by the host.

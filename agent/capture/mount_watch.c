@@ -55,7 +55,10 @@ static void unescape(char *text)
     for (const char *from = text; *from; to++) {
         bool octal = from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] >= '0' &&
                      from[2] <= '7' && from[3] >= '0' && from[3] <= '7';
-        *to = octal ? (char)((from[1] - '0') * 64 + (from[2] - '0') * 8 + (from[3] - '0')) : *from;
+        unsigned code = octal ? (unsigned)(from[1] - '0') * 64 + (unsigned)(from[2] - '0') * 8 +
+                                    (unsigned)(from[3] - '0')
+                              : (unsigned char)*from;
+        *(unsigned char *)to = (unsigned char)code;
         from += octal ? 4 : 1;
     }
     *to = '\0';
