@@ -75,16 +75,18 @@ static int issue_for_names_of(const struct hf_authority *authority, const char *
     size_t count = 0;
     const char **names = NULL;
     int rc = hf_pki_names(pem, &text, &count, error);
-    if (rc == HF_OK && !(names = calloc(count + 1, sizeof *names))) {
+    names = rc == HF_OK ? calloc(count + 1, sizeof *names) : NULL;
+    if (rc == HF_OK && !names) {
         rc = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the certificate's names");
     }
     const char *name = (const char *)text.data;
-    for (size_t i = 0; rc == HF_OK && i < count; i++) {
+    for (size_t i = 0; names && i < count; i++) {
         names[i] = name;
         name += strlen(name) + 1;
     }
-    rc =
-        rc == HF_OK ? server_certificate_issue(authority, data_directory, names, count, error) : rc;
+    if (rc == HF_OK) {
+        rc = server_certificate_issue(authority, data_directory, names, count, error);
+    }
     free(names);
     hf_buf_free(&text);
     return rc;
