@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "agent/capture/capture_private.h"
@@ -16,13 +15,10 @@
 #include "common/clock.h"
 #include "common/hash.h"
 #include "common/log.h"
-#include "common/memory.h"
 
 #define SERVICE_NS   (10 * HF_NS_PER_MS)
 #define FULL_WAIT_US 2000
-#define RECENT_SLOTS 1024u
 #define POLL_MAX_NS  (15 * HF_NS_PER_SECOND)
-#define BUFFER_BYTES (2u * HF_CHUNK_MAX_BYTES)
 #define REST_MS      2000 /* of nothing to do: what is under way comes back by then */
 #define RETRY_NS     (5 * HF_NS_PER_SECOND)
 #define COMPLAIN_NS  (60 * HF_NS_PER_SECOND)
@@ -32,11 +28,6 @@
 #define LOST_RETRY_NS  HF_NS_PER_SECOND
 /* As the acknowledged number: above any that a collector commits, so that it asks for a resync. */
 #define RESYNC_UNFINISHED (UINT64_C(1) << 62)
-
-struct recent {
-    uint64_t key;
-    int64_t seen_ns;
-};
 
 bool stopping(struct hf_capture *capture)
 {
@@ -253,88 +244,6 @@ int flush_unit(struct hf_capture *capture, size_t source)
 
 /* --- what has to be looked at --- */
 
-static struct recent *recent_of(struct hf_capture *capture, size_t source, const char *path,
-                                uint64_t *key)
-{
-    *key = path_key(source, path);
-    return &capture->recent[*key % RECENT_SLOTS];
-}
-
-static void mark_parent(struct hf_capture *capture, size_t source, const char *path,
-                        int64_t delay_ns)
-{
-    char parent[4200];
-    const char *slash = strrchr(path, '/');
-    if (slash) {
-        memcpy(parent, path, (size_t)(slash - path));
-        parent[slash - path] = '\0';
-        if (selected(&capture->config->sources[source], parent, true)) {
-            mark_dirty(capture, source, parent, delay_ns, 0);
-        }
-    }
-}
-
-static void on_event(struct hf_capture *capture, const struct watch_event *event)
-{
-    int64_t now = hf_clock_monotonic_ns();
-    if (event->overflow) {
-        hf_log_info("More changed at once than inotify could tell: scanning");
-        for (size_t i = 0; i < capture->config->source_count; i++) {
-            scan_now(capture, i);
-        }
-        return;
-    }
-    if (event->lost) {
-        scan_now(capture, event->source);
-        return;
-    }
-    const struct hf_config_source *source = &capture->config->sources[event->source];
-    char base[sizeof event->path];
-    const char *path = event->path;
-    bool sibling = database_is_sibling(source, path);
-    if (sibling) {
-        database_of_sibling(path, base, sizeof base);
-        path = base;
-    }
-    bool inside = selected(source, path, true);
-    if ((!inside || (event->gone && !sibling)) && is_on_way(source, path)) {
-        scan_now(capture, event->source); /* a root, or the way to one, has to be watched anew */
-    }
-    if (!inside) {
-        return;
-    }
-    uint64_t key = 0;
-    struct recent *recent = recent_of(capture, event->source, path, &key);
-    int64_t delay_ns = event->now ? 0 : source->debounce_ns;
-    if (recent->key == key && now - recent->seen_ns < source->debounce_ns) {
-        delay_ns = recent->seen_ns + source->debounce_ns - now;
-    }
-    mark_dirty(capture, event->source, path, delay_ns, 0);
-    /* What comes and goes beside a database leaves the directory's own time to the scans. */
-    if (!event->written && !sibling) {
-        mark_parent(capture, event->source, path, source->debounce_ns);
-    }
-}
-
-static void read_events(struct hf_capture *capture)
-{
-    struct watch_event event;
-    int64_t began_ns = hf_clock_now_ns();
-    bool any = false;
-    bool other = false;
-    capture->since_ns = capture->drained_ns;
-    watch_gather(capture->watch);
-    while (watch_next(capture->watch, &event)) {
-        on_event(capture, &event);
-        any = true;
-        other = other || !event.written;
-    }
-    if (any) {
-        capture->only_written = other ? 0 : capture->only_written + 1;
-    }
-    capture->drained_ns = began_ns;
-}
-
 static void examine_due(struct hf_capture *capture)
 {
     int64_t now = hf_clock_monotonic_ns();
@@ -435,26 +344,6 @@ static void read_mounts(struct hf_capture *capture)
     }
 }
 
-/* Its whole pages. */
-static void give_back(uint8_t *buffer)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t skip = (page - (uintptr_t)buffer % page) % page;
-    madvise(buffer + skip, (BUFFER_BYTES - skip) / page * page, MADV_DONTNEED);
-}
-
-/* Most of the time there is nothing to do, and the memory for doing it is better used by the host.
- */
-static void rest(struct hf_capture *capture)
-{
-    capture->rested = true;
-    state_rest(capture->state);
-    outbox_rest(capture->outbox);
-    give_back(capture->buffer);
-    give_back(capture->spare);
-    hf_give_memory_back();
-}
-
 static void wait_for_work(struct hf_capture *capture)
 {
     struct pollfd fds[3] = {{.fd = capture->wake_fd, .events = POLLIN},
@@ -467,7 +356,7 @@ static void wait_for_work(struct hf_capture *capture)
     int timeout_ms = next_timeout_ms(capture);
     bool long_enough = !capture->rested && timeout_ms > REST_MS;
     if (poll(fds, 3, long_enough ? REST_MS : timeout_ms) == 0 && long_enough) {
-        rest(capture);
+        give_memory_back(capture);
     }
     if (fds[0].revents) {
         ssize_t ignored = read(capture->wake_fd, &count, sizeof count);
@@ -491,19 +380,6 @@ static void scan_due(struct hf_capture *capture)
             }
         }
     }
-}
-
-/* A restore can't begin before what is on the host is captured. */
-static void hurry_if_pressed(struct hf_capture *capture)
-{
-    bool hurries = capture->flushes != NULL;
-    hf_priority_hurry(&capture->priority, hurries);
-    __atomic_store_n(&capture->hurries, hurries, __ATOMIC_RELEASE);
-}
-
-bool capture_hurries(struct hf_capture *capture)
-{
-    return __atomic_load_n(&capture->hurries, __ATOMIC_ACQUIRE);
 }
 
 static void *run(void *arg)
@@ -556,6 +432,7 @@ static void load_numbers(struct hf_capture *capture)
         }
     }
     state_commit(capture->state, NULL);
+    look_at_quiet_hours(capture); /* before the session asks what there is to send */
 }
 
 int capture_start(const struct hf_config *config, struct hf_outbox *outbox, struct hf_capture **out,
@@ -573,8 +450,8 @@ int capture_start(const struct hf_config *config, struct hf_outbox *outbox, stru
     capture->mark_known = calloc(config->source_count, sizeof *capture->mark_known);
     capture->recent = calloc(RECENT_SLOTS, sizeof *capture->recent);
     capture->busy = NOT_BUSY;
-    capture->buffer = malloc(BUFFER_BYTES);
-    capture->spare = malloc(BUFFER_BYTES);
+    capture->buffer = malloc(CAPTURE_BUFFER_BYTES);
+    capture->spare = malloc(CAPTURE_BUFFER_BYTES);
     pthread_mutex_init(&capture->mark_lock, NULL);
     pthread_mutex_init(&capture->chunking_lock, NULL);
     int rc = HF_OK;

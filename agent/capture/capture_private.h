@@ -13,6 +13,7 @@
 #include "agent/capture/page_cache.h"
 #include "agent/capture/state.h"
 #include "agent/capture/unit.h"
+#include "common/chunker.h"
 #include "common/queue.h"
 
 #define UNIT_BYTES_MAX    (1024u * 1024u)
@@ -33,6 +34,13 @@ struct dirty {
     bool again;            /* nothing is known to have changed: what happens next decides when */
     char path[];           /* without leading '/' */
 };
+
+/* When a path was last looked at for an event. */
+struct recent {
+    uint64_t key;
+    int64_t seen_ns;
+};
+#define RECENT_SLOTS 1024u
 
 struct source_work {
     struct hf_unit *unit; /* being filled */
@@ -70,6 +78,8 @@ enum watch_kind {
 };
 
 #define NOT_BUSY SIZE_MAX
+
+#define CAPTURE_BUFFER_BYTES (2u * HF_CHUNK_MAX_BYTES)
 
 struct hf_capture {
     const struct hf_config *config;
@@ -329,6 +339,19 @@ void mark_scanned(struct hf_capture *capture, size_t source, int64_t started_ns)
 void mark_give_up_from(struct source_work *work, uint64_t seq);
 /* After all that can move it: see what can be said now. */
 void update_mark(struct hf_capture *capture, size_t source);
+
+/* events.c */
+/* Read what inotify has told by now, and list what is to be looked at for it. */
+void read_events(struct hf_capture *capture);
+/* The slot of a path, which another may have now; *key is the path's. */
+struct recent *recent_of(struct hf_capture *capture, size_t source, const char *path,
+                         uint64_t *key);
+
+/* rest.c */
+/* Most of the time there is nothing to do: give back what doing it takes. */
+void give_memory_back(struct hf_capture *capture);
+/* While somebody waits for a flush, be at full priority. */
+void hurry_if_pressed(struct hf_capture *capture);
 
 /* capture.c */
 /* Hand over the unit of a source; afterwards there is none. */
