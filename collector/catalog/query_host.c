@@ -1,5 +1,8 @@
 #include "collector/catalog/reader.h"
 
+#define RETIRED "6"
+_Static_assert(HF_SOURCE_RETIRED == 6, "SQL text can't take the enum's number by itself");
+
 /* A host's counters are the sums over its sources. */
 #define SELECT_HOST                                                                                \
     "SELECT row, host_id, name, hostname, machine_id, os, agent_version, address, created_ns,"     \
@@ -10,7 +13,8 @@
     " (SELECT ifnull(sum(versions), 0) FROM sources WHERE host_row = hosts.row),"                  \
     " (SELECT ifnull(sum(live_files), 0) FROM sources WHERE host_row = hosts.row),"                \
     " (SELECT ifnull(sum(live_bytes), 0) FROM sources WHERE host_row = hosts.row),"                \
-    " (SELECT ifnull(min(until_ns), 0) FROM sources WHERE host_row = hosts.row AND state <> 5)"    \
+    " (SELECT ifnull(min(until_ns), 0) FROM sources WHERE host_row = hosts.row AND state "         \
+    "<> " RETIRED ")"                                                                              \
     " FROM hosts "
 
 static void read_host(sqlite3_stmt *statement, struct hf_catalog_memory *memory, void *out)
