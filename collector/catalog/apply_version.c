@@ -11,21 +11,35 @@ static bool same_bytes(struct hf_bytes a, struct hf_bytes b)
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
-/* The newest version of the path; *found false when there never was one. The statement stays on
- * its row and is the caller's to finish. */
-static int find_newest(struct hf_catalog *catalog, uint64_t source_row, struct hf_bytes path,
-                       sqlite3_stmt **out, bool *found, struct hf_error *error)
+/* The row of the path; 0 when the source never had a version of it. */
+static int find_path(struct hf_catalog *catalog, uint64_t source_row, struct hf_bytes path,
+                     uint64_t *row, struct hf_error *error)
+{
+    static const char sql[] = "SELECT row FROM paths WHERE source_row = ?1 AND path = ?2";
+    DB_STATEMENT statement = NULL;
+    int rc = db_prepare(&catalog->db, sql, &statement, error);
+    if (rc != HF_OK) {
+        return rc;
+    }
+    db_bind_uint(statement, 1, source_row);
+    db_bind_blob(statement, 2, path);
+    rc = db_step(&catalog->db, statement, error);
+    *row = rc == DB_ROW ? db_column_uint(statement, 0) : 0;
+    return rc < 0 ? rc : HF_OK;
+}
+
+/* The newest version of the path. The statement stays on its row and is the caller's to finish. */
+static int find_newest(struct hf_catalog *catalog, uint64_t path_row, sqlite3_stmt **out,
+                       bool *found, struct hf_error *error)
 {
     static const char sql[] =
         "SELECT type, size, flags, mode, uid, gid, mtime_ns, depth, owner, grp, target, refs,"
-        " link, xattrs FROM versions WHERE source_row = ?1 AND path = ?2 ORDER BY at_ns DESC, seq "
-        "DESC LIMIT 1";
+        " link, xattrs FROM versions WHERE path_row = ?1 ORDER BY at_ns DESC, seq DESC LIMIT 1";
     int rc = db_prepare(&catalog->db, sql, out, error);
     if (rc != HF_OK) {
         return rc;
     }
-    db_bind_uint(*out, 1, source_row);
-    db_bind_blob(*out, 2, path);
+    db_bind_uint(*out, 1, path_row);
     rc = db_step(&catalog->db, *out, error);
     *found = rc == DB_ROW;
     return rc < 0 ? rc : HF_OK;
@@ -53,14 +67,19 @@ static int compare_with_live(struct hf_catalog *catalog, uint64_t source_row,
                              const struct hf_version *version, bool *equal, struct hf_error *error)
 {
     DB_STATEMENT newest = NULL;
+    uint64_t path_row = 0;
     bool found = false;
-    int rc = find_newest(catalog, source_row, version->path, &newest, &found, error);
+    int rc = find_path(catalog, source_row, version->path, &path_row, error);
+    if (rc == HF_OK && path_row != 0) {
+        rc = find_newest(catalog, path_row, &newest, &found, error);
+    }
     if (rc != HF_OK) {
         return rc;
     }
     bool alive = found && db_column_int(newest, 0) != HF_FILE_ABSENT;
     catalog->live.source_row = source_row;
     catalog->live.seq = version->seq;
+    catalog->live.path_row = path_row;
     catalog->live.alive = alive;
     catalog->live.size = alive ? db_column_uint(newest, 1) : 0;
     *equal = version->type == HF_FILE_ABSENT ? !alive : alive && equals_row(version, newest);
@@ -127,41 +146,60 @@ int check_version(struct hf_catalog *catalog, struct hf_event *event, struct hf_
     return HF_OK;
 }
 
+/* Give the path a row: one more than the largest, which is that of a version. */
+static int insert_path(struct hf_catalog *catalog, const struct hf_event_version *e, uint64_t *row,
+                       struct hf_error *error)
+{
+    static const char last_row[] = "SELECT max(path_row) FROM versions";
+    static const char sql[] = "INSERT INTO paths (source_row, path, row) VALUES (?1, ?2, ?3)";
+    DB_STATEMENT statement = NULL;
+    int rc = apply_next_row(catalog, last_row, row, error);
+    if (rc == HF_OK) {
+        rc = db_prepare(&catalog->db, sql, &statement, error);
+    }
+    if (rc != HF_OK) {
+        return rc;
+    }
+    db_bind_uint(statement, 1, e->source_row);
+    db_bind_blob(statement, 2, e->version.path);
+    db_bind_uint(statement, 3, *row);
+    return db_run(&catalog->db, statement, error);
+}
+
 static int insert_version(struct hf_catalog *catalog, const struct hf_event_version *e,
-                          struct hf_error *error)
+                          uint64_t path_row, struct hf_error *error)
 {
     static const char sql[] =
-        "INSERT INTO versions (source_row, path, at_ns, seq, received_ns, captured_ns, type, flags,"
+        "INSERT INTO versions (path_row, at_ns, seq, received_ns, captured_ns, type, flags,"
         " mode, uid, gid, owner, grp, mtime_ns, size, target, depth, refs, job, link, xattrs)"
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
-        " ?19, ?20, ?21)";
+        " ?19, ?20)";
     const struct hf_version *v = &e->version;
     DB_STATEMENT statement = NULL;
     int rc = db_prepare(&catalog->db, sql, &statement, error);
     if (rc != HF_OK) {
         return rc;
     }
-    db_bind_uint(statement, 1, e->source_row);
-    db_bind_blob(statement, 2, v->path);
-    db_bind_int(statement, 3, e->at_ns);
-    db_bind_uint(statement, 4, v->seq);
-    db_bind_int(statement, 5, e->received_ns);
-    db_bind_int(statement, 6, v->captured_ns);
-    db_bind_uint(statement, 7, v->type);
-    db_bind_uint(statement, 8, v->flags);
-    db_bind_uint(statement, 9, v->mode);
-    db_bind_uint(statement, 10, v->uid);
-    db_bind_uint(statement, 11, v->gid);
-    db_bind_text(statement, 12, v->owner);
-    db_bind_text(statement, 13, v->group);
-    db_bind_int(statement, 14, v->mtime_ns);
-    db_bind_uint(statement, 15, v->size);
-    db_bind_blob(statement, 16, v->target);
-    db_bind_uint(statement, 17, v->depth);
-    db_bind_blob(statement, 18, v->refs);
-    db_bind_uint(statement, 19, v->job);
-    db_bind_uint(statement, 20, v->link);
-    db_bind_blob(statement, 21, v->xattrs);
+    db_bind_uint(statement, 1, path_row);
+    db_bind_int(statement, 2, e->at_ns);
+    db_bind_uint(statement, 3, v->seq);
+    db_bind_int(statement, 4, e->received_ns);
+    db_bind_int(statement, 5, v->captured_ns);
+    db_bind_uint(statement, 6, v->type);
+    db_bind_uint(statement, 7, v->flags);
+    db_bind_uint(statement, 8, v->mode);
+    db_bind_uint(statement, 9, v->uid);
+    db_bind_uint(statement, 10, v->gid);
+    db_bind_text(statement, 11, v->owner);
+    db_bind_text(statement, 12, v->group);
+    db_bind_int(statement, 13, v->mtime_ns);
+    db_bind_uint(statement, 14, v->size);
+    db_bind_blob(statement, 15, v->target);
+    db_bind_uint(statement, 16, v->depth);
+    db_bind_blob(statement, 17, v->refs);
+    db_bind_uint(statement, 18, v->job);
+    db_bind_uint(statement, 19, v->link);
+    db_bind_blob(statement, 20, v->xattrs);
     return db_run(&catalog->db, statement, error);
 }
 
@@ -198,8 +236,12 @@ int apply_version(struct hf_catalog *catalog, const struct hf_event *event, stru
         if (catalog->live.source_row != e->source_row || catalog->live.seq != e->version.seq) {
             rc = compare_with_live(catalog, e->source_row, &e->version, &equal, error);
         }
+        uint64_t path_row = catalog->live.path_row;
+        if (rc == HF_OK && path_row == 0) {
+            rc = insert_path(catalog, e, &path_row, error);
+        }
         if (rc == HF_OK) {
-            rc = insert_version(catalog, e, error);
+            rc = insert_version(catalog, e, path_row, error);
         }
         if (rc != HF_OK) {
             return rc;
@@ -210,7 +252,7 @@ int apply_version(struct hf_catalog *catalog, const struct hf_event *event, stru
     source->committed_seq = e->version.seq;
     source->last_at_ns = e->at_ns;
     source->last_received_ns = e->received_ns;
-    source->dirty = true;
+    source_cache_changed(&catalog->sources, source);
     catalog->live.seq = 0;
     return HF_OK;
 }

@@ -1,5 +1,6 @@
 /* The catalog as text, for comparing two: each table by its primary key, each value as a SQL
- * literal. The replay position is left out: it says how far this file is, not what it holds. */
+ * literal. The replay position is left out: it says how far this file is, not what it holds. So are
+ * the rows of paths, which only join two tables. */
 #include <errno.h>
 
 #include "collector/catalog/reader.h"
@@ -14,7 +15,12 @@ static const struct {
     {"token_labels", "SELECT * FROM token_labels ORDER BY token_row, key"},
     {"sources", "SELECT * FROM sources ORDER BY row"},
     {"source_roots", "SELECT * FROM source_roots ORDER BY source_row, position"},
-    {"versions", "SELECT * FROM versions ORDER BY source_row, path, at_ns DESC, seq DESC"},
+    {"versions",
+     "SELECT p.source_row, p.path, v.at_ns, v.seq, v.received_ns, v.captured_ns, v.type,"
+     " v.flags, v.mode, v.uid, v.gid, v.owner, v.grp, v.mtime_ns, v.size, v.target,"
+     " v.depth, v.refs, v.job, v.link, v.xattrs"
+     " FROM paths p CROSS JOIN versions v ON v.path_row = p.row"
+     " ORDER BY p.source_row, p.path, v.at_ns DESC, v.seq DESC"},
     {"chunks", "SELECT * FROM chunks ORDER BY id"},
     {"chunk_held", "SELECT * FROM chunk_held ORDER BY id, host_row"},
     {"snapshots", "SELECT * FROM snapshots ORDER BY id"},

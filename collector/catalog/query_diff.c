@@ -69,7 +69,6 @@ static int compare_path(struct diff *diff, struct timeline_walk *walk, struct hf
     struct hf_bytes path = db_column_bytes(walk->row, TIMELINE_PATH, diff->memory);
     int rc = read_alive(diff, walk->row, &late, error);
     if (rc == HF_OK) {
-        db_done(&walk->moment); /* the same statement is needed for the other moment */
         rc = timeline_find(walk->db, walk->source_row, path, diff->early_ns, &statement, &found,
                            error);
     }

@@ -1,12 +1,17 @@
 #include "collector/catalog/reader.h"
 
-#define SELECT_JOB                                                                                 \
+#define JOB_COLUMNS                                                                                \
     "SELECT j.id, j.host_row, j.origin_host_row, j.source_row, h.host_id, h.name, o.host_id,"      \
     " s.name, j.created_by, j.message, j.at_ns, j.created_ns, j.expires_ns, j.started_ns,"         \
     " j.finished_ns, j.destination, j.conflict, j.dry_run, j.state, j.snapshot_id, j.files_total," \
-    " j.files_done, j.files_failed, j.bytes_total, j.bytes_done, j.fetched_bytes, j.reused_bytes"  \
-    " FROM jobs j JOIN hosts h ON h.row = j.host_row JOIN hosts o ON o.row = j.origin_host_row"    \
+    " j.files_done, j.files_failed, j.bytes_total, j.bytes_done, j.fetched_bytes, j.reused_bytes"
+#define JOB_NAMES                                                                                  \
+    " JOIN hosts h ON h.row = j.host_row JOIN hosts o ON o.row = j.origin_host_row"                \
     " JOIN sources s ON s.row = j.source_row "
+#define SELECT_JOB JOB_COLUMNS " FROM jobs j" JOB_NAMES
+/* The index has the active ones only; left to itself SQLite goes through all jobs there ever were.
+ */
+#define SELECT_ACTIVE_JOB JOB_COLUMNS " FROM jobs j INDEXED BY jobs_active" JOB_NAMES
 
 static void read_job(sqlite3_stmt *statement, struct hf_catalog_memory *memory, void *out)
 {
@@ -104,19 +109,26 @@ int catalog_job_list(struct hf_catalog_reader *reader, enum hf_job_filter filter
                      uint64_t before_id, size_t limit, struct hf_catalog_memory *memory,
                      const struct hf_job_row **rows, size_t *count, struct hf_error *error)
 {
-    static const char all_sql[] =
-        SELECT_JOB "WHERE j.id < ?1 AND (?2 = 0 OR j.host_row = ?2) ORDER BY j.id DESC";
+    /* One statement each, so that none reads past what was not asked for. */
+    static const char all_sql[] = SELECT_JOB "WHERE j.id < ?1 ORDER BY j.id DESC";
+    static const char host_sql[] =
+        SELECT_JOB "WHERE j.id < ?1 AND j.host_row = ?2 ORDER BY j.id DESC";
     static const char active_sql[] =
-        SELECT_JOB "WHERE j.id < ?1 AND (?2 = 0 OR j.host_row = ?2) AND j.state <= 2"
-                   " ORDER BY j.id DESC";
+        SELECT_ACTIVE_JOB "WHERE j.id < ?1 AND j.state <= 2 ORDER BY j.id DESC";
+    static const char active_host_sql[] =
+        SELECT_JOB "WHERE j.id < ?1 AND j.host_row = ?2 AND j.state <= 2 ORDER BY j.id DESC";
+    const char *sql = filter == HF_JOBS_ACTIVE ? host_row ? active_host_sql : active_sql
+                      : host_row               ? host_sql
+                                               : all_sql;
     DB_STATEMENT statement = NULL;
-    int rc =
-        db_prepare(&reader->db, filter == HF_JOBS_ACTIVE ? active_sql : all_sql, &statement, error);
+    int rc = db_prepare(&reader->db, sql, &statement, error);
     if (rc != HF_OK) {
         return rc;
     }
     db_bind_uint(statement, 1, before_id ? before_id : UINT64_MAX);
-    db_bind_uint(statement, 2, host_row);
+    if (host_row) {
+        db_bind_uint(statement, 2, host_row);
+    }
     return read_jobs(reader, statement, limit, memory, rows, count, error);
 }
 

@@ -54,8 +54,16 @@ int catalog_snapshot_list(struct hf_catalog_reader *reader, uint64_t host_row, u
                           const struct hf_snapshot_row **rows, size_t *count,
                           struct hf_error *error)
 {
-    static const char sql[] = SELECT_SNAPSHOT "WHERE n.id > ?1 AND (?2 = 0 OR s.host_row = ?2)"
-                                              " AND (?3 = 0 OR n.source_row = ?3) ORDER BY n.id";
+    /* One statement each, so that none reads past what was not asked for. */
+    static const char all_sql[] = SELECT_SNAPSHOT "WHERE n.id > ?1 ORDER BY n.id";
+    static const char host_sql[] =
+        SELECT_SNAPSHOT "WHERE n.id IN (SELECT id FROM snapshots WHERE id > ?1 AND source_row IN"
+                        " (SELECT row FROM sources WHERE host_row = ?2) ORDER BY id LIMIT ?3)"
+                        " ORDER BY n.id";
+    static const char source_sql[] =
+        SELECT_SNAPSHOT "WHERE n.id > ?1 AND (?2 = 0 OR s.host_row = ?2) AND n.source_row = ?3"
+                        " ORDER BY n.id";
+    const char *sql = source_row ? source_sql : host_row ? host_sql : all_sql;
     struct memory_rows found = {.size = sizeof **rows};
     DB_STATEMENT statement = NULL;
     int rc = db_prepare(&reader->db, sql, &statement, error);
@@ -63,8 +71,14 @@ int catalog_snapshot_list(struct hf_catalog_reader *reader, uint64_t host_row, u
         return rc;
     }
     db_bind_uint(statement, 1, after_id);
-    db_bind_uint(statement, 2, host_row);
-    db_bind_uint(statement, 3, source_row);
+    if (sql != all_sql) {
+        db_bind_uint(statement, 2, host_row);
+    }
+    if (sql == source_sql) {
+        db_bind_uint(statement, 3, source_row);
+    } else if (sql == host_sql) {
+        db_bind_uint(statement, 3, reader_page_limit(limit));
+    }
     rc = reader_collect(reader, statement, limit, read_snapshot, memory, &found, error);
     *rows = found.rows;
     *count = found.count;

@@ -228,6 +228,32 @@ static int count_top(struct hf_catalog_reader *reader, const struct hf_timeline_
     return rc;
 }
 
+/* What is alive now is counted already. *known says whether that is what the query asks for. */
+static int count_now(struct hf_catalog_reader *reader, const struct hf_timeline_query *query,
+                     bool *known, uint64_t *files, uint64_t *bytes, struct hf_error *error)
+{
+    static const char sql[] =
+        "SELECT live_files, live_bytes FROM sources WHERE row = ?1 AND last_at_ns <= ?2";
+    DB_STATEMENT statement = NULL;
+    *known = false;
+    if (query->path_count > 0) {
+        return HF_OK;
+    }
+    int rc = db_prepare(&reader->db, sql, &statement, error);
+    if (rc != HF_OK) {
+        return rc;
+    }
+    db_bind_uint(statement, 1, query->source_row);
+    db_bind_int(statement, 2, query->at_ns);
+    rc = db_step(&reader->db, statement, error);
+    if (rc == DB_ROW) {
+        *known = true;
+        *files = db_column_uint(statement, 0);
+        *bytes = db_column_uint(statement, 1);
+    }
+    return rc < 0 ? rc : HF_OK;
+}
+
 int catalog_tree_totals(struct hf_catalog_reader *reader, const struct hf_timeline_query *query,
                         uint64_t *files, uint64_t *bytes, struct hf_error *error)
 {
@@ -238,8 +264,12 @@ int catalog_tree_totals(struct hf_catalog_reader *reader, const struct hf_timeli
     if (rc != HF_OK) {
         return rc;
     }
+    bool known = false;
     rc = timeline_check_query(&reader->db, query, error);
     if (rc == HF_OK) {
+        rc = count_now(reader, query, &known, files, bytes, error);
+    }
+    if (rc == HF_OK && !known) {
         rc = select_paths(query, &memory, &selection, error);
     }
     for (size_t i = 0; i < selection.count && rc == HF_OK; i++) {

@@ -2,11 +2,7 @@
 
 /* Times are nanoseconds since the epoch, 0 for "never". Texts are bytes without NUL, by intent
  * UTF-8. Rows are given out by catalog_check and come with the events, so that a replay yields the
- * same; tables without such a key are numbered in the journal's order by SQLite.
- *
- * versions is one b-tree, ordered as the timeline is asked: by path, the newest first. "The newest
- * at a moment" is one seek, a directory or a whole tree is one walk, and a version that comes in
- * is compared with the live one on the page that it is then written to. */
+ * same; tables without such a key are numbered in the journal's order by SQLite. */
 static const char schema_1[] =
     "CREATE TABLE hosts ("
     " row INTEGER PRIMARY KEY, host_id TEXT NOT NULL UNIQUE, name TEXT NOT NULL,"
@@ -119,8 +115,35 @@ static const char schema_3[] =
     " owner INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "ALTER TABLE progress ADD COLUMN entry INTEGER NOT NULL DEFAULT 0;";
 
+/* A path is kept once and its versions name its row, instead of every version repeating it. */
+static const char schema_4[] =
+    "CREATE TABLE paths ("
+    " source_row INTEGER NOT NULL, path BLOB NOT NULL, row INTEGER NOT NULL,"
+    " PRIMARY KEY (source_row, path)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE numbered_paths ("
+    " row INTEGER PRIMARY KEY, source_row INTEGER NOT NULL, path BLOB NOT NULL) STRICT;"
+    "INSERT INTO numbered_paths (source_row, path)"
+    " SELECT DISTINCT source_row, path FROM versions ORDER BY source_row, path;"
+    "INSERT INTO paths SELECT source_row, path, row FROM numbered_paths ORDER BY row;"
+    "DROP TABLE numbered_paths;"
+    "ALTER TABLE versions RENAME TO old_versions;"
+    "CREATE TABLE versions ("
+    " path_row INTEGER NOT NULL, at_ns INTEGER NOT NULL, seq INTEGER NOT NULL,"
+    " received_ns INTEGER NOT NULL, captured_ns INTEGER NOT NULL, type INTEGER NOT NULL,"
+    " flags INTEGER NOT NULL, mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL,"
+    " owner TEXT NOT NULL, grp TEXT NOT NULL, mtime_ns INTEGER NOT NULL, size INTEGER NOT NULL,"
+    " target BLOB NOT NULL, depth INTEGER NOT NULL, refs BLOB NOT NULL, job INTEGER NOT NULL,"
+    " link INTEGER NOT NULL, xattrs BLOB NOT NULL,"
+    " PRIMARY KEY (path_row, at_ns DESC, seq DESC)) STRICT, WITHOUT ROWID;"
+    "INSERT INTO versions SELECT p.row, v.at_ns, v.seq, v.received_ns, v.captured_ns, v.type,"
+    " v.flags, v.mode, v.uid, v.gid, v.owner, v.grp, v.mtime_ns, v.size, v.target, v.depth, v.refs,"
+    " v.job, v.link, v.xattrs FROM old_versions v CROSS JOIN paths p"
+    " ON p.source_row = v.source_row AND p.path = v.path"
+    " ORDER BY v.source_row, v.path, v.at_ns DESC, v.seq DESC;"
+    "DROP TABLE old_versions;";
+
 /* migrations[n] makes schema n + 1 of schema n. Published ones never change; new ones are added. */
-static const char *const migrations[] = {schema_1, schema_2, schema_3};
+static const char *const migrations[] = {schema_1, schema_2, schema_3, schema_4};
 
 int schema_newest(void)
 {

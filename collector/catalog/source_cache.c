@@ -23,8 +23,8 @@ static int make_room(struct source_cache *cache)
     if (cache->slot_count > 0 && (cache->used + 1) * 2 <= cache->slot_count) {
         return HF_OK;
     }
-    struct source_cache grown = {
-        .slot_count = cache->slot_count ? cache->slot_count * 2 : SLOTS_MIN, .used = cache->used};
+    struct source_cache grown = *cache;
+    grown.slot_count = cache->slot_count ? cache->slot_count * 2 : SLOTS_MIN;
     grown.slots = calloc(grown.slot_count, sizeof(struct source_entry *));
     if (!grown.slots) {
         return HF_ERR_NO_MEMORY;
@@ -117,17 +117,25 @@ static int write_back(struct db *db, const struct source_entry *entry, struct hf
     return db_run(db, statement, error);
 }
 
+void source_cache_changed(struct source_cache *cache, struct source_entry *entry)
+{
+    if (!entry->changed) {
+        entry->changed = true;
+        entry->next_changed = cache->changed;
+        cache->changed = entry;
+    }
+}
+
 int source_cache_flush(struct source_cache *cache, struct db *db, struct hf_error *error)
 {
-    for (size_t i = 0; i < cache->slot_count; i++) {
-        struct source_entry *entry = cache->slots[i];
-        if (entry && entry->dirty) {
-            int rc = write_back(db, entry, error);
-            if (rc != HF_OK) {
-                return rc;
-            }
-            entry->dirty = false;
+    while (cache->changed) {
+        struct source_entry *entry = cache->changed;
+        int rc = write_back(db, entry, error);
+        if (rc != HF_OK) {
+            return rc;
         }
+        entry->changed = false;
+        cache->changed = entry->next_changed;
     }
     return HF_OK;
 }

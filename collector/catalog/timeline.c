@@ -2,10 +2,6 @@
 
 #include <string.h>
 
-/* Of a path with many versions, so many rows are stepped over before it pays to look the next path
- * up from the root of the tree instead. */
-#define STEPS_MAX 16
-
 static void set_bound(uint8_t *bound, size_t *size, struct hf_bytes path, const uint8_t *suffix)
 {
     *size = path.size < TIMELINE_BOUND_BYTES ? path.size : TIMELINE_BOUND_BYTES - 1;
@@ -86,67 +82,71 @@ void timeline_start(struct timeline_walk *walk, struct db *db, uint64_t source_r
     walk->source_row = source_row;
     walk->at_ns = at_ns;
     walk->range = *range;
-    walk->rows = walk->moment = walk->row = NULL;
+    walk->rows = walk->row = NULL;
     walk->paths = 0;
 }
 
 void timeline_pause(struct timeline_walk *walk)
 {
     db_done(&walk->rows);
-    db_done(&walk->moment);
-    walk->rows = walk->moment = walk->row = NULL;
+    db_done(&walk->row);
+    walk->rows = walk->row = NULL;
 }
 
 static int open_rows(struct timeline_walk *walk, struct hf_error *error)
 {
-    static const char sql[] =
-        "SELECT " TIMELINE_COLUMNS " FROM versions WHERE source_row = ?1 AND path >= ?2"
-        " AND path < ?3 ORDER BY path, at_ns DESC, seq DESC";
+    static const char sql[] = "SELECT path, row FROM paths WHERE source_row = ?1 AND path >= ?2"
+                              " AND path < ?3 ORDER BY path";
     int rc = db_prepare(walk->db, sql, &walk->rows, error);
     if (rc == HF_OK) {
         db_bind_uint(walk->rows, 1, walk->source_row);
         db_bind_blob_copy(walk->rows, 2, low_of(&walk->range)); /* it moves on meanwhile */
         db_bind_blob(walk->rows, 3,
                      (struct hf_bytes){.data = walk->range.high, .size = walk->range.high_size});
-        rc = db_step(walk->db, walk->rows, error);
     }
     return rc;
 }
 
-/* To the newest version of the first path that is still in the range. */
+/* To the first path that is still in the range. */
 static int next_path(struct timeline_walk *walk, struct hf_error *error)
 {
-    for (int steps = 0; walk->rows && steps < STEPS_MAX; steps++) {
-        int rc = db_step(walk->db, walk->rows, error);
-        if (rc != DB_ROW || timeline_compare(db_column_view(walk->rows, TIMELINE_PATH),
-                                             low_of(&walk->range)) >= 0) {
-            return rc;
-        }
+    int rc = walk->rows ? HF_OK : open_rows(walk, error);
+    return rc == HF_OK ? db_step(walk->db, walk->rows, error) : rc;
+}
+
+/* The version at the moment of the path that the walk stands on. */
+static int find_moment(struct timeline_walk *walk, struct hf_bytes path, bool *found,
+                       struct hf_error *error)
+{
+    static const char sql[] = "SELECT " TIMELINE_COLUMNS " FROM versions WHERE path_row = ?1"
+                              " AND at_ns <= ?3 ORDER BY at_ns DESC, seq DESC LIMIT 1";
+    int rc = db_prepare(walk->db, sql, &walk->row, error);
+    if (rc != HF_OK) {
+        return rc;
     }
-    timeline_pause(walk);
-    return open_rows(walk, error);
+    db_bind_uint(walk->row, 1, db_column_uint(walk->rows, 1));
+    db_bind_blob(walk->row, 2, path);
+    db_bind_int(walk->row, 3, walk->at_ns);
+    rc = db_step(walk->db, walk->row, error);
+    *found = rc == DB_ROW;
+    return rc < 0 ? rc : HF_OK;
 }
 
 int timeline_next(struct timeline_walk *walk, bool *found, struct hf_error *error)
 {
     *found = false;
     while (!*found) {
-        db_done(&walk->moment);
+        db_done(&walk->row);
+        walk->row = NULL;
         int rc = next_path(walk, error);
         if (rc != DB_ROW) {
             return rc;
         }
-        struct hf_bytes path = db_column_view(walk->rows, TIMELINE_PATH);
+        struct hf_bytes path = db_column_view(walk->rows, 0);
         walk->paths++;
         timeline_range_skip(&walk->range, path);
-        walk->row = walk->rows;
-        *found = db_column_int(walk->rows, TIMELINE_AT) <= walk->at_ns;
-        if (!*found) {
-            rc = timeline_find(walk->db, walk->source_row, path, walk->at_ns, &walk->moment, found,
-                               error);
-            walk->row = walk->moment;
-        }
-        if (rc < 0) {
+        rc = find_moment(walk, path, found, error);
+        if (rc != HF_OK) {
             return rc;
         }
     }
@@ -167,7 +167,7 @@ void timeline_read_row(sqlite3_stmt *statement, struct hf_catalog_memory *memory
     *out = (struct hf_version_row){0};
     v->path = db_column_bytes(statement, TIMELINE_PATH, memory);
     out->at_ns = db_column_int(statement, TIMELINE_AT);
-    v->seq = db_column_uint(statement, 2);
+    v->seq = db_column_uint(statement, TIMELINE_SEQ);
     out->received_ns = db_column_int(statement, 3);
     v->captured_ns = db_column_int(statement, 4);
     v->type = (enum hf_file_type)db_column_int(statement, TIMELINE_TYPE);
@@ -190,9 +190,9 @@ void timeline_read_row(sqlite3_stmt *statement, struct hf_catalog_memory *memory
 int timeline_find(struct db *db, uint64_t source_row, struct hf_bytes path, int64_t at_ns,
                   sqlite3_stmt **statement, bool *found, struct hf_error *error)
 {
-    static const char sql[] = "SELECT " TIMELINE_COLUMNS
-                              " FROM versions WHERE source_row = ?1 AND path = ?2 AND at_ns <= ?3"
-                              " ORDER BY at_ns DESC, seq DESC LIMIT 1";
+    static const char sql[] =
+        "SELECT " TIMELINE_COLUMNS " FROM versions WHERE path_row = " TIMELINE_PATH_ROW
+        " AND at_ns <= ?3 ORDER BY at_ns DESC, seq DESC LIMIT 1";
     *found = false;
     int rc = db_prepare(db, sql, statement, error);
     if (rc != HF_OK) {
@@ -209,7 +209,7 @@ int timeline_find(struct db *db, uint64_t source_row, struct hf_bytes path, int6
 int timeline_type_at(struct db *db, uint64_t source_row, struct hf_bytes path, int64_t at_ns,
                      enum hf_file_type *type, struct hf_error *error)
 {
-    static const char sql[] = "SELECT type FROM versions WHERE source_row = ?1 AND path = ?2"
+    static const char sql[] = "SELECT type FROM versions WHERE path_row = " TIMELINE_PATH_ROW
                               " AND at_ns <= ?3 ORDER BY at_ns DESC, seq DESC LIMIT 1";
     DB_STATEMENT statement = NULL;
     *type = HF_FILE_ABSENT;

@@ -4,18 +4,29 @@
 
 #include "collector/catalog/reader.h"
 
-/* The columns that timeline_read_row reads, in its order. */
+/* The columns that timeline_read_row reads, in its order, of a version whose path is bound to the
+ * parameter ?2. */
 #define TIMELINE_COLUMNS                                                                           \
-    "path, at_ns, seq, received_ns, captured_ns, type, flags, mode, uid, gid, owner, grp,"         \
+    "?2, at_ns, seq, received_ns, captured_ns, type, flags, mode, uid, gid, owner, grp,"           \
     " mtime_ns, size, target, depth, refs, job, link, xattrs"
-enum { TIMELINE_PATH = 0, TIMELINE_AT = 1, TIMELINE_TYPE = 5, TIMELINE_SIZE = 13 };
+enum {
+    TIMELINE_PATH = 0,
+    TIMELINE_AT = 1,
+    TIMELINE_SEQ = 2,
+    TIMELINE_TYPE = 5,
+    TIMELINE_SIZE = 13
+};
+
+/* The row of the path ?2 of the source ?1. */
+#define TIMELINE_PATH_ROW "(SELECT row FROM paths WHERE source_row = ?1 AND path = ?2)"
 
 /* Room for a path and what is put behind it to make a bound. */
 #define TIMELINE_BOUND_BYTES (HF_PATH_MAX_BYTES + 2)
 
-/* One call of a reader looks at no more paths than this; what does not fit comes with the next
- * page. So a request about a million dead paths can't hold a worker for long. */
-#define TIMELINE_PATHS_MAX 50000u
+/* One call of a reader looks at no more paths than this, in some milliseconds; what does not fit
+ * comes with the next page. So a request about a million dead paths can't hold a worker for long.
+ */
+#define TIMELINE_PATHS_MAX 1024u
 
 /* low <= path < high. */
 struct timeline_range {
@@ -38,9 +49,8 @@ struct timeline_walk {
     uint64_t source_row;
     int64_t at_ns;
     struct timeline_range range; /* what is still to be walked */
-    sqlite3_stmt *rows;          /* all versions of the range, NULL when it is to be opened */
-    sqlite3_stmt *moment;        /* one path at the moment, when its newest version is later */
-    sqlite3_stmt *row;           /* one of these two */
+    sqlite3_stmt *rows;          /* the paths of the range, NULL when it is to be opened */
+    sqlite3_stmt *row;           /* the last one's version at the moment */
     size_t paths;                /* that were looked at */
 };
 

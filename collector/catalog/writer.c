@@ -13,6 +13,10 @@
 /* The whole database is read for damage at opening only while that is quick. */
 #define QUICK_CHECK_MAX_BYTES (INT64_C(64) * 1024 * 1024)
 
+/* The log has pages of 2 KiB (4 KiB in older catalogs): it is 128 MiB long before it is copied. */
+static const struct checkpoint_limits log_limits = {
+    .log_frames = 65536, .rest_frames = 4096, .log_frames_max = 262144};
+
 /* SQLite's own locks can't say "one writing process for good"; and a lock on the database file
  * itself would be dropped by whatever closes that file in this process. */
 static int lock_writer(const char *path, int *out, struct hf_error *error)
@@ -74,15 +78,20 @@ static int find_damage(struct hf_catalog *catalog, struct hf_error *error)
 
 static int prepare_to_write(struct hf_catalog *catalog, struct hf_error *error)
 {
-    /* A checkpoint syncs the database, so few and large ones; 16 Ki pages are 64 MiB of log. */
-    static const char settings[] =
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536;"
-        "PRAGMA wal_autocheckpoint=16384; PRAGMA journal_size_limit=67108864;";
+    /* Chunk ids are random and versions come from everywhere: nearly every row is written to a page
+     * of its own, so small pages keep the log short. Those of a catalog that exists stay. */
+    static const char settings[] = "PRAGMA page_size=2048; PRAGMA journal_mode=WAL; PRAGMA "
+                                   "synchronous=NORMAL; PRAGMA cache_size=-65536;"
+                                   "PRAGMA journal_size_limit=134217728;";
     int rc = db_exec(&catalog->db, settings, error);
     if (rc == HF_OK) {
         rc = find_damage(catalog, error);
     }
-    return rc == HF_OK ? schema_migrate(&catalog->db, error) : rc;
+    if (rc == HF_OK) {
+        rc = schema_migrate(&catalog->db, error);
+    }
+    return rc == HF_OK ? checkpoint_start(&catalog->db, &log_limits, &catalog->checkpoint, error)
+                       : rc;
 }
 
 int catalog_open(const char *path, struct hf_catalog **out, struct hf_error *error)
@@ -115,6 +124,7 @@ void catalog_close(struct hf_catalog *catalog)
     }
     catalog_rollback(catalog);
     source_cache_clear(&catalog->sources);
+    checkpoint_stop(catalog->checkpoint);
     db_close(&catalog->db);
     if (catalog->lock_fd >= 0) {
         close(catalog->lock_fd);
@@ -202,6 +212,7 @@ int catalog_commit(struct hf_catalog *catalog, struct hf_error *error)
         return rc;
     }
     end_transaction(catalog);
+    checkpoint_after_commit(catalog->checkpoint);
     return HF_OK;
 }
 

@@ -3,11 +3,13 @@
 #define HF_COLLECTOR_CATALOG_WRITER_H
 
 #include "collector/catalog/catalog.h"
+#include "collector/catalog/checkpoint.h"
 #include "collector/catalog/db.h"
 #include "collector/catalog/source_cache.h"
 
 struct hf_catalog {
     struct db db;
+    struct checkpoint *checkpoint;
     int lock_fd; /* flock'ed PATH-lock: one writer at a time */
     bool in_transaction;
     struct source_cache sources;
@@ -22,6 +24,7 @@ struct hf_catalog {
     /* The live state of the path that check saw last, so that apply need not look again. */
     struct {
         uint64_t source_row, seq; /* of the version it was looked up for; 0: none */
+        uint64_t path_row;        /* 0: the path had no version yet */
         bool alive;
         uint64_t size;
     } live;

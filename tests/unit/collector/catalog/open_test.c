@@ -74,25 +74,69 @@ static void an_empty_file_of_schema_0_is_migrated(void **state)
     remove_place(&place);
 }
 
-static void a_catalog_of_schema_1_keeps_its_versions(void **state)
+/* Versions as schema 3 had them: each with its path. */
+static const char to_schema_3[] =
+    "ALTER TABLE versions RENAME TO newer;"
+    "CREATE TABLE versions ("
+    " source_row INTEGER NOT NULL, path BLOB NOT NULL, at_ns INTEGER NOT NULL,"
+    " seq INTEGER NOT NULL, received_ns INTEGER NOT NULL, captured_ns INTEGER NOT NULL,"
+    " type INTEGER NOT NULL, flags INTEGER NOT NULL, mode INTEGER NOT NULL, uid INTEGER NOT NULL,"
+    " gid INTEGER NOT NULL, owner TEXT NOT NULL, grp TEXT NOT NULL, mtime_ns INTEGER NOT NULL,"
+    " size INTEGER NOT NULL, target BLOB NOT NULL, depth INTEGER NOT NULL, refs BLOB NOT NULL,"
+    " job INTEGER NOT NULL, link INTEGER NOT NULL DEFAULT 0, xattrs BLOB NOT NULL DEFAULT x'',"
+    " PRIMARY KEY (source_row, path, at_ns DESC, seq DESC)) STRICT, WITHOUT ROWID;"
+    "INSERT INTO versions SELECT p.source_row, p.path, v.at_ns, v.seq, v.received_ns,"
+    " v.captured_ns, v.type, v.flags, v.mode, v.uid, v.gid, v.owner, v.grp, v.mtime_ns, v.size,"
+    " v.target, v.depth, v.refs, v.job, v.link, v.xattrs FROM newer v"
+    " JOIN paths p ON p.row = v.path_row;"
+    "DROP TABLE newer; DROP TABLE paths; PRAGMA user_version=3";
+
+/* Two sources with the same paths, whose files were changed, deleted and came back. */
+static void fill_sources(struct fixture *f)
+{
+    static const char *const paths[] = {"b", "a/x", "a", "a-b", "c/d/e"};
+    uint64_t host = add_host(f, "h-0123456789abcdef", "robot1");
+    uint64_t sources[] = {add_source(f, host, "checkpoints"), add_source(f, host, "config")};
+    add_chunk(f, host, 7, 1000);
+    for (unsigned i = 0; i < 40; i++) {
+        enum hf_file_type type = i % 7 == 6 ? HF_FILE_ABSENT : HF_FILE_REGULAR;
+        ok(f, add_version(f, host, sources[i / 5 % 2], paths[i % 5], type, i % 2 ? 7 : 0));
+    }
+}
+
+static void close_catalog(struct fixture *f)
+{
+    catalog_reader_close(f->reader);
+    catalog_close(f->catalog);
+    f->reader = NULL;
+    f->catalog = NULL;
+}
+
+static void open_catalog(struct fixture *f)
+{
+    ok(f, catalog_open(f->path, &f->catalog, &f->error));
+    ok(f, catalog_reader_open(f->path, &f->reader, &f->error));
+}
+
+static void a_catalog_of_an_older_schema_keeps_every_version(void **state)
 {
     (void)state;
-    struct place place = make_place();
-    struct hf_catalog *catalog;
-    struct hf_error error;
-    assert_int_equal(catalog_open(place.path, &catalog, &error), HF_OK);
-    catalog_close(catalog);
-    run_sql(place.path, "ALTER TABLE progress DROP COLUMN entry;"
-                        "ALTER TABLE versions DROP COLUMN link;"
-                        "ALTER TABLE versions DROP COLUMN xattrs;"
-                        "INSERT INTO versions VALUES (1, x'61', 1, 1, 1, 1, 1, 0, 420, 0, 0, '',"
-                        " '', 0, 0, x'', 0, x'', 0);"
-                        "PRAGMA user_version=1");
-    assert_int_equal(catalog_open(place.path, &catalog, &error), HF_OK);
-    catalog_close(catalog);
-    assert_int_equal(
-        ask_sql(place.path, "SELECT count(*) FROM versions WHERE link = 0 AND xattrs = x''"), 1);
-    remove_place(&place);
+    struct fixture f = fixture_open();
+    fill_sources(&f);
+    char *before = dump_text(&f, f.reader);
+    close_catalog(&f);
+    run_sql(f.path, to_schema_3);
+    open_catalog(&f);
+    char *after = dump_text(&f, f.reader);
+    assert_string_equal(after, before);
+    assert_non_null(strstr(after, "versions source_row=2 path=x'632f642f65'"));
+    free(before);
+    free(after);
+    /* It goes on as it was, and still is what the journal says. */
+    ok(&f, add_version(&f, 1, 1, "new", HF_FILE_DIRECTORY, 0));
+    ok(&f, add_version(&f, 1, 2, "a/x", HF_FILE_DIRECTORY, 0));
+    assert_rebuild_equals(&f);
+    fixture_close(&f);
 }
 
 static void content_survives_closing_and_opening(void **state)
@@ -295,7 +339,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_catalog_is_private_and_has_the_newest_schema),
         cmocka_unit_test(an_empty_file_of_schema_0_is_migrated),
-        cmocka_unit_test(a_catalog_of_schema_1_keeps_its_versions),
+        cmocka_unit_test(a_catalog_of_an_older_schema_keeps_every_version),
         cmocka_unit_test(content_survives_closing_and_opening),
         cmocka_unit_test(a_second_writer_is_refused),
         cmocka_unit_test(a_foreign_database_is_refused_untouched),

@@ -91,7 +91,18 @@ static void ask_everything(struct world *w)
     struct hf_source_row source;
     struct hf_certificate_row certificate;
     struct hf_token_row token;
+    const struct hf_snapshot_row *snapshots;
     ok(f, catalog_job_active(f->reader, 1, &f->memory, &jobs, &count, &f->error));
+    for (uint64_t row = 0; row < 2; row++) { /* of all and of one */
+        ok(f, catalog_job_list(f->reader, HF_JOBS_ALL, row, 0, 10, &f->memory, &jobs, &count,
+                               &f->error));
+        ok(f, catalog_job_list(f->reader, HF_JOBS_ACTIVE, row, 0, 10, &f->memory, &jobs, &count,
+                               &f->error));
+        ok(f, catalog_snapshot_list(f->reader, row, 0, 0, 10, &f->memory, &snapshots, &count,
+                                    &f->error));
+        ok(f, catalog_snapshot_list(f->reader, row, w->sources[1], 0, 10, &f->memory, &snapshots,
+                                    &count, &f->error));
+    }
     ok(f, catalog_job_results(f->reader, 1, 0, event_text(""), 10, &f->memory, &results, &count,
                               &f->error));
     ok(f, catalog_audit_list(f->reader, 0, 10, &f->memory, &audit, &count, &f->error));
@@ -120,9 +131,13 @@ static int count_bad_plans(sqlite3 *db, int *statements)
         ++*statements;
         while (sqlite3_step(plan) == SQLITE_ROW) {
             const char *line = (const char *)sqlite3_column_text(plan, 3);
-            bool audit_page = strstr(sql, "FROM audit WHERE seq < ?1") != NULL;
-            if ((strstr(line, "SCAN") && !strstr(line, "CONSTANT ROW")) ||
-                (strstr(line, "TEMP B-TREE") && !strstr(sql, "FROM hosts WHERE") && !audit_page)) {
+            bool may_scan = strstr(line, "CONSTANT ROW") || strstr(line, "INDEX jobs_active");
+            /* Few rows, or numbers alone. */
+            bool may_sort = strstr(sql, "FROM hosts WHERE") ||
+                            strstr(sql, "FROM audit WHERE seq < ?1") ||
+                            strstr(sql, "INDEXED BY jobs_active") ||
+                            strstr(sql, "SELECT id FROM snapshots WHERE");
+            if ((strstr(line, "SCAN") && !may_scan) || (strstr(line, "TEMP B-TREE") && !may_sort)) {
                 print_message("%s\n    %s\n", sql, line);
                 bad++;
             }
@@ -151,6 +166,16 @@ static void no_frequent_question_reads_a_whole_table(void **state)
     free(w);
 }
 
+static int steps_of(struct hf_catalog_reader *reader)
+{
+    int steps = 0;
+    for (sqlite3_stmt *s = sqlite3_next_stmt(reader->db.handle, NULL); s;
+         s = sqlite3_next_stmt(reader->db.handle, s)) {
+        steps += sqlite3_stmt_status(s, SQLITE_STMTSTATUS_VM_STEP, 1);
+    }
+    return steps;
+}
+
 /* Paging through a directory of many, and a file of very many versions, stays cheap: each page
  * steps over about as many rows as it gives. */
 static void a_page_costs_what_it_gives(void **state)
@@ -176,16 +201,59 @@ static void a_page_costs_what_it_gives(void **state)
     for (int m = 0; m < 2; m++) {
         struct hf_timeline_query query = {.source_row = source, .at_ns = moments[m]};
         struct hf_version_page page;
-        int steps = 0;
         ok(&f, catalog_tree(f.reader, &query, &f.memory, &page, &f.error));
         assert_int_equal(page.count, 3);
-        for (sqlite3_stmt *s = sqlite3_next_stmt(f.reader->db.handle, NULL); s;
-             s = sqlite3_next_stmt(f.reader->db.handle, s)) {
-            steps += sqlite3_stmt_status(s, SQLITE_STMTSTATUS_VM_STEP, 1);
-        }
-        assert_in_range(steps, 1, 3000);
+        assert_in_range(steps_of(f.reader), 1, 3000);
     }
     fixture_close(&f);
+}
+
+/* Whether times differ or, of a host whose clock stands still, are all the same. */
+static void any_version_of_very_many_is_found_by_its_number(void **state)
+{
+    (void)state;
+    enum { COUNT = 20000, LIMIT = 10 };
+    for (int still = 0; still < 2; still++) {
+        struct fixture f = fixture_open();
+        uint64_t host = add_host(&f, "h-0123456789abcdef", "a");
+        uint64_t source = add_source(&f, host, "checkpoints");
+        struct hf_bytes path = event_text("c/m");
+        uint8_t ref[HF_CHUNK_REF_BYTES];
+        struct hf_location location = {.pack = 1, .offset = 1, .size = 100};
+        ok(&f, catalog_begin(f.catalog, &f.error));
+        for (unsigned i = 0; i < COUNT; i++) { /* every second number is another file's */
+            struct hf_event event = version_event(
+                &f, host, source, i % 2 ? path : event_text("other"), HF_FILE_REGULAR, 0, ref);
+            event.version.version.mtime_ns = i;
+            event.version.at_ns = still ? T0 : T0 + i / 3 * SECOND;
+            event.version.received_ns = event.time_ns = T0 + COUNT * SECOND;
+            ok(&f, catalog_check(f.catalog, &event, &f.error));
+            ok(&f, catalog_apply(f.catalog, &event, &location, &f.error));
+        }
+        ok(&f, catalog_commit(f.catalog, &f.error));
+        const uint64_t numbers[] = {2, 4, 5000, 9998, 19998, 20000};
+        for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+            struct hf_version_row row;
+            const struct hf_version_row *rows;
+            size_t count;
+            uint64_t seq = numbers[i];
+            steps_of(f.reader);
+            ok(&f, catalog_version_by_seq(f.reader, source, path, seq, &f.memory, &row, &f.error));
+            assert_int_equal(row.version.seq, seq);
+            assert_int_equal(row.version.mtime_ns, seq - 1);
+            assert_int_equal(
+                catalog_version_by_seq(f.reader, source, path, seq - 1, &f.memory, &row, &f.error),
+                HF_ERR_NOT_FOUND);
+            ok(&f, catalog_version_list(f.reader, source, path, seq, LIMIT, &f.memory, &rows,
+                                        &count, &f.error));
+            assert_int_equal(count, seq / 2 - 1 < LIMIT ? seq / 2 - 1 : LIMIT);
+            for (size_t k = 0; k < count; k++) {
+                assert_int_equal(rows[k].version.seq, seq - 2 * (k + 1));
+            }
+            assert_in_range(steps_of(f.reader), 1, 10000);
+        }
+        fixture_close(&f);
+    }
 }
 
 int main(void)
@@ -193,6 +261,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_frequent_question_reads_a_whole_table),
         cmocka_unit_test(a_page_costs_what_it_gives),
+        cmocka_unit_test(any_version_of_very_many_is_found_by_its_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
