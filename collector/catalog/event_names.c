@@ -6,9 +6,8 @@ static const char *const job_states[] = {"unknown", "waiting",   "running", "suc
 static const char *const outcomes[] = {"unknown", "ok", "refused", "failed"};
 static const char *const reasons[] = {"unknown", "manual", "pre-restore"};
 static const char *const token_kinds[] = {"unknown", "enrol", "api"};
-static const char *const source_states[] = {"unknown",  "watching", "scanning",
-                                            "degraded", "failing",  "waiting",
-                                            "retired"};
+static const char *const source_states[] = {"unknown", "watching", "scanning", "degraded",
+                                            "failing", "waiting",  "retired"};
 static const char *const changes[] = {"unknown", "added", "removed", "modified", "metadata"};
 
 #define NAME_OF(names, value) name_of((names), sizeof(names) / sizeof((names)[0]), (int)(value))

@@ -361,7 +361,8 @@ static void names_are_what_people_see(void **state)
     assert_string_equal(event_source_state_name(0), "unknown");
     assert_string_equal(event_source_state_name(HF_SOURCE_FAILING), "failing");
     assert_string_equal(event_source_state_name(HF_SOURCE_WAITING), "waiting");
-    assert_string_equal(event_source_state_name(HF_SOURCE_WAITING + 1), "unknown");
+    assert_string_equal(event_source_state_name(HF_SOURCE_RETIRED), "retired");
+    assert_string_equal(event_source_state_name(HF_SOURCE_RETIRED + 1), "unknown");
     assert_string_equal(event_snapshot_reason_name(HF_SNAPSHOT_PRE_RESTORE), "pre-restore");
     assert_string_equal(event_token_kind_name(HF_TOKEN_ENROL), "enrol");
     assert_string_equal(event_audit_outcome_name(HF_AUDIT_REFUSED), "refused");
