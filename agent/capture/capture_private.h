@@ -227,7 +227,7 @@ void database_look_again(struct hf_capture *capture, size_t source, const char *
  * whoever put it there. */
 bool database_says(const struct state_row *row, const struct hf_version *version);
 /* A backup's content, or, of what there can be none of, the file's; as read_content. fd is the
- * database, status its. HF_ERR_AGAIN when it was locked for long. */
+ * database, status its. HF_ERR_TIMEOUT when it was locked for long. */
 int database_read(struct hf_capture *capture, size_t source, int parent_fd, const char *parent,
                   const char *name, int fd, const struct stat *status, struct file_content *content,
                   struct hf_error *error);

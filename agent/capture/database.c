@@ -196,17 +196,23 @@ void database_note(struct hf_capture *capture, size_t source, const char *path,
     }
 }
 
+struct wait {
+    struct hf_capture *capture;
+    size_t source;
+};
+
 static bool go_on(void *context)
 {
-    struct hf_capture *capture = context;
-    service(capture);
-    return !stopping(capture);
+    struct wait *wait = context;
+    service(wait->capture);
+    return !interrupted(wait->capture, wait->source);
 }
 
 static int make_backup(struct hf_capture *capture, size_t source, int parent_fd, const char *name,
                        int fd, const struct stat *status, struct sqlite_backup *out,
                        struct hf_error *error)
 {
+    struct wait wait = {capture, source};
     struct sqlite_backup_options options = {
         .state = capture->config->state,
         .dir_fd = parent_fd,
@@ -216,13 +222,13 @@ static int make_backup(struct hf_capture *capture, size_t source, int parent_fd,
         .keep_free_bytes = SQLITE_BACKUP_KEEP_FREE_BYTES,
         .stall_ns = SQLITE_BACKUP_STALL_NS,
         .idle = go_on,
-        .context = capture,
+        .context = &wait,
     };
     size_t busy = capture->busy;
     capture->busy = busy == NOT_BUSY ? source : busy;
     int rc = sqlite_backup_make(&options, out, error);
     capture->busy = busy;
-    return rc;
+    return rc == HF_ERR_CLOSED && !stopping(capture) ? HF_ERR_AGAIN : rc; /* quiet hours began */
 }
 
 static int read_backup(struct hf_capture *capture, size_t source, int fd,

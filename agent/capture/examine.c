@@ -301,7 +301,8 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
     } else if (rc != HF_OK && rc != HF_ERR_NOT_FOUND) {
         complain(capture, source, path, error.message[0] ? error.message : hf_error_name(rc));
     }
-    if (rc == HF_ERR_AGAIN || (rc == HF_OK && database && content.unparsable && content.may_wait)) {
+    if (rc == HF_ERR_TIMEOUT ||
+        (rc == HF_OK && database && content.unparsable && content.may_wait)) {
         look_again(capture, source, path, hf_clock_monotonic_ns() - now,
                    unsettled_ns ? unsettled_ns : now, false);
     } else if (rc == HF_OK && content.unparsable && content.may_wait) {

@@ -300,8 +300,8 @@ static int judge_answer(const struct reading *reading, struct sqlite_backup *out
                            "is too long for a backup: the agent's state directory "
                            "has no room for it");
     case READER_BUSY:
-        return hf_error_set(error, HF_ERR_AGAIN, 0, "is kept locked by who uses it, and waits: %s",
-                            why);
+        return hf_error_set(error, HF_ERR_TIMEOUT, 0,
+                            "is kept locked by who uses it, and waits: %s", why);
     case READER_GONE:
         return hf_error_set(error, HF_ERR_RACED, 0, "%s", why);
     default:

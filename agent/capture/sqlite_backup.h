@@ -42,7 +42,7 @@ struct sqlite_backup {
 /* Blocks until there is one. On success out->fd is positioned anywhere.
  * HF_ERR_UNSUPPORTED: SQLite can't make one, or there is no room: the file can be captured only as
  *                     it is; out->note says why
- * HF_ERR_AGAIN:       others kept it locked, or changed it, for too long
+ * HF_ERR_TIMEOUT:     others kept it locked, or changed it, for too long
  * HF_ERR_RACED:       it isn't there any more
  * HF_ERR_CLOSED:      idle said so
  * HF_ERR_IO:          anything else, the reader's end by a signal of somebody's included */
