@@ -167,7 +167,7 @@ static void a_mistake_is_named_with_its_line_and_a_remedy(void **state)
         {SOURCE "exclude = [a\n", {":5:", "exclude", "["}},
         {SOURCE "debounce = soon\n", {":5:", "debounce", "'soon'"}},
         {SOURCE "rescan = 0\n", {":5:", "rescan", "60s is usual"}},
-        {SOURCE "verify = 1000d\n", {":5:", "verify", "from 10ms to 365d"}},
+        {SOURCE "verify = 1000d\n", {":5:", "verify", "longer than 365 d"}},
         {SOURCE "restore_root = back\n", {":5:", "restore_root", "absolute"}},
         {SOURCE "restore_from = robot-01\n", {":5:", "restore_from", "holdfast hosts"}},
         {SOURCE "before_restore = systemctl stop x\n", {":5:", "before_restore", "absolute path"}},
