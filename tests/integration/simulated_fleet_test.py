@@ -60,23 +60,6 @@ def test_versions_sent_in_one_frame_are_there_once(fleet):
         check_all_there(fleet, load)
 
 
-def test_a_fleet_comes_back_after_the_collector_was_killed_and_nothing_is_lost_or_doubled(fleet):
-    with load_of(fleet, "--reconnect-max", "1000") as load:
-        load.connect()
-        load.say("rate 300")
-        time.sleep(1)
-        fleet.collector.kill()
-        fleet.collector.start()
-        load.say("storm")
-        back = load.wait("back")
-        assert back["open"]["count"] == back["protected"]["count"] == AGENTS
-        load.say(f"drop {AGENTS // 2}")
-        load.say("storm")
-        load.wait("back")
-        assert load.phase("storms")["cuts"] >= AGENTS + AGENTS // 2
-        check_all_there(fleet, load)
-
-
 def test_a_restore_in_the_midst_of_a_busy_fleet_brings_back_what_was_there(fleet):
     robot = fleet.add_host("robot", start=False)
     for i in range(100):
