@@ -12,7 +12,8 @@ struct kept {
     unsigned number; /* counted from the one that was sent whole */
     uint64_t seq;
     uint8_t id[HF_HASH_BYTES];
-    struct hf_bytes content;
+    uint8_t *content;
+    size_t size;
 };
 
 struct file {
@@ -49,8 +50,8 @@ struct hf_history *history_new(size_t bytes_max)
 static void drop_kept(struct hf_history *history, struct file *file, size_t first)
 {
     for (size_t i = first; i < file->count; i++) {
-        history->bytes -= file->kept[i].content.size;
-        free((void *)(uintptr_t)file->kept[i].content.data);
+        history->bytes -= file->kept[i].size;
+        free(file->kept[i].content);
     }
     file->count = first < file->count ? first : file->count;
 }
@@ -125,7 +126,7 @@ bool history_base(struct hf_history *history, size_t source, struct hf_bytes pat
     if (at == 0)
         return false;
     memcpy(out->id, file->kept[at - 1].id, HF_HASH_BYTES);
-    out->content = file->kept[at - 1].content;
+    out->content = (struct hf_bytes){file->kept[at - 1].content, file->kept[at - 1].size};
     return true;
 }
 
@@ -166,8 +167,8 @@ void history_add(struct hf_history *history, size_t source, struct hf_bytes path
     if (content.size > 0)
         memcpy(copy, content.data, content.size);
     struct kept *kept = &file->kept[file->count++];
-    *kept =
-        (struct kept){.number = file->next_number++, .seq = seq, .content = {copy, content.size}};
+    *kept = (struct kept){
+        .number = file->next_number++, .seq = seq, .content = copy, .size = content.size};
     memcpy(kept->id, id, HF_HASH_BYTES);
     history->bytes += content.size;
     unlink_age(history, file);

@@ -169,7 +169,7 @@ static int decode_block(struct hf_store_reader *reader, const struct hf_location
 static int read_aid(struct hf_store_reader *reader, const uint8_t *id, unsigned depth,
                     struct hf_buf *aid, struct hf_error *error)
 {
-    struct hf_place place;
+    struct hf_place place = {0};
     struct decoded *decoded = NULL;
     int rc = reader->resolver.find(reader->resolver.context, id, &place, error);
     rc = rc == HF_OK ? decode_block(reader, &place.location, depth, &decoded, error) : rc;
