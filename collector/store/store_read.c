@@ -210,7 +210,7 @@ static int decode_anew(struct hf_store_reader *reader, const struct hf_location 
 static int decode_block(struct hf_store_reader *reader, const struct hf_location *location,
                         unsigned depth, struct decoded **out, struct hf_error *error)
 {
-    struct hf_stored_block stored;
+    struct hf_stored_block stored = {0};
     struct hf_buf aid = {0};
     *out = find_decoded(reader, location);
     if (*out) {
