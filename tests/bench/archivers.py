@@ -264,4 +264,25 @@ class TarZstd(Archiver):
                           self._archive(series, number), target, *members])
 
 
-ALL = (Restic, Borg, Bup, Casync, Rsync, TarZstd)
+class Copy(Archiver):
+    name = "cp -a"
+    programs = ("cp",)
+    note = "cp -a: a whole copy each time; neither compressed nor encrypted"
+
+    def start(self):
+        (self.directory / "repository").mkdir()
+
+    def _copy(self, series, number):
+        return self.directory / "repository" / f"{series}-{number}"
+
+    def _capture(self, path, series, number):
+        return self._run(["cp", "-a", "--reflink=never", path, self._copy(series, number)])
+
+    def _restore(self, target, series, number):
+        return self._run(["cp", "-aT", "--reflink=never", self._copy(series, number), target])
+
+    def _restore_file(self, relative, target, series, number):
+        return self._run(["cp", "-a", "--reflink=never", self._copy(series, number) / relative, target])
+
+
+ALL = (Restic, Borg, Bup, Casync, Rsync, TarZstd, Copy)
