@@ -257,14 +257,6 @@ static int complete_directory(struct apply *apply, const struct hf_version *vers
     return result;
 }
 
-static void target_path(const struct hf_apply_options *options, const struct hf_target *target,
-                        char out[2 * 4096 + 2])
-{
-    const char *anchor = targets_anchor_path(options->targets, target->anchor);
-    snprintf(out, 2 * 4096 + 2, "%s%s%s", anchor + 1, anchor[1] && target->path[0] ? "/" : "",
-             target->path);
-}
-
 /* The last component of path becomes NAME.restored-JOB; false when that is too long a name. */
 static bool rename_beside(struct hf_target *target, uint64_t job)
 {
@@ -277,16 +269,6 @@ static bool rename_beside(struct hf_target *target, uint64_t job)
         return false;
     memcpy(target->path + strlen(target->path), suffix, (size_t)length + 1);
     return true;
-}
-
-static void tell_placed(const struct hf_apply_options *options, const struct hf_target *target,
-                        const struct hf_version *version)
-{
-    char path[2 * 4096 + 2];
-    if (options->placed) {
-        target_path(options, target, path);
-        options->placed(options->context, path, version);
-    }
 }
 
 static int place_by_rule(const struct hf_apply_options *options, const struct hf_version *version,
@@ -306,16 +288,14 @@ static int place_by_rule(const struct hf_apply_options *options, const struct hf
                                 "the name is too long to put a restored file beside it");
         result = place_file(options, version, target, index, error);
     }
-    if (!result) {
+    if (!result)
         job->actions[index] = beside ? HF_ACTION_RENAMED : HF_ACTION_RESTORED;
-        if (!version->link) /* else its times change when its other names come into place */
-            tell_placed(options, target, version);
-    }
     return result;
 }
 
-static void apply_one(struct apply *apply, const struct hf_version *version, uint64_t index)
+static void apply_one(void *context, const struct hf_version *version, uint64_t index)
 {
+    struct apply *apply = context;
     const struct hf_apply_options *options = apply->options;
     struct hf_job *job = options->job;
     enum hf_action action = (enum hf_action)job->actions[index];
@@ -336,22 +316,17 @@ static void apply_one(struct apply *apply, const struct hf_version *version, uin
 }
 
 /* What had to wait until everything is in place. */
-static void finish_one(struct apply *apply, const struct hf_version *version, uint64_t index)
+static void finish_one(void *context, const struct hf_version *version, uint64_t index)
 {
+    struct apply *apply = context;
     const struct hf_apply_options *options = apply->options;
     struct hf_job *job = options->job;
     bool kept = job->actions[index] == HF_ACTION_DIRECTORY_KEPT;
     struct hf_error error = {0};
     struct hf_target target;
-    bool named = version->link && job->actions[index] == HF_ACTION_RESTORED;
-    if (!kept && !named && job->actions[index] != HF_ACTION_DIRECTORY)
+    if (!kept && job->actions[index] != HF_ACTION_DIRECTORY)
         return;
     int result = targets_locate(options->targets, version, &target, &error);
-    if (named) {
-        if (!result)
-            tell_placed(options, &target, version);
-        return;
-    }
     if (!result)
         result = complete_directory(apply, version, &target, index, &error);
     if (result) {
@@ -359,22 +334,19 @@ static void finish_one(struct apply *apply, const struct hf_version *version, ui
         return;
     }
     job->actions[index] = kept ? HF_ACTION_IDENTICAL : HF_ACTION_RESTORED;
-    tell_placed(options, &target, version);
 }
 
-static int walk_plan(struct apply *apply,
-                     void (*visit)(struct apply *apply, const struct hf_version *version,
-                                   uint64_t index),
-                     struct hf_error *error)
+static int walk_plan(struct hf_job *job,
+                     void (*visit)(void *context, const struct hf_version *version, uint64_t index),
+                     void *context, struct hf_error *error)
 {
-    struct hf_job *job = apply->options->job;
     struct hf_buf buf = {0};
     struct hf_version version;
     int result = job_plan_rewind(job, error);
     for (uint64_t i = 0; !result && i < job->count; i++) {
         result = job_plan_next(job, &buf, &version, error);
         if (!result)
-            visit(apply, &version, i);
+            visit(context, &version, i);
         else if (result == HF_ERR_NOT_FOUND)
             hf_error_set(error, HF_ERR_CORRUPT, 0, "the restore's plan ends too soon");
     }
@@ -386,12 +358,50 @@ int apply_job(const struct hf_apply_options *options, struct hf_error *error)
 {
     struct apply apply = {.options = options};
     targets_forget(options->targets);
-    int result = walk_plan(&apply, apply_one, error);
+    int result = walk_plan(options->job, apply_one, &apply, error);
     if (!result)
-        result = walk_plan(&apply, finish_one, error);
+        result = walk_plan(options->job, finish_one, &apply, error);
     /* Promise 1's twin for restores: what is reported as restored survives a power cut. */
     if (!result)
         result = targets_sync(options->targets, error);
     free(apply.directories);
     return result;
+}
+
+struct telling {
+    const struct hf_apply_options *options;
+    void (*placed)(void *context, const char *path, const struct hf_version *version);
+    void *context;
+};
+
+static void target_path(const struct hf_apply_options *options, const struct hf_target *target,
+                        char out[2 * 4096 + 2])
+{
+    const char *anchor = targets_anchor_path(options->targets, target->anchor);
+    snprintf(out, 2 * 4096 + 2, "%s%s%s", anchor + 1, anchor[1] && target->path[0] ? "/" : "",
+             target->path);
+}
+
+static void tell_one(void *context, const struct hf_version *version, uint64_t index)
+{
+    const struct telling *telling = context;
+    struct hf_job *job = telling->options->job;
+    enum hf_action action = (enum hf_action)job->actions[index];
+    bool kept = action == HF_ACTION_IDENTICAL && version->type == HF_FILE_DIRECTORY;
+    struct hf_target target;
+    char path[2 * 4096 + 2];
+    if ((action != HF_ACTION_RESTORED && action != HF_ACTION_RENAMED && !kept) ||
+        targets_locate(telling->options->targets, version, &target, NULL) ||
+        (action == HF_ACTION_RENAMED && !rename_beside(&target, job->id)))
+        return;
+    target_path(telling->options, &target, path);
+    telling->placed(telling->context, path, version);
+}
+
+int apply_tell(const struct hf_apply_options *options,
+               void (*placed)(void *context, const char *path, const struct hf_version *version),
+               void *context, struct hf_error *error)
+{
+    struct telling telling = {.options = options, .placed = placed, .context = context};
+    return walk_plan(options->job, tell_one, &telling, error);
 }

@@ -15,14 +15,16 @@ struct hf_apply_options {
     struct hf_targets *targets;
     struct hf_metadata_rules rules;
     struct hf_cutting cutting;
-    /* Told of every version that is now in place as it should be: where, relative to "/". May be
-     * NULL. */
-    void (*placed)(void *context, const char *path, const struct hf_version *version);
-    void *context;
 };
 
 /* Actions FILE, BESIDE and DIRECTORY become RESTORED, RENAMED or FAILED in the job.
  * An error that is returned concerns the whole job (the disk can't make things durable). */
 int apply_job(const struct hf_apply_options *options, struct hf_error *error);
+
+/* After apply_job: calls placed for every version that is in place as it should be, with where,
+ * relative to "/". An error means that the job's plan can't be read, and that not all were told. */
+int apply_tell(const struct hf_apply_options *options,
+               void (*placed)(void *context, const char *path, const struct hf_version *version),
+               void *context, struct hf_error *error);
 
 #endif

@@ -112,14 +112,6 @@ void restorer_wake(struct hf_restorer *restorer)
     link_post(restorer->options.inbox, link_event_new(HF_LINK_WAKE, 0));
 }
 
-static void adopt(void *context, const char *path, const struct hf_version *version)
-{
-    struct hf_run *run = context;
-    if (run->terms.source && run->job->offer.destination.size == 0)
-        capture_adopt(run->restorer->options.capture, run->terms.source_index, path, version,
-                      run->job->id);
-}
-
 struct hf_metadata_rules run_rules(const struct hf_run *run)
 {
     const struct hf_config_source *source = run->terms.source;
@@ -133,25 +125,27 @@ struct hf_cutting run_cutting(const struct hf_run *run)
     return (struct hf_cutting){run->chunker, source ? source->class_name : NULL};
 }
 
+static struct hf_apply_options apply_options(const struct hf_run *run)
+{
+    return (struct hf_apply_options){.job = run->job,
+                                     .targets = run->targets,
+                                     .rules = run_rules(run),
+                                     .cutting = run_cutting(run)};
+}
+
 /* After an interruption the service may run again, started by whoever started the host. */
 static int run_apply(struct hf_run *run, struct hf_error *error)
 {
-    struct hf_capture *capture = run->restorer->options.capture;
     const struct hf_config_source *source = run->terms.source;
+    struct hf_apply_options options = apply_options(run);
     int result =
         source && run->job->applied_before ? run_hook(run, source->before_restore, error) : 0;
     if (result)
         return hf_error_prefix(error, "some of the files may be in place, the others aren't");
-    struct hf_apply_options options = {.job = run->job,
-                                       .targets = run->targets,
-                                       .rules = run_rules(run),
-                                       .cutting = run_cutting(run),
-                                       .placed = adopt,
-                                       .context = run};
-    capture_hold(capture, run->terms.roots, run->terms.root_count);
+    capture_hold(run->restorer->options.capture, run->terms.roots, run->terms.root_count);
+    run->holds = true;
     result = apply_job(&options, error);
     targets_remove_staging(run->targets);
-    capture_release(capture, run->terms.roots, run->terms.root_count);
     struct hf_error after;
     int failed = source ? run_hook(run, source->after_restore, &after) : 0;
     if (failed && !result) {
@@ -159,6 +153,30 @@ static int run_apply(struct hf_run *run, struct hf_error *error)
         return hf_error_prefix(error, "the files are in place, but");
     }
     return result;
+}
+
+static void adopt(void *context, const char *path, const struct hf_version *version)
+{
+    struct hf_run *run = context;
+    capture_adopt(run->restorer->options.capture, run->terms.source_index, path, version,
+                  run->job->id);
+}
+
+/* What the restore wrote is recorded as that. Only now, for whoever waits for the files to be back
+ * doesn't wait for that; and before capture looks at anything there again. */
+static void run_adopt(struct hf_run *run)
+{
+    struct hf_apply_options options = apply_options(run);
+    struct hf_error error = {0};
+    if (!run->holds)
+        return;
+    if (run->terms.source && run->job->offer.destination.size == 0 &&
+        apply_tell(&options, adopt, run, &error))
+        hf_log_warning("restore job %llu: some restored files are recorded as changed by others: "
+                       "%s",
+                       (unsigned long long)run->job->id, error.message);
+    capture_release(run->restorer->options.capture, run->terms.roots, run->terms.root_count);
+    run->holds = false;
 }
 
 static int run_stage(struct hf_run *run, struct hf_error *error)
@@ -286,7 +304,9 @@ static void run_job(struct hf_restorer *restorer, const struct hf_restore_offer 
         send_answer(restorer, offer->job, false, error.message);
     } else if (!run_steps(&run)) {
         log_outcome(&run, started_ns);
-        if (!run_report(&run, &error))
+        bool reported = !run_report(&run, &error);
+        run_adopt(&run);
+        if (reported)
             job_remove(run.job);
     } else {
         hf_log_info("restore job %llu: interrupted; it goes on when the collector offers it again",

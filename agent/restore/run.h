@@ -40,6 +40,7 @@ struct hf_run {
     struct hf_owners *owners;
     struct hf_chunker *chunker; /* NULL when how content is cut isn't known */
     bool cancelled;
+    bool holds; /* capture doesn't look at the roots */
 };
 
 /* From any thread: let a waiting run_next_event return. */

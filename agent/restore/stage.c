@@ -36,6 +36,8 @@ int stage_new(const struct hf_stage_options *options, struct hf_stage **out, str
     }
     hf_sha256(stage->plain, HF_CHUNK_MAX_BYTES, stage->zero);
     int result = writers_start(options->wake, options->context, &stage->writers, error);
+    if (!result)
+        result = flusher_start(&stage->flusher, error);
     if (result) {
         stage_free(stage);
         return result;
@@ -83,6 +85,7 @@ void stage_free(struct hf_stage *stage)
         write_work_free(work);
     }
     writers_stop(stage->writers);
+    flusher_stop(stage->flusher);
     for (size_t i = 0; i < STAGE_BUCKETS; i++)
         while (stage->buckets[i]) {
             struct stage_wanted *wanted = stage->buckets[i];
@@ -258,8 +261,7 @@ static int want_list(struct hf_stage *stage, struct hf_error *error)
         return 0;
     }
     stage->list_wanted = true;
-    int result = stage_want(stage, ref, size, NULL, 0, error);
-    return result ? result : stage_flush(stage, error);
+    return stage_want(stage, ref, size, NULL, 0, error);
 }
 
 static bool window_full(const struct hf_stage *stage)

@@ -39,7 +39,7 @@ struct hf_stage_options {
     void *context;
 };
 
-#define HF_STAGE_REQUEST_IDS 256u
+#define HF_STAGE_REQUEST_IDS 2048u
 /* Plain bytes, and chunks, that may be asked for and not yet here. */
 #define HF_STAGE_WINDOW_CHUNKS 8192u
 #define HF_STAGE_WINDOW_BYTES  (12u * 1024u * 1024u)
@@ -59,7 +59,8 @@ int stage_lack(struct hf_stage *stage, struct hf_bytes ids, const char *reason,
 /* Take up what the writers have finished; waits for up to timeout_ms (-1: for ever) for the first
  * if something is under way. */
 int stage_collect(struct hf_stage *stage, int timeout_ms, struct hf_error *error);
-/* Send the requests that are gathered; call when there is nothing to add just now. */
+/* Send the request that is gathered, unless enough is under way to gather more meanwhile; call when
+ * there is nothing to add just now, and after stage_collect. */
 int stage_flush(struct hf_stage *stage, struct hf_error *error);
 /* After the last version, when stage_idle: the files' other names. */
 int stage_finish(struct hf_stage *stage, struct hf_error *error);

@@ -7,8 +7,9 @@
 #include "agent/restore/stage_private.h"
 #include "common/bytes.h"
 
-/* Ids go out when this many bytes are gathered; an answer of that size is a few frames. */
-#define REQUEST_BYTES (1024u * 1024u)
+/* Ids go out when this many bytes are gathered: enough that most blocks of the repository, which
+ * are up to HF_BLOCK_MAX_BYTES, are asked for as a whole and need not be made anew. */
+#define REQUEST_BYTES (4u * 1024u * 1024u)
 
 static struct stage_wanted **bucket_of(struct hf_stage *stage, const uint8_t *id)
 {
@@ -23,7 +24,7 @@ static struct stage_wanted **find_wanted(struct hf_stage *stage, const uint8_t *
     return at;
 }
 
-int stage_flush(struct hf_stage *stage, struct hf_error *error)
+static int send_request(struct hf_stage *stage, struct hf_error *error)
 {
     if (stage->request.size == 0)
         return 0;
@@ -32,6 +33,13 @@ int stage_flush(struct hf_stage *stage, struct hf_error *error)
     hf_buf_clear(&stage->request);
     stage->request_bytes = 0;
     return result;
+}
+
+int stage_flush(struct hf_stage *stage, struct hf_error *error)
+{
+    return stage->outstanding_bytes - stage->request_bytes < REQUEST_BYTES
+               ? send_request(stage, error)
+               : 0;
 }
 
 /* file NULL: the plain bytes are wanted, a list. */
@@ -80,8 +88,8 @@ int stage_want(struct hf_stage *stage, const uint8_t *id, uint32_t plain_size,
     stage->outstanding_bytes += plain_size;
     stage->request_bytes += plain_size;
     if (stage->request_bytes >= REQUEST_BYTES ||
-        stage->request.size >= HF_STAGE_REQUEST_IDS * HF_HASH_BYTES)
-        return stage_flush(stage, error);
+        stage->request.size >= HF_STAGE_REQUEST_IDS * HF_HASH_BYTES || !file)
+        return send_request(stage, error);
     return 0;
 }
 
@@ -256,6 +264,8 @@ static int finish_part(struct hf_stage *stage, struct hf_write_part *part, bool 
         return fetch_instead(stage, part, error);
     if (local)
         stage->options.job->reused_bytes += part->size;
+    if (part->uses->file)
+        flusher_note(stage->flusher, part->uses->file->staging_fd, part->size);
     return finish_chunk(stage, part->size, part->uses, &part->plain,
                         part->mismatch ? "the collector sent content that does not match its hash; "
                                          "have its repository checked, the old file stands"

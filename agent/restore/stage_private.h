@@ -2,6 +2,7 @@
 #ifndef HF_AGENT_RESTORE_STAGE_PRIVATE_H
 #define HF_AGENT_RESTORE_STAGE_PRIVATE_H
 
+#include "agent/restore/flusher.h"
 #include "agent/restore/links.h"
 #include "agent/restore/local.h"
 #include "agent/restore/metadata.h"
@@ -38,6 +39,7 @@ struct stage_wanted {
 struct hf_stage {
     struct hf_stage_options options;
     struct hf_writers *writers;
+    struct hf_flusher *flusher;
     uint8_t *plain;              /* HF_CHUNK_MAX_BYTES */
     uint8_t zero[HF_HASH_BYTES]; /* the id of as many zeros */
     struct hf_links *links;

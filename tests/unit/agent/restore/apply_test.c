@@ -1,3 +1,4 @@
+#include "rename_hook.h"
 #include "restore_builder.h"
 
 #include <signal.h>
@@ -192,11 +193,10 @@ static void a_restore_elsewhere_keeps_the_whole_path(void **state)
     builder_free(b);
 }
 
-static void kill_when_placed(void *context, const char *path, const struct hf_version *version)
+static void kill_after_renames(void *context)
 {
-    (void)path, (void)version;
-    struct builder *b = context;
-    if (++b->placed == b->answer_limit)
+    size_t *left = context;
+    if (--*left == 0)
         kill(getpid(), SIGKILL);
 }
 
@@ -211,10 +211,9 @@ static void restore_until_killed(struct builder *b, size_t renames)
         _exit(1);
     if (renames == 0)
         kill(getpid(), SIGKILL);
-    b->answer_limit = renames;
     struct hf_apply_options options = {
-        .job = b->job, .targets = b->targets, .rules = {.owners = b->owners}, .context = b};
-    options.placed = kill_when_placed;
+        .job = b->job, .targets = b->targets, .rules = {.owners = b->owners}};
+    hook_renames(kill_after_renames, &renames);
     apply_job(&options, &error);
     _exit(2);
 }
@@ -377,11 +376,10 @@ struct exchange {
     bool done;
 };
 
-static void exchange_directory(void *context, const char *path, const struct hf_version *version)
+static void exchange_directory(void *context)
 {
     struct exchange *exchange = context;
-    (void)path;
-    if (version->type == HF_FILE_REGULAR && !exchange->done) {
+    if (!exchange->done) {
         exchange->done = true;
         rename(builder_path(exchange->b, "sub"), builder_path(exchange->b, "aside"));
         rename(builder_path(exchange->b, "other"), builder_path(exchange->b, "sub"));
@@ -400,12 +398,12 @@ static void a_directory_that_is_exchanged_during_the_restore_keeps_what_it_has(v
     builder_text(b, "sub/file", "x");
     assert_int_equal(builder_stage(b, &error), 0);
     assert_int_equal(job_save_phase(b->job, HF_JOB_APPLYING, &error), 0);
-    struct hf_apply_options options = {.job = b->job,
-                                       .targets = b->targets,
-                                       .rules = {.owners = b->owners},
-                                       .placed = exchange_directory,
-                                       .context = &exchange};
+    struct hf_apply_options options = {
+        .job = b->job, .targets = b->targets, .rules = {.owners = b->owners}};
+    hook_renames(exchange_directory, &exchange);
     assert_int_equal(apply_job(&options, &error), 0);
+    hook_renames(NULL, NULL);
+    assert_true(exchange.done);
     assert_int_equal(builder_outcome(b, 0), HF_ACTION_FAILED);
     assert_non_null(strstr(job_remark_of(b->job, 0), "exchanged"));
     assert_int_equal(stat(builder_path(b, "sub"), &status), 0);

@@ -367,10 +367,10 @@ static inline int builder_apply(struct builder *b, struct hf_error *error)
     struct hf_apply_options options = {.job = b->job,
                                        .targets = b->targets,
                                        .rules = {.owners = b->owners, .privileged = b->privileged},
-                                       .cutting = {.chunker = b->chunker},
-                                       .placed = count_placed,
-                                       .context = b};
+                                       .cutting = {.chunker = b->chunker}};
     int result = apply_job(&options, error);
+    if (!result)
+        result = apply_tell(&options, count_placed, b, error);
     if (!result)
         targets_remove_staging(b->targets);
     return result;

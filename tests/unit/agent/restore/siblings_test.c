@@ -1,4 +1,5 @@
 /* Databases that come back to a place where another one's -wal, -shm and -journal lie. */
+#include "rename_hook.h"
 #include "restore_builder.h"
 
 #include <signal.h>
@@ -225,9 +226,9 @@ static void a_restore_that_was_killed_in_between_is_finished_or_undone_whole(voi
     }
 }
 
-static void die_when_placed(void *context, const char *path, const struct hf_version *version)
+static void die_when_placed(void *context)
 {
-    (void)context, (void)path, (void)version;
+    (void)context;
     kill(getpid(), SIGKILL);
 }
 
@@ -240,7 +241,8 @@ static void what_was_written_since_to_a_database_that_is_in_place_is_not_taken_f
     builder_database(b, "x.db", "new");
     pid_t child = fork();
     if (child == 0) {
-        struct hf_apply_options options = {.placed = die_when_placed, .context = b};
+        struct hf_apply_options options = {0};
+        hook_renames(die_when_placed, NULL);
         if (builder_stage(b, &error) || job_save_phase(b->job, HF_JOB_APPLYING, &error))
             _exit(1);
         options.job = b->job;
