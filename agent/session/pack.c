@@ -12,6 +12,9 @@
 #define FEW_VERSIONS 16u
 /* Shorter content is as short by itself. */
 #define DELTA_FROM_BYTES 256u
+/* Up to here the level costs less time than a frame on its way, and is most of what is saved. */
+#define SHORT_BYTES (32u * 1024u)
+#define SHORT_LEVEL 6
 
 struct hf_packer {
     struct hf_compressor *compressor;
@@ -30,10 +33,10 @@ struct hf_packer {
     size_t count;
     size_t frame_bytes;
     struct hf_buf arena;
+    int level; /* of zstd, for all that isn't short */
 };
 
-struct hf_packer *packer_new(int compress_level,
-                             int (*send)(void *context, const struct hf_frame *frame),
+struct hf_packer *packer_new(int (*send)(void *context, const struct hf_frame *frame),
                              void *context)
 {
     struct hf_packer *packer = calloc(1, sizeof(*packer));
@@ -42,7 +45,8 @@ struct hf_packer *packer_new(int compress_level,
     packer->send = send;
     packer->context = context;
     packer->frame_bytes = HF_PACK_FRAME_BYTES;
-    packer->compressor = hf_compressor_new(compress_level);
+    packer->level = 1;
+    packer->compressor = hf_compressor_new(packer->level);
     packer->decompressor = hf_decompressor_new();
     packer->history = history_new(HISTORY_BYTES_MAX);
     if (!packer->compressor || !packer->decompressor || !packer->history) {
@@ -64,6 +68,17 @@ void packer_free(struct hf_packer *packer)
     history_free(packer->history);
     hf_buf_free(&packer->arena);
     free(packer);
+}
+
+void packer_set_level(struct hf_packer *packer, int level)
+{
+    packer->level = level;
+}
+
+static void set_level_for(struct hf_packer *packer, size_t bytes)
+{
+    bool is_short = bytes <= SHORT_BYTES && packer->level < SHORT_LEVEL;
+    hf_compressor_set_level(packer->compressor, is_short ? SHORT_LEVEL : packer->level);
 }
 
 void packer_set_frame_bytes(struct hf_packer *packer, size_t bytes)
@@ -142,6 +157,7 @@ static int flush_block(struct hf_packer *packer)
     struct hf_block block;
     if (packer->builder.plain.size == 0)
         return 0;
+    set_level_for(packer, packer->builder.plain.size);
     int result = hf_block_finish(&packer->builder, packer->compressor, &block);
     result = result ? result : put_block(packer, &block);
     hf_block_clear(&packer->builder);
@@ -188,6 +204,7 @@ static int add_delta(struct hf_packer *packer, size_t source, const struct hf_ve
     if (!history_base(packer->history, source, version->path, acked_seq, &base))
         return HF_ERR_NOT_FOUND;
     hf_buf_clear(&packer->delta);
+    set_level_for(packer, plain.size);
     int result = hf_compress_delta(packer->compressor, base.content, plain.data, plain.size,
                                    plain.size / 4, &packer->delta);
     if (result)

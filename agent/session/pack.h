@@ -15,15 +15,16 @@
 
 struct hf_packer;
 
-/* compress_level is zstd's. send takes every frame made (its views hold until it returns); an error
- * that it returns ends the packing and is returned. NULL when out of memory. */
-struct hf_packer *packer_new(int compress_level,
-                             int (*send)(void *context, const struct hf_frame *frame),
+/* send takes every frame made (its views hold until it returns); an error that it returns ends the
+ * packing and is returned. NULL when out of memory. */
+struct hf_packer *packer_new(int (*send)(void *context, const struct hf_frame *frame),
                              void *context);
 void packer_free(struct hf_packer *packer);
 /* Give back the memory that isn't needed while nothing is packed; what changing files are compared
  * with stays. */
 void packer_rest(struct hf_packer *packer);
+/* zstd's level from now on, 1 unless it is set; what is short is compressed well in any case. */
+void packer_set_level(struct hf_packer *packer, int level);
 /* Frames of that size rather than HF_PACK_FRAME_BYTES, where a long one would take too long. */
 void packer_set_frame_bytes(struct hf_packer *packer, size_t bytes);
 

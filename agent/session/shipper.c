@@ -7,13 +7,13 @@
 #include <string.h>
 
 #include "agent/capture/clock_watch.h"
+#include "agent/session/effort.h"
 #include "agent/session/flight.h"
 #include "agent/session/pack.h"
 #include "agent/session/renewal.h"
 #include "common/clock.h"
 #include "common/log.h"
 
-#define COMPRESS_LEVEL 1
 /* Below this, asking first costs more than sending. */
 #define ASK_FROM_BYTES (256u * 1024u)
 /* What may wait for answers: enough to hide the round trip. */
@@ -51,6 +51,7 @@ struct hf_shipper {
     size_t stream_count;
     struct hf_flights flights;
     struct hf_packer *packer;
+    struct hf_effort effort;
     bool launched;     /* a unit, since the last tick */
     bool packer_tired; /* since it last gave its memory back */
     bool urgent;       /* what is sent at this moment */
@@ -421,6 +422,7 @@ static int send_unit(struct hf_shipper *shipper, const struct hf_flight *flight)
     uint64_t acked_seq = shipper->streams[unit->source].acked_seq;
     shipper->launched = true;
     shipper->urgent = flight->rank <= HF_URGENT_RANK;
+    packer_set_level(shipper->packer, effort_level(&shipper->effort));
     int result = packer_send_chunks(shipper->packer, unit, flight->needed, acked_seq);
     if (!result)
         result = packer_send_versions(shipper->packer, unit, (uint32_t)unit->source + 1);
@@ -474,6 +476,7 @@ static bool pump(struct hf_shipper *shipper)
     if (!shipper->connection || shipper->refused || link_bulk_full(link, HF_LINK_URGENT))
         return false;
     bool bulk_waits = link_bulk_full(link, HF_LINK_BULK);
+    effort_note(&shipper->effort, bulk_waits, hf_clock_monotonic_ns());
     struct hf_flight *flight =
         flights_take_ready(&shipper->flights, bulk_waits ? HF_URGENT_RANK : UINT_MAX);
     if (flight) {
@@ -596,7 +599,7 @@ static void wake(void *context)
 static struct hf_packer *make_packer(struct hf_shipper *shipper)
 {
     uint64_t limit = shipper->options.config->upload_limit;
-    struct hf_packer *packer = packer_new(COMPRESS_LEVEL, send_packed, shipper);
+    struct hf_packer *packer = packer_new(send_packed, shipper);
     if (packer && limit > 0 && limit / 4 < HF_PACK_FRAME_BYTES)
         packer_set_frame_bytes(packer, (size_t)limit / 4);
     return packer;
@@ -620,6 +623,7 @@ int shipper_start(const struct hf_shipper_options *options, struct hf_shipper **
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for the session");
     shipper->options = *options;
     flights_init(&shipper->flights);
+    effort_init(&shipper->effort, effort_read_idle, hf_clock_monotonic_ns());
     renewal_begin(&shipper->renewal, identity_life_ns(options->identity));
     shipper->stream_count = options->config->source_count;
     shipper->streams = calloc(shipper->stream_count + 1, sizeof(*shipper->streams));

@@ -90,7 +90,7 @@ static void free_unit(struct hf_unit *unit)
 static void pack(struct hf_unit *unit, const uint8_t *needed, struct received *received)
 {
     received->decompressor = hf_decompressor_new();
-    struct hf_packer *packer = packer_new(1, receive, received);
+    struct hf_packer *packer = packer_new(receive, received);
     assert_non_null(packer);
     assert_int_equal(packer_send_chunks(packer, unit, needed, 0), received->fail_with);
     assert_int_equal(packer_send_versions(packer, unit, 3), received->fail_with);
@@ -167,7 +167,7 @@ static void a_file_that_changes_is_sent_as_what_is_different(void **state)
     (void)state;
     struct sent sent = {.size = 0};
     uint8_t refs[5][HF_CHUNK_REF_BYTES];
-    struct hf_packer *packer = packer_new(1, note_block, &sent);
+    struct hf_packer *packer = packer_new(note_block, &sent);
     size_t whole = send_version(packer, &sent, 1, 0, refs[0]).size;
     /* While the collector may not have it, it is nothing to stand on. */
     assert_int_not_equal(send_version(packer, &sent, 2, 0, refs[1]).codec, HF_CODEC_DELTA);
@@ -225,7 +225,7 @@ static void at_rest_it_forgets_no_version_that_the_next_can_stand_on(void **stat
     (void)state;
     struct sent sent = {.size = 0};
     uint8_t refs[2][HF_CHUNK_REF_BYTES];
-    struct hf_packer *packer = packer_new(1, note_block, &sent);
+    struct hf_packer *packer = packer_new(note_block, &sent);
     assert_int_not_equal(send_version(packer, &sent, 1, 0, refs[0]).codec, HF_CODEC_DELTA);
     packer_rest(packer);
     packer_rest(packer);
@@ -234,13 +234,47 @@ static void at_rest_it_forgets_no_version_that_the_next_can_stand_on(void **stat
     packer_free(packer);
 }
 
+/* The size that words of a small vocabulary take, of that many bytes and at that level. */
+static size_t packed_size(size_t size, int level)
+{
+    static const char *const words[] = {"checkpoint", "\": 17, \"", "robot-", "variable ",
+                                        "{\n  ",      "workflow",   "0xbeef", "true, ",
+                                        "retry",      "elapsed_ms"};
+    struct hf_unit_chunk chunk = {.plain_size = (uint32_t)size};
+    struct hf_unit unit = {.chunks = &chunk, .chunk_count = 1};
+    struct sent sent = {.size = 0};
+    uint8_t *data = malloc(size);
+    uint32_t random = 1;
+    for (size_t at = 0; at < size;) {
+        random = random * 1664525u + 1013904223u;
+        const char *word = words[(random >> 24) % 10];
+        for (; *word && at < size; word++)
+            data[at++] = (uint8_t)*word;
+    }
+    chunk.data = (struct hf_bytes){data, size};
+    hf_sha256(data, size, chunk.id);
+    struct hf_packer *packer = packer_new(note_block, &sent);
+    packer_set_level(packer, level);
+    assert_int_equal(packer_send_chunks(packer, &unit, NULL, 0), 0);
+    packer_free(packer);
+    free(data);
+    return sent.size;
+}
+
+static void a_higher_level_makes_blocks_shorter_and_what_is_short_has_it_in_any_case(void **state)
+{
+    (void)state;
+    assert_true(packed_size(200000, 6) < packed_size(200000, 1));
+    assert_int_equal(packed_size(20000, 6), packed_size(20000, 1));
+}
+
 static void short_frames_hold_no_more_than_asked_for_but_for_one_chunk(void **state)
 {
     (void)state;
     enum { FRAME_BYTES = 20000, CHUNK_BYTES = 6000, COUNT = 100 };
     struct hf_unit unit = build_unit(COUNT, CHUNK_BYTES, 700);
     struct received received = {.decompressor = hf_decompressor_new()};
-    struct hf_packer *packer = packer_new(1, receive, &received);
+    struct hf_packer *packer = packer_new(receive, &received);
     packer_set_frame_bytes(packer, FRAME_BYTES);
     assert_int_equal(packer_send_chunks(packer, &unit, NULL, 0), 0);
     assert_int_equal(packer_send_versions(packer, &unit, 3), 0);
@@ -251,7 +285,7 @@ static void short_frames_hold_no_more_than_asked_for_but_for_one_chunk(void **st
     free_unit(&unit);
     unit = build_unit(3, HF_CHUNK_MAX_BYTES, 1); /* a chunk is not taken apart */
     received = (struct received){.decompressor = received.decompressor};
-    packer = packer_new(1, receive, &received);
+    packer = packer_new(receive, &received);
     packer_set_frame_bytes(packer, FRAME_BYTES);
     assert_int_equal(packer_send_chunks(packer, &unit, NULL, 0), 0);
     assert_int_equal(received.frames, 3);
@@ -266,6 +300,7 @@ int main(void)
         cmocka_unit_test(chunks_of_any_size_arrive_in_frames_of_a_good_size),
         cmocka_unit_test(a_file_that_changes_is_sent_as_what_is_different),
         cmocka_unit_test(at_rest_it_forgets_no_version_that_the_next_can_stand_on),
+        cmocka_unit_test(a_higher_level_makes_blocks_shorter_and_what_is_short_has_it_in_any_case),
         cmocka_unit_test(short_frames_hold_no_more_than_asked_for_but_for_one_chunk),
         cmocka_unit_test(only_needed_chunks_are_sent),
         cmocka_unit_test(many_versions_are_split_in_order),
