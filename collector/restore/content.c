@@ -198,6 +198,19 @@ static void audit_denied(struct hf_restore *restore, size_t count)
     driver_commit(restore, &event, 1, &error);
 }
 
+/* Its blocks are on their way from the disk while the first of them is sent. */
+static void read_ahead(struct hf_store_reader *store, const struct wanted *wanted, size_t count)
+{
+    struct hf_location *places = calloc(count, sizeof *places);
+    for (size_t i = 0; places && i < count; i++) {
+        places[i] = wanted[i].chunk.place.location;
+    }
+    if (places) {
+        store_read_ahead(store, places, count);
+    }
+    free(places);
+}
+
 bool driver_send_chunks(struct hf_restore *restore, struct restore_task *task,
                         struct hf_catalog_reader *catalog, struct hf_store_reader *store)
 {
@@ -228,6 +241,9 @@ bool driver_send_chunks(struct hf_restore *restore, struct restore_task *task,
     }
     if (rc == HF_OK) {
         wanted_count = sort_places(wanted, wanted_count);
+    }
+    if (rc == HF_OK && !task->begun) {
+        read_ahead(store, wanted, wanted_count);
     }
     task->begun = true;
     do {

@@ -96,6 +96,11 @@ int store_reader_new(struct hf_store *store, struct hf_store_resolver resolver,
                      struct hf_store_reader **out, struct hf_error *error);
 void store_reader_free(struct hf_store_reader *reader);
 
+/* Have the kernel read what lies there into its cache meanwhile, all of it at once: count places,
+ * best in the order of packs and offsets. A hint: what can't be read is found when it is. */
+void store_read_ahead(struct hf_store_reader *reader, const struct hf_location *places,
+                      size_t count);
+
 /* Append the chunk's plaintext to plain. The record's tag and the plaintext's hash are verified:
  * HF_ERR_CORRUPT names pack, offset and chunk. What was decoded last is kept: the chunks of one
  * block, in order, cost one reading. */

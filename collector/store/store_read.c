@@ -7,7 +7,9 @@
 #include "common/bytes.h"
 
 #define OPEN_PACKS 32 /* file descriptors and subkeys kept a reader */
-#define DECODED    4  /* blocks kept a reader: those that go on being asked for, and their aids */
+#define AHEAD_GAP                                                                                  \
+    65536u        /* reading so much for nothing costs less than another request of the disk */
+#define DECODED 4 /* blocks kept a reader: those that go on being asked for, and their aids */
 
 struct open_file {
     uint64_t number; /* 0: free */
@@ -130,6 +132,33 @@ static int read_stored(struct hf_store_reader *reader, const struct hf_location 
         return corrupt(reader, location, "A block", "is not there: another record is", error);
     }
     return HF_OK;
+}
+
+/* Whether the record belongs to the stretch that ends there. */
+static bool continues(const struct hf_location *last, uint64_t end, const struct hf_location *next)
+{
+    return next->pack == last->pack && next->offset >= last->offset &&
+           next->offset <= end + AHEAD_GAP;
+}
+
+void store_read_ahead(struct hf_store_reader *reader, const struct hf_location *places,
+                      size_t count)
+{
+    for (size_t i = 0; i < count;) {
+        const struct hf_location *first = &places[i];
+        uint64_t end = first->offset;
+        do {
+            uint64_t its_end = places[i].offset + places[i].size;
+            end = its_end > end ? its_end : end;
+            i++;
+        } while (i < count && continues(&places[i - 1], end, &places[i]));
+        struct open_file *file = NULL;
+        struct hf_error ignored = {0};
+        if (find_file(reader, first->pack, &file, &ignored) == HF_OK) {
+            (void)posix_fadvise(file->fd, (off_t)first->offset, (off_t)(end - first->offset),
+                                POSIX_FADV_WILLNEED);
+        }
+    }
 }
 
 int store_read_block(struct hf_store_reader *reader, const struct hf_location *location,
