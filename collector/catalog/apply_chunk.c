@@ -56,6 +56,7 @@ int catalog_apply_block(struct hf_catalog *catalog, const struct hf_block *block
         if (inserted) {
             catalog->added.chunks++;
             catalog->added.plain_bytes += place.size;
+            recent_add(&catalog->recent, id, owner, place.size);
         } else if (rc == HF_OK && held) {
             rc = note_other_owner(catalog, id, owner, held, error);
         }
@@ -134,12 +135,16 @@ int catalog_missing_refs(struct hf_catalog *catalog, uint64_t host_row, struct h
         const uint8_t *ref = refs.data + i;
         struct hf_chunk_place place;
         bool held;
+        uint32_t size = hf_get_le32(ref + HF_HASH_BYTES);
         if (missing->size - start >= HF_CATALOG_MISSING_MAX * HF_HASH_BYTES) {
             break;
         }
+        if (recent_has(&catalog->recent, ref, host_row, size)) {
+            continue;
+        }
         int rc = query_chunk_held(&catalog->db, host_row, ref, &held, &place, error);
         /* A length that is not the chunk's would break the file's size at restore. */
-        if (rc == HF_OK && (!held || place.place.size != hf_get_le32(ref + HF_HASH_BYTES))) {
+        if (rc == HF_OK && (!held || place.place.size != size)) {
             rc = add_once(missing, start, ref, error);
         }
         if (rc != HF_OK) {

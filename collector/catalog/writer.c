@@ -225,6 +225,7 @@ void catalog_rollback(struct hf_catalog *catalog)
         sqlite3_exec(catalog->db.handle, "ROLLBACK", NULL, NULL, NULL);
     }
     source_cache_clear(&catalog->sources);
+    recent_clear(&catalog->recent);
     catalog->applied.known = false;
     end_transaction(catalog);
 }

@@ -5,6 +5,7 @@
 #include "collector/catalog/catalog.h"
 #include "collector/catalog/checkpoint.h"
 #include "collector/catalog/db.h"
+#include "collector/catalog/recent.h"
 #include "collector/catalog/source_cache.h"
 
 struct hf_catalog {
@@ -13,6 +14,7 @@ struct hf_catalog {
     int lock_fd; /* flock'ed PATH-lock: one writer at a time */
     bool in_transaction;
     struct source_cache sources;
+    struct recent_chunks recent;
     /* What this transaction adds to the table totals. */
     struct {
         uint64_t versions, chunks, stored_bytes, plain_bytes;

@@ -287,6 +287,10 @@ static void a_rolled_back_transaction_leaves_nothing(void **state)
     struct hf_location applied;
     ok(&f, catalog_applied(f.catalog, &applied, &f.error));
     assert_int_equal(applied.offset, f.journal[journal_count - 1].location.offset);
+    /* Not even in memory: whoever names the chunk without it is refused. */
+    ok(&f, catalog_begin(f.catalog, &f.error));
+    assert_int_equal(put(&f, &event), HF_ERR_DENIED);
+    catalog_rollback(f.catalog);
     /* And the same may come again. */
     ok(&f, catalog_begin(f.catalog, &f.error));
     put_chunk(&f, host, 7, 1000);
