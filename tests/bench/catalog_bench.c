@@ -162,7 +162,7 @@ static void look_up_versions(struct hf_catalog_reader *reader, unsigned count)
 
 int main(int argc, char **argv)
 {
-    unsigned count = argc > 1 ? (unsigned)atoi(argv[1]) : 80000;
+    unsigned count = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 80000;
     char directory[] = "/tmp/hf-catalog-bench-XXXXXX";
     char path[64];
     struct hf_catalog *catalog;

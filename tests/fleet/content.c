@@ -88,7 +88,10 @@ int content_new(struct content **out, struct hf_error *error)
 {
     struct content *content = calloc(1, sizeof *content);
     struct hf_compressor *compressor = hf_compressor_new(3);
-    int rc = content && compressor ? HF_OK : hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory");
+    int rc = content && compressor ? HF_OK : HF_ERR_NO_MEMORY;
+    if (rc != HF_OK) {
+        hf_error_set(error, rc, 0, "No memory");
+    }
     for (size_t i = 0; rc == HF_OK && i < TAILS; i++) {
         /* Most are small: a robot runs few jobs at a time. */
         size_t wanted =

@@ -101,7 +101,10 @@ static int ask(SSL *ssl, const char *name, const struct hf_buf *body, struct hf_
         }
     }
     rc = rc == HF_OK ? hf_buf_terminate(answer) : rc;
-    return rc == HF_OK ? HF_OK : hf_error_set(error, rc, 0, "The enrolment request was not taken");
+    if (rc != HF_OK) {
+        hf_error_set(error, rc, 0, "The enrolment request was not taken");
+    }
+    return rc;
 }
 
 static int keep(const struct work *work, uint32_t host, const struct hf_buf *key,

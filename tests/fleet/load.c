@@ -305,7 +305,8 @@ static int load_fleet(struct load *load, struct hf_error *error)
     fleet->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (rc == HF_OK &&
         (!fleet->agents || !fleet->retry_ns || !fleet->batch_memory || fleet->epoll_fd < 0)) {
-        rc = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the fleet");
+        hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for the fleet");
+        rc = HF_ERR_NO_MEMORY;
     }
     for (uint32_t i = 0; rc == HF_OK && i < fleet->count; i++) {
         struct agent *agent = &fleet->agents[i];

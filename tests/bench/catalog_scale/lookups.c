@@ -428,6 +428,7 @@ static void choose_samples(struct probe *p)
         p->samples[kind] = calloc(p->count, sizeof *p->samples[kind]);
         if (!p->samples[kind]) {
             bench_must(HF_ERR_NO_MEMORY, &p->error);
+            return;
         }
         for (unsigned i = 0; i < p->count; i++) {
             struct sample *sample = &p->samples[kind][i];

@@ -61,7 +61,8 @@ static void a_list_over_the_limit_is_not_valid(void **state)
     size_t size = 7 + 4 + 200000;
     uint8_t *list = calloc(1, size);
     assert_non_null(list);
-    memcpy(list, "\x06user.a\x40\x0d\x03\0", 11);
+    const uint8_t head[] = {6, 'u', 's', 'e', 'r', '.', 'a', 0x40, 0x0d, 3, 0};
+    memcpy(list, head, sizeof head);
     assert_false(hf_xattrs_valid((struct hf_bytes){list, size}));
     free(list);
 }

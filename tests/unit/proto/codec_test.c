@@ -186,7 +186,8 @@ static void what_is_passed_over_is_bounded_too(void **state)
     uint8_t *many = malloc(count + 5);
     assert_non_null(many);
     memset(many, 0xc0, count + 5);
-    memcpy(many, "\xdd\x00\x01\x11\x70", 5);
+    const uint8_t head[] = {0xdd, 0x00, 0x01, 0x11, 0x70};
+    memcpy(many, head, sizeof head);
     struct hf_buf message = with_trailing(&sample_frames[0], 1, many, count + 5);
     assert_int_equal(decode_copy(message.data, message.size, &frame, &error), HF_ERR_LIMIT);
     hf_buf_free(&message);

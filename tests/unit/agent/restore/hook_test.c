@@ -99,7 +99,7 @@ static void a_hook_that_hangs_is_killed_with_its_children(void **state)
     struct hf_buf said = {0};
     assert_int_equal(hf_read_file(path, 4096, &said, NULL), 0);
     assert_int_equal(hf_buf_terminate(&said), 0);
-    pid_t child = (pid_t)atoi((char *)said.data);
+    pid_t child = (pid_t)strtol((char *)said.data, NULL, 10);
     hf_buf_free(&said);
     unlink(path);
     assert_true(child > 1);

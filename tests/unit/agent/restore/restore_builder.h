@@ -273,7 +273,7 @@ static inline bool builder_answer(struct builder *b, struct hf_stage *stage, int
     bool alive = true;
     for (size_t at = 0; at < asked.size && !*result && alive; at += HF_HASH_BYTES) {
         size_t i = 0;
-        while (i < b->chunk_count && memcmp(b->chunks[i].id, asked.data + at, HF_HASH_BYTES))
+        while (i < b->chunk_count && memcmp(b->chunks[i].id, asked.data + at, HF_HASH_BYTES) != 0)
             i++;
         assert_true(i < b->chunk_count);
         struct built_chunk *built = &b->chunks[i];

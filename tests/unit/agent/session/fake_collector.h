@@ -279,7 +279,8 @@ static inline void collector_start(struct collector *c)
         .ssl_cert_filepath = c->server,
         .ssl_private_key_filepath = c->server,
         .ssl_ca_filepath = c->root,
-        .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS |
+        /* The latter includes LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT. */
+        .options = LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS |
                    LWS_SERVER_OPTION_REQUIRE_VALID_OPENSSL_CLIENT_CERT,
     };
     if (__lsan_disable)

@@ -82,7 +82,7 @@ static struct hf_unit build_unit(size_t chunk_count, size_t chunk_size, size_t v
 static void free_unit(struct hf_unit *unit)
 {
     for (size_t i = 0; i < unit->chunk_count; i++)
-        free((void *)(uintptr_t)unit->chunks[i].data.data);
+        free((void *)unit->chunks[i].data.data);
     free(unit->chunks);
     free(unit->versions);
 }

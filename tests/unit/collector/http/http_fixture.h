@@ -246,7 +246,10 @@ static inline struct answer web_answer(struct web *web, bool has_body)
     size_t size = (size_t)(end - web->input.data) + 4;
     snprintf(answer.headers, sizeof answer.headers, "%.*s", (int)size,
              (const char *)web->input.data);
-    assert_int_equal(sscanf(answer.headers, "HTTP/1.%*1d %d", &answer.status), 1);
+    assert_memory_equal(answer.headers, "HTTP/1.", 7);
+    assert_int_equal(answer.headers[8], ' ');
+    answer.status = (int)strtol(answer.headers + 9, NULL, 10);
+    assert_in_range(answer.status, 100, 599);
     web_take(web, size);
     const char *length = header_of(&answer, "\r\ncontent-length:");
     if (header_of(&answer, "\r\ntransfer-encoding: chunked") && has_body) {

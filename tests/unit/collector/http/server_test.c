@@ -329,9 +329,10 @@ static void headers_without_end_do_not_fill_the_memory(void **state)
     (void)state;
     unsigned before = seen.handled;
     char line[1024];
-    memset(line, 'h', sizeof line);
-    memcpy(line, "X-Long: ", 8);
-    memcpy(line + sizeof line - 2, "\r\n", 2);
+    size_t head = (size_t)snprintf(line, sizeof line, "X-Long: ");
+    memset(line + head, 'h', sizeof line - head);
+    line[sizeof line - 2] = '\r';
+    line[sizeof line - 1] = '\n';
     struct web web = web_connect(&site);
     web_say(&web, "GET /a HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ");
     int sent = 0;

@@ -224,12 +224,12 @@ static void another_key_a_second_process_and_a_later_format_are_told_apart(void 
     assert_int_equal(hf_buf_terminate(&config), HF_OK);
     char *format = strstr((char *)config.data, "format = 2");
     assert_non_null(format);
-    memcpy(format, "format = 3", 10);
+    format[9] = '3';
     spill(path, config.data, config.size);
     options.key = key;
     assert_int_equal(store_open(&options, &second, &error), HF_ERR_UNSUPPORTED);
     assert_non_null(strstr(error.message, "newer"));
-    memcpy(format, "format = 1", 10);
+    format[9] = '1';
     spill(path, config.data, config.size);
     assert_int_equal(store_open(&options, &second, &error), HF_ERR_UNSUPPORTED);
     assert_non_null(strstr(error.message, "before the first release"));
