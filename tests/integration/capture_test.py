@@ -309,49 +309,6 @@ def test_a_file_that_does_not_parse_is_waited_for_and_flagged_if_it_stays_so(fle
     assert fleet.cli("cat", host.target("data", "data/never.json")) == '{"broken": '
 
 
-def test_memory_does_not_grow_with_a_file(fleet):
-    host = watched(fleet, "robot-large")
-    with open(f"/proc/{host.pid}/maps") as maps:
-        if "asan" in maps.read():
-            pytest.skip("a sanitizer's own memory hides the agent's")
-    dice = random.Random(1)
-    with open(host.path("data/large"), "wb") as handle:
-        for _ in range(300):
-            handle.write(dice.randbytes(1_000_000))
-    fleet.wait(120)
-    with open(f"/proc/{host.pid}/status") as status:
-        peak = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-    assert peak < 150_000_000
-    assert held(fleet, host)["large"]["size"] == 300_000_000
-    host.stop()
-
-
-def test_memory_does_not_grow_with_a_directory(fleet):
-    """More names in one directory than are held at a time, twice over."""
-    host = fleet.add_host("robot-wide", start=False)
-    count = 140_000
-    for i in range(count):
-        os.symlink("x", host.path(f"data/{i}"))
-    host.start()
-    fleet.wait(300)
-    with open(f"/proc/{host.pid}/maps") as maps:
-        sanitized = "asan" in maps.read()
-    with open(f"/proc/{host.pid}/status") as status:
-        peak = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-    assert sanitized or peak < 100_000_000
-    host.stop()
-    gone = range(0, count, 1000)
-    for i in gone:
-        host.path(f"data/{i}").unlink()
-    os.symlink("y", host.path("data/new"))
-    host.start()
-    fleet.wait(300)
-    source = [s for s in fleet.json("sources")["sources"] if s["host_name"] == "robot-wide"][0]
-    assert source["live_files"] == count - len(gone) + 2  # the new one and the directory
-    assert source["versions"] == count + 2 + len(gone) + 1 and source["state"] == "watching"
-    host.stop()
-
-
 def test_sighup_takes_a_good_configuration_and_keeps_the_old_for_a_bad_one(fleet):
     host = watched(fleet, "robot-hup")
     (host.root / "more").mkdir()
