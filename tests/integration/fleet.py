@@ -309,6 +309,11 @@ class Fleet:
         if names:
             self.cli("wait", *names, "--timeout", f"{int(timeout)}s", timeout=timeout + 30)
 
+    def source(self, host, name="data"):
+        """What the collector says of one source."""
+        return next(source for source in self.json("sources")["sources"]
+                    if source["host_name"] == host.name and source["name"] == name)
+
     def versions(self, host, source, relative):
         return self.json("versions", host.target(source, relative))["versions"]
 

@@ -1,14 +1,11 @@
 """Who gets in and who does not, against a real collector and real agents."""
 import contextlib
-import datetime
 import os
 import pathlib
 import shutil
-import signal
 import socket
 import ssl
 import struct
-import threading
 import time
 import warnings
 
@@ -18,20 +15,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from certificates import Authority, seconds
+from certificates import Authority
 from fleet import AGENT, Fleet, run, wait_until
 
 HELLO, WELCOME, GOAWAY = 1, 2, 13
 MALFORMED, DENIED, DUPLICATE, REVOKED, EXPIRED = 1, 10, 11, 12, 20
 GARBAGE = b"\xc1 this is no frame"
-NAMES = ("localhost", "127.0.0.1")
-SERVER = ExtendedKeyUsageOID.SERVER_AUTH
 REFUSED_CERTIFICATES = 'holdfast_sessions_refused_total{reason="certificate"}'
-
-
-def serial_of(agent_pem):
-    text = agent_pem.read_bytes()
-    return x509.load_pem_x509_certificate(text[text.index(b"-----BEGIN CERTIFICATE"):]).serial_number
 
 
 # --- a client of the wire protocol, as small as can be ---
@@ -235,7 +225,7 @@ def test_a_certificate_that_is_not_good_does_not_even_become_a_websocket(
 
 def test_why_certificates_are_refused_is_told_without_filling_the_log(tmp_path):
     with Fleet() as fleet:
-        host = fleet.add_host("robot-asleep", start=False)
+        fleet.add_host("robot-asleep", start=False)
         host_id = host_of(fleet, "robot-asleep")["id"]
         ours = Authority.of_collector(fleet.collector.directory)
         for make, authority, reason in ((no_certificate, ours, "shows no certificate"),
@@ -452,179 +442,6 @@ def test_one_certificate_does_not_take_all_the_places(fleet, enrolled):
         except Refused:
             return False
     wait_until(gets_in, "its places to be free again")
-
-
-# --- renewal ---
-
-def test_certificates_renew_under_traffic_without_losing_or_doubling_anything():
-    with Fleet("[certificates]\nvalidity = 12s\n") as fleet:
-        host = fleet.add_host("robot-renewing")
-        serials = [serial_of(identity_of(host))]
-        keys = {identity_of(host).read_bytes().split(b"-----END EC PRIVATE KEY")[0]}
-        begin = time.monotonic()
-        number = 0
-        while time.monotonic() < begin + 30:
-            host.write("data/counter", str(number))
-            # Renamed into place: whoever looks while it is written would rightly keep that state too.
-            host.write("new", os.urandom(2000)).rename(host.path(f"data/file-{number}"))
-            number += 1
-            time.sleep(0.05)
-            serial = serial_of(identity_of(host))
-            if serial != serials[-1]:
-                serials.append(serial)
-                keys.add(identity_of(host).read_bytes().split(b"-----END EC PRIVATE KEY")[0])
-        fleet.wait()
-        # In 30 s: at 45 to 63 % of 12 s each, 4 to 6 times; never in a frenzy.
-        assert 3 <= len(serials) - 1 <= 8, serials
-        assert len(keys) == len(serials), "each renewal has a new key"
-        assert (identity_of(host).stat().st_mode & 0o777) == 0o600
-        counters = [v["version"] for v in fleet.versions(host, "data", "data/counter")]
-        assert len(set(counters)) == len(counters) <= number
-        for i in range(number):
-            versions = fleet.versions(host, "data", f"data/file-{i}")
-            assert len(versions) == 1, f"file-{i}: {len(versions)} versions"
-        assert fleet.cli("cat", host.target("data", "data/counter")) == str(number - 1)
-        renewals = len(audit(fleet, "certificate.renew"))
-        assert len(serials) - 1 <= renewals <= (time.monotonic() - begin) / 5 + 1
-        assert not audit(fleet, "session.refused") and not audit(fleet, "session.duplicate")
-        assert host_of(fleet, "robot-renewing")["online"]
-
-
-def served_by(fleet, listener):
-    """The certificate that a listener shows, whether or not it is valid."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    with socket.create_connection(("localhost", int(fleet.collector.ports[listener])),
-                                  timeout=20) as plain:
-        with context.wrap_socket(plain) as tls:
-            return x509.load_der_x509_certificate(tls.getpeercert(binary_form=True))
-
-
-def let_the_collectors_certificate_end(fleet, scratch, ends):
-    """Give the collector one, with a key of its own, that is nearly or quite over."""
-    tls = fleet.collector.directory / "tls"
-    path = Authority.of_collector(fleet.collector.directory).issue(
-        scratch, "Holdfast collector", begins=-1000000, ends=ends, purpose=SERVER, names=NAMES)
-    text = path.read_bytes()
-    at = text.index(b"-----BEGIN CERTIFICATE")
-    (tls / "collector.key").write_bytes(text[:at])
-    (tls / "collector.pem").write_bytes(text[at:])
-    return x509.load_pem_x509_certificate(text[at:]).serial_number
-
-
-def test_the_collectors_own_certificate_is_renewed_before_anybody_sees_it_end(tmp_path):
-    with Fleet() as fleet:
-        host = fleet.add_host("robot-long-lived")
-        fleet.wait()
-        # While it runs: SIGHUP, as time does, has it looked at. The agent need not notice.
-        old = let_the_collectors_certificate_end(fleet, tmp_path / "x.pem", 600)
-        os.kill(fleet.collector.pid, signal.SIGHUP)
-        for listener in ("agents", "enrol", "api"):
-            wait_until(lambda: served_by(fleet, listener).serial_number != old
-                       and served_by(fleet, listener).not_valid_after
-                       > datetime.datetime.utcnow() + seconds(700 * 86400),
-                       f"a new certificate for {listener}")
-        assert host_of(fleet, "robot-long-lived")["online"]
-        # At its start, after a long holiday: it has ended, and nobody gets to see that.
-        fleet.collector.stop()
-        let_the_collectors_certificate_end(fleet, tmp_path / "y.pem", -60)
-        fleet.collector.start()
-        host.write("data/after", "the holiday")
-        wait_until(lambda: host_of(fleet, "robot-long-lived")["online"], "the agent to come back")
-        fleet.wait()
-        assert fleet.cli("cat", host.target("data", "data/after")) == "the holiday"
-        assert "Renewed the collector's certificate" in fleet.collector.output()
-
-
-# --- the agent's side: whom it talks to ---
-
-class Impostor:
-    """A TLS server that is not, or not quite, the collector. Counts what it is told."""
-
-    def __init__(self, certificate, client_ca=None):
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(str(certificate))
-        if client_ca:
-            self.context.verify_mode = ssl.CERT_REQUIRED
-            self.context.load_verify_locations(str(client_ca))
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(0.1)
-        self.port = self.listener.getsockname()[1]
-        self.connections = 0
-        self.heard = b""
-        self.stopping = False
-        self.thread = threading.Thread(target=self.serve)
-
-    def serve(self):
-        while not self.stopping:
-            try:
-                plain, _ = self.listener.accept()
-            except OSError:
-                continue
-            plain.settimeout(5)
-            try:
-                with self.context.wrap_socket(plain, server_side=True) as tls:
-                    self.heard += tls.recv(65536)
-            except (OSError, ssl.SSLError):
-                pass
-            self.connections += 1
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping = True
-        self.thread.join()
-        self.listener.close()
-
-
-def agent_against(fleet, name, certificate, address):
-    """Start an enrolled agent that takes the impostor for its collector."""
-    host = fleet.add_host(name, start=False)
-    with Impostor(certificate) as impostor:
-        settings = host.directory / "identity/identity.ini"
-        lines = [f"collector = {address}:{impostor.port}" if line.startswith("collector") else line
-                 for line in settings.read_text().splitlines()]
-        settings.write_text("\n".join(lines) + "\n")
-        host.start()
-        wait_until(lambda: impostor.connections >= 2 or impostor.heard,
-                   "the agent to try twice")
-        host.stop()
-        return impostor.heard, host.output()
-
-
-def test_an_agent_talks_to_a_collector_of_its_authority(fleet, issuing, tmp_path):
-    """The control of the refusals below."""
-    for address in NAMES:
-        good = issuing.issue(tmp_path / "x.pem", "x", purpose=SERVER, names=NAMES)
-        heard, _ = agent_against(fleet, f"robot-control-{address.replace('.', '-')}", good, address)
-        assert b"GET /v1/agent" in heard
-
-
-@pytest.mark.parametrize("address", NAMES)
-@pytest.mark.parametrize("case", ["wrong-ca", "same-names", "wrong-name", "expired", "future",
-                                  "host-certificate"])
-def test_an_agent_tells_nothing_to_a_collector_that_is_not_its_own(fleet, issuing, tmp_path, case,
-                                                                  address):
-    path = tmp_path / "x.pem"
-    others = ("other.example", "192.0.2.1")
-    certificate = {
-        "wrong-ca": lambda: Authority.made_up().issue(path, "x", purpose=SERVER, names=NAMES),
-        "same-names": lambda: Authority.made_up("Holdfast issuing").issue(
-            path, "x", purpose=SERVER, names=NAMES),
-        "wrong-name": lambda: issuing.issue(path, address, purpose=SERVER, names=others),
-        "expired": lambda: issuing.issue(path, "x", begins=-3600, ends=-60, purpose=SERVER,
-                                         names=NAMES),
-        "future": lambda: issuing.issue(path, "x", begins=3600, ends=7200, purpose=SERVER,
-                                        names=NAMES),
-        "host-certificate": lambda: issuing.issue(path, "x", names=NAMES),
-    }[case]()
-    heard, log = agent_against(fleet, f"robot-{case}-{address.replace('.', '-')}", certificate,
-                               address)
-    assert heard == b""
-    assert address in log, "the agent says whom it does not trust"
 
 
 # --- joining, as people do it ---

@@ -1,12 +1,22 @@
-"""How a host comes to its next certificate when the first try fails: refused, not answered, not written."""
+"""How hosts and the collector come to their next certificates: under traffic, and when the first try fails, being
+refused, not answered, not written."""
+import datetime
+import os
+import signal
+import socket
+import ssl
+import time
+
 import pytest
+from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import holdfast_wire as wire
-from certificates import Authority
+from certificates import Authority, seconds
 from fleet import Fleet, wait_until
 from hostile_collector_test import Collector
-from identity_test import Impostor
+from identity_test import audit, host_of, identity_of
+from impostor_test import NAMES, SERVER, Impostor
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +146,91 @@ def test_a_revoked_host_is_told_by_its_own_log_how_to_come_back(fleet):
     fleet.cli("host", "revoke", "robot-revoked", "--reason", "sold")
     wait_until(lambda: "enrol the machine again with a new token" in "".join(complaints(host)), "the agent to say so")
     host.stop()
+
+
+def serial_of(agent_pem):
+    text = agent_pem.read_bytes()
+    return x509.load_pem_x509_certificate(text[text.index(b"-----BEGIN CERTIFICATE"):]).serial_number
+
+
+# --- when all goes well ---
+
+def test_certificates_renew_under_traffic_without_losing_or_doubling_anything():
+    with Fleet("[certificates]\nvalidity = 12s\n") as fleet:
+        host = fleet.add_host("robot-renewing")
+        serials = [serial_of(identity_of(host))]
+        keys = {identity_of(host).read_bytes().split(b"-----END EC PRIVATE KEY")[0]}
+        begin = time.monotonic()
+        number = 0
+        while time.monotonic() < begin + 30:
+            host.write("data/counter", str(number))
+            # Renamed into place: whoever looks while it is written would rightly keep that state too.
+            host.write("new", os.urandom(2000)).rename(host.path(f"data/file-{number}"))
+            number += 1
+            time.sleep(0.05)
+            serial = serial_of(identity_of(host))
+            if serial != serials[-1]:
+                serials.append(serial)
+                keys.add(identity_of(host).read_bytes().split(b"-----END EC PRIVATE KEY")[0])
+        fleet.wait()
+        # In 30 s: at 45 to 63 % of 12 s each, 4 to 6 times; never in a frenzy.
+        assert 3 <= len(serials) - 1 <= 8, serials
+        assert len(keys) == len(serials), "each renewal has a new key"
+        assert (identity_of(host).stat().st_mode & 0o777) == 0o600
+        counters = [v["version"] for v in fleet.versions(host, "data", "data/counter")]
+        assert len(set(counters)) == len(counters) <= number
+        for i in range(number):
+            versions = fleet.versions(host, "data", f"data/file-{i}")
+            assert len(versions) == 1, f"file-{i}: {len(versions)} versions"
+        assert fleet.cli("cat", host.target("data", "data/counter")) == str(number - 1)
+        renewals = len(audit(fleet, "certificate.renew"))
+        assert len(serials) - 1 <= renewals <= (time.monotonic() - begin) / 5 + 1
+        assert not audit(fleet, "session.refused") and not audit(fleet, "session.duplicate")
+        assert host_of(fleet, "robot-renewing")["online"]
+
+
+def served_by(fleet, listener):
+    """The certificate that a listener shows, whether or not it is valid."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with socket.create_connection(("localhost", int(fleet.collector.ports[listener])),
+                                  timeout=20) as plain:
+        with context.wrap_socket(plain) as tls:
+            return x509.load_der_x509_certificate(tls.getpeercert(binary_form=True))
+
+
+def let_the_collectors_certificate_end(fleet, scratch, ends):
+    """Give the collector one, with a key of its own, that is nearly or quite over."""
+    tls = fleet.collector.directory / "tls"
+    path = Authority.of_collector(fleet.collector.directory).issue(
+        scratch, "Holdfast collector", begins=-1000000, ends=ends, purpose=SERVER, names=NAMES)
+    text = path.read_bytes()
+    at = text.index(b"-----BEGIN CERTIFICATE")
+    (tls / "collector.key").write_bytes(text[:at])
+    (tls / "collector.pem").write_bytes(text[at:])
+    return x509.load_pem_x509_certificate(text[at:]).serial_number
+
+
+def test_the_collectors_own_certificate_is_renewed_before_anybody_sees_it_end(tmp_path):
+    with Fleet() as fleet:
+        host = fleet.add_host("robot-long-lived")
+        fleet.wait()
+        # While it runs: SIGHUP, as time does, has it looked at. The agent need not notice.
+        old = let_the_collectors_certificate_end(fleet, tmp_path / "x.pem", 600)
+        os.kill(fleet.collector.pid, signal.SIGHUP)
+        for listener in ("agents", "enrol", "api"):
+            wait_until(lambda: served_by(fleet, listener).serial_number != old
+                       and served_by(fleet, listener).not_valid_after
+                       > datetime.datetime.utcnow() + seconds(700 * 86400),
+                       f"a new certificate for {listener}")
+        assert host_of(fleet, "robot-long-lived")["online"]
+        # At its start, after a long holiday: it has ended, and nobody gets to see that.
+        fleet.collector.stop()
+        let_the_collectors_certificate_end(fleet, tmp_path / "y.pem", -60)
+        fleet.collector.start()
+        host.write("data/after", "the holiday")
+        wait_until(lambda: host_of(fleet, "robot-long-lived")["online"], "the agent to come back")
+        fleet.wait()
+        assert fleet.cli("cat", host.target("data", "data/after")) == "the holiday"
+        assert "Renewed the collector's certificate" in fleet.collector.output()

@@ -15,7 +15,7 @@ import msgpack
 import pytest
 
 import holdfast_wire as wire
-from fleet import Fleet, wait_until
+from fleet import Fleet
 
 HEADER = struct.Struct(">BBQ")  # a WebSocket frame of more than 65535 bytes, masked with zeros
 
