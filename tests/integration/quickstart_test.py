@@ -2,6 +2,7 @@
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 from fleet import BUILD, SOURCE, run, wait_until
@@ -48,12 +49,56 @@ def test_it_protects_loses_and_restores_and_leaves_nothing(tmp_path):
 def test_it_says_that_the_build_takes_a_while_and_when_it_failed(tmp_path):
     fakes = tmp_path / "bin"
     fakes.mkdir()
-    (fakes / "cmake").write_text("#!/bin/sh\necho no compiler here\nexit 3\n")
-    (fakes / "cmake").chmod(0o755)
+    executable(fakes / "cmake", "#!/bin/sh\necho no compiler here\nexit 3\n")
     env = dict(os.environ, PATH=f"{fakes}:{os.environ['PATH']}", TMPDIR=str(tmp_path))
     result = run(QUICKSTART, env=env, check=False)
     assert result.returncode == 1 and "the build failed" in result.stderr
     assert "building a release (a few minutes)" in result.stdout.split("no compiler here")[0]
+
+
+def executable(path, text):
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def machine_without_packages(scratch):
+    """The environment of one, as the script sees it: nothing is installed, and apt-get is asked what it would do."""
+    fakes = scratch / "bin"
+    fakes.mkdir()
+    asked = scratch / "asked"
+    executable(fakes / "dpkg-query", "#!/bin/sh\nexit 1\n")
+    executable(fakes / "sudo", "#!/bin/sh\nexec \"$@\"\n")
+    executable(fakes / "apt-get", f"""#!/bin/sh
+echo "$@" >>{asked}
+[ "$1" = update ] || exec {shutil.which("apt-get")} --simulate "$@"
+""")
+    executable(fakes / "cmake", "#!/bin/sh\necho the packages come before me\nexit 3\n")
+    return dict(os.environ, PATH=f"{fakes}:{os.environ['PATH']}", TMPDIR=str(scratch)), asked
+
+
+def test_it_installs_packages_that_apt_knows_before_it_builds(tmp_path):
+    env, asked = machine_without_packages(tmp_path)
+    result = run(QUICKSTART, env=env, check=False)
+    assert "the packages come before me" in result.stdout, result.stderr
+    words = asked.read_text().split()
+    assert words[0] == "install" and "-y" in words and "--no-install-recommends" in words
+    assert {"libwebsockets-dev", "cmake", "openssl"} <= set(words), "those for the build and those for the show"
+    assert re.search(r"Installing \d+ Debian packages", result.stdout)
+    # All that the tests have installed are packages too.
+    run(SOURCE / "deploy/dependencies", "build", "demo", "test", env=env)
+
+
+def test_a_package_that_apt_does_not_know_ends_it_with_apts_words_and_a_remedy(tmp_path):
+    env, asked = machine_without_packages(tmp_path)
+    text = (SOURCE / "deploy/dependencies").read_text()
+    wrong = text.replace("libwebsockets-dev", "libwebsockets-dve")
+    assert wrong != text
+    executable(tmp_path / "dependencies", wrong)
+    result = run(tmp_path / "dependencies", "build", env=env, check=False)
+    assert result.returncode == 1
+    assert "libwebsockets-dve" in result.stderr and "check the network" in result.stderr
+    assert [line.split()[0] for line in asked.read_text().splitlines()] == ["install", "update", "install"], \
+        "lists that are old are made new before it gives up"
 
 
 def test_kept_it_stays_up_its_commands_work_and_it_can_be_ended(tmp_path):
