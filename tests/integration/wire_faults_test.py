@@ -842,7 +842,7 @@ def test_no_hello_ends_the_session(fleet, robot):
     with connect(fleet, robot) as client:
         started = time.monotonic()
         assert refused(client) == wire.IDLE
-        assert 5 < time.monotonic() - started < 20
+        assert time.monotonic() - started > 5, "not before it had time to say one"
 
 
 @pytest.mark.parametrize("options", [{"path": "/"}, {"path": "/v1/agent/x"}, {"path": "/v2/agent"},
