@@ -36,16 +36,19 @@ class Failed(AssertionError):
     """A command or process did not do what the test needed; carries its output."""
 
 
-def wait_until(condition, what, seconds=PATIENCE_S, pause=0.02):
-    """Poll until condition() is true and return its value."""
-    end = time.monotonic() + seconds
+def wait_until(condition, what, seconds=PATIENCE_S, pause=None):
+    """Poll until condition() is true and return its value. The longer it takes the seldomer it is asked for, as to ask
+    is often to run a command, of which other tests would feel fifty a second; whoever waits for what is soon over
+    again names a pause in seconds, which stays."""
+    begin = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() > end:
+        elapsed = time.monotonic() - begin
+        if elapsed > seconds:
             raise Failed(f"gave up after {seconds} s waiting for {what}")
-        time.sleep(pause)
+        time.sleep(pause or min(max(0.02, elapsed / 16), 0.25))
 
 
 def now():
