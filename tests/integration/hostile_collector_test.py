@@ -153,11 +153,11 @@ class Collector:
     def session(self, agent):
         streams = {}
         self.sessions += 1
-        offered = None
+        offered = {}  # a job that was offered is answered for, also when the test is at the next one
         while not self.ended:
             plan = self.plan
-            if plan and offered is not plan and streams:
-                offered = plan
+            if plan and plan not in offered.values() and streams:
+                offered[plan.offer["job"]] = plan
                 agent.send("RESTORE_OFFER", **plan.offer)
             misdeed, self.misdeed = self.misdeed if streams else None, None if streams else self.misdeed
             if misdeed:
@@ -189,8 +189,8 @@ class Collector:
             elif name == "LIST":
                 agent.send("LISTING", stream=frame["stream"], **self.listing(frame["after"]))
             elif name.startswith("RESTORE_") or name == "CHUNK_GET":
-                if plan:
-                    plan.answer(agent, frame)
+                if frame["job"] in offered:
+                    offered[frame["job"]].answer(agent, frame)
 
 
 class Plan:
