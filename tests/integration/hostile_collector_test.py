@@ -340,9 +340,10 @@ def test_cuts_that_change_with_every_session_leave_nothing_out(scene):
     scene.collector.chunking = another
     content = bytearray(os.urandom(3 << 20))
     for turn in range(3):
-        sessions, committed = scene.collector.sessions, scene.collector.committed["data"]
+        sessions = scene.collector.sessions
         scene.collector.misdeed = hang_up
         scene.wait(lambda: scene.collector.sessions > sessions and told[turn:], "the agent to come back")
+        committed = scene.collector.committed["data"]  # of this session, not what the last one had under way
         content[turn * 1000] ^= 1
         scene.host.write("data/long", bytes(content))
         scene.wait(lambda: scene.collector.committed["data"] > committed, "the changed file to be captured")
