@@ -289,9 +289,10 @@ def test_a_revoked_host_is_refused_before_its_first_frame_is_read(fleet, host, s
         code, message = client.goaway()
     assert code == REVOKED
     assert "revoked" in message and "new token" in message
-    refusals = [e for e in audit(fleet, "session.refused")
-                if e["object"] == host_of(fleet, name)["id"]]
-    assert refusals and refusals[0]["outcome"] == "refused"
+    host_id = host_of(fleet, name)["id"]
+    refusals = wait_until(lambda: [e for e in audit(fleet, "session.refused") if e["object"] == host_id],
+                          "the audit entry, which is committed in its own time")
+    assert refusals[0]["outcome"] == "refused"
 
 
 def test_a_session_ends_when_its_certificate_does(fleet, enrolled, issuing, tmp_path):
@@ -359,8 +360,9 @@ def test_a_second_live_session_of_an_identity_is_refused_audited_and_shown(fleet
                "the second session's refusal")
     host = host_of(fleet, "robot-original")
     assert host["online"]
-    entry = [e for e in audit(fleet, "session.duplicate") if e["object"] == host["id"]][0]
-    assert entry["outcome"] == "refused"
+    entries = wait_until(lambda: [e for e in audit(fleet, "session.duplicate") if e["object"] == host["id"]],
+                         "the audit entry, which is committed in its own time")
+    assert entries[0]["outcome"] == "refused"
     assert "holdfast host revoke" in fleet.collector.output()
     # The first one's work goes on.
     original.write("data/f", "from the original")
