@@ -217,6 +217,9 @@ bool database_is_sibling(const struct hf_config_source *source, const char *path
 /* The path of the database. */
 void database_of_sibling(const char *path, char *out, size_t size);
 struct database_look database_look(int parent_fd, const char *name, const struct stat *status);
+/* Whether what is in the database's file is not all that it holds: its -wal or -journal has
+ * something. */
+bool database_has_log(int parent_fd, const char *name);
 /* To be compared with row's (NULL: none). */
 struct state_print database_print(const struct database_look *look, const struct stat *status,
                                   const struct state_row *row);

@@ -125,6 +125,20 @@ static void look_at_wal(int parent_fd, const char *name, struct database_look *l
     close(wal_fd);
 }
 
+bool database_has_log(int parent_fd, const char *name)
+{
+    static const char *const logs[] = {"-wal", "-journal"};
+    for (size_t i = 0; i < sizeof logs / sizeof logs[0]; i++) {
+        struct stat status;
+        int fd = open_beside(parent_fd, name, logs[i], &status);
+        if (fd >= 0) {
+            close(fd);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A -journal holds what was there before: while it is being written nothing has changed, and when
  * that is done the database has. */
 struct database_look database_look(int parent_fd, const char *name, const struct stat *status)

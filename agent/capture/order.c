@@ -153,7 +153,8 @@ void capture_release(struct hf_capture *capture, const char *const *roots, size_
 /* --- carried out, on the capture thread --- */
 
 /* Whether what is there is what the restore put there. Who has written to it since, however soon,
- * has changed its times: the scan after the restore captures that. */
+ * has changed its times, or what a database has beside it: the scan after the restore captures
+ * that. */
 static bool is_as_placed(const struct stat *status, const struct hf_version *version)
 {
     struct state_print print = state_print_of(status);
@@ -186,10 +187,10 @@ static void adopt(struct hf_capture *capture, const struct order *order)
     char *name = slash ? slash + 1 : start;
     char *parent = slash ? strndup(start, (size_t)(slash - start)) : strdup("");
     int fd = parent ? open_parent(&capture->config->sources[order->source], start, parent) : -1;
+    bool database = version.type == HF_FILE_REGULAR &&
+                    config_is_sqlite(&capture->config->sources[order->source]);
     if (fd >= 0 && fstatat(fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-        is_as_placed(&status, &version)) {
-        bool database = version.type == HF_FILE_REGULAR &&
-                        config_is_sqlite(&capture->config->sources[order->source]);
+        is_as_placed(&status, &version) && !(database && database_has_log(fd, name))) {
         struct state_print print = state_print_of(&status);
         if (database) {
             struct database_look look = database_look(fd, name, &status);

@@ -387,7 +387,9 @@ static void tell_one(void *context, const struct hf_version *version, uint64_t i
     const struct telling *telling = context;
     struct hf_job *job = telling->options->job;
     enum hf_action action = (enum hf_action)job->actions[index];
-    bool kept = action == HF_ACTION_IDENTICAL && version->type == HF_FILE_DIRECTORY;
+    /* A directory that was there and is made to be as the version says, its times last. */
+    bool kept = action == HF_ACTION_IDENTICAL && version->type == HF_FILE_DIRECTORY &&
+                true;
     struct hf_target target;
     char path[2 * 4096 + 2];
     if ((action != HF_ACTION_RESTORED && action != HF_ACTION_RENAMED && !kept) ||

@@ -1,5 +1,6 @@
 #include "agent/restore/flusher.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@ struct hf_flusher {
     pthread_cond_t changed;
     int fd; /* what is to be flushed, -1 for nothing; under the lock */
     bool stopping;
+    int failure;    /* errno of the first flush that failed; the thread's until it has ended */
     uint64_t noted; /* bytes since the last flush was asked for; the noting thread's */
 };
 
@@ -28,7 +30,8 @@ static void *flusher_main(void *context)
             continue;
         }
         pthread_mutex_unlock(&flusher->lock);
-        (void)syncfs(fd); /* a failure is found by the sync that counts */
+        if (syncfs(fd) && !flusher->failure)
+            flusher->failure = errno;
         pthread_mutex_lock(&flusher->lock);
         flusher->fd = -1;
     }
@@ -55,10 +58,10 @@ int flusher_start(struct hf_flusher **out, struct hf_error *error)
     return 0;
 }
 
-void flusher_stop(struct hf_flusher *flusher)
+int flusher_stop(struct hf_flusher *flusher)
 {
     if (!flusher)
-        return;
+        return 0;
     pthread_mutex_lock(&flusher->lock);
     flusher->stopping = true;
     pthread_cond_signal(&flusher->changed);
@@ -66,7 +69,9 @@ void flusher_stop(struct hf_flusher *flusher)
     pthread_join(flusher->thread, NULL);
     pthread_cond_destroy(&flusher->changed);
     pthread_mutex_destroy(&flusher->lock);
+    int failure = flusher->failure;
     free(flusher);
+    return failure;
 }
 
 void flusher_note(struct hf_flusher *flusher, int fd, uint64_t bytes)

@@ -162,8 +162,9 @@ static void adopt(void *context, const char *path, const struct hf_version *vers
                   run->job->id);
 }
 
-/* What the restore wrote is recorded as that. Only now, for whoever waits for the files to be back
- * doesn't wait for that; and before capture looks at anything there again. */
+/* What the restore wrote is recorded as that. Only after the report, for whoever waits for the
+ * files to be back doesn't wait for that; before capture looks at anything there again; and without
+ * waiting for anybody, for until then it doesn't. */
 static void run_adopt(struct hf_run *run)
 {
     struct hf_apply_options options = apply_options(run);
@@ -306,7 +307,7 @@ static void run_job(struct hf_restorer *restorer, const struct hf_restore_offer 
         log_outcome(&run, started_ns);
         bool reported = !run_report(&run, &error);
         run_adopt(&run);
-        if (reported)
+        if (reported && !run_await_recorded(&run))
             job_remove(run.job);
     } else {
         hf_log_info("restore job %llu: interrupted; it goes on when the collector offers it again",

@@ -70,5 +70,7 @@ int run_hook(struct hf_run *run, const char *const *argv, struct hf_error *error
  * been run. */
 int run_quiesce(struct hf_run *run, struct hf_error *error);
 int run_report(struct hf_run *run, struct hf_error *error); /* a result per file, the outcome */
+/* Until the collector has recorded the outcome; it is told again every now and then. */
+int run_await_recorded(struct hf_run *run);
 
 #endif

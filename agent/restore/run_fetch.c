@@ -178,6 +178,12 @@ int run_fetch(struct hf_run *run, struct hf_error *error)
     }
     if (!result && !run->job->offer.dry_run)
         result = stage_finish(fetch.stage, error);
+    struct hf_error unwritten;
+    int failure = stage_end_flushing(fetch.stage, &unwritten);
+    if (failure && (!result || result == HF_ERR_CLOSED)) {
+        *error = unwritten;
+        result = failure;
+    }
     while (fetch.page_count > 0)
         link_event_free(fetch.pages[--fetch.page_count]);
     hf_buf_free(&fetch.cursor);

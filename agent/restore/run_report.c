@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/restore/run.h"
+#include "common/clock.h"
 
 #define ROWS_MAX       HF_FRAME_RESULTS_MAX
 #define ROWS_MAX_BYTES (256u * 1024u)
@@ -11,6 +12,7 @@
  * this many it is given time for each. */
 #define BURST_FRAMES 100u
 #define PACE_MS      20
+#define SAY_AGAIN_NS (30 * HF_NS_PER_SECOND)
 
 struct report {
     struct hf_run *run;
@@ -152,17 +154,27 @@ static int send_done(struct hf_run *run)
 int run_report(struct hf_run *run, struct hf_error *error)
 {
     int result = send_rows(run, error);
-    if (!result)
-        result = send_done(run);
-    bool recorded = false;
-    while (!result && !recorded) {
+    return result ? result : send_done(run);
+}
+
+int run_await_recorded(struct hf_run *run)
+{
+    int64_t said_ns = hf_clock_monotonic_ns();
+    for (;;) {
         struct hf_link_event *event;
-        result = run_next_event(run, -1, &event);
-        if (!result && event)
-            recorded =
-                event->frame.type == HF_FRAME_RESTORE_DONE && event->frame.done.job == run->job->id;
+        int result = run_next_event(run, 1000, &event);
+        bool recorded = !result && event && event->frame.type == HF_FRAME_RESTORE_DONE &&
+                        event->frame.done.job == run->job->id;
         if (!result)
             link_event_free(event);
+        if (result || recorded)
+            return result;
+        /* It may have had no room or no memory to record it, or to say so. */
+        if (hf_clock_monotonic_ns() - said_ns >= SAY_AGAIN_NS) {
+            said_ns = hf_clock_monotonic_ns();
+            result = send_done(run);
+            if (result)
+                return result;
+        }
     }
-    return result;
 }

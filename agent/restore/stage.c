@@ -470,6 +470,15 @@ int stage_add(struct hf_stage *stage, const struct hf_version *version, struct h
     return 0;
 }
 
+int stage_end_flushing(struct hf_stage *stage, struct hf_error *error)
+{
+    int failure = flusher_stop(stage->flusher);
+    stage->flusher = NULL;
+    return failure ? hf_error_set(error, failure == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, failure,
+                                  "can't write out what was staged; nothing was changed")
+                   : 0;
+}
+
 int stage_finish(struct hf_stage *stage, struct hf_error *error)
 {
     return links_make(stage->links, stage->options.job, stage->options.targets, error);

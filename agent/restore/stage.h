@@ -62,6 +62,9 @@ int stage_collect(struct hf_stage *stage, int timeout_ms, struct hf_error *error
 /* Send the request that is gathered, unless enough is under way to gather more meanwhile; call when
  * there is nothing to add just now, and after stage_collect. */
 int stage_flush(struct hf_stage *stage, struct hf_error *error);
+/* At the end, also of a run that is interrupted: an error says that what was staged may not be what
+ * the disk has, though it reads well, so that no later run may take it up. */
+int stage_end_flushing(struct hf_stage *stage, struct hf_error *error);
 /* After the last version, when stage_idle: the files' other names. */
 int stage_finish(struct hf_stage *stage, struct hf_error *error);
 bool stage_wants_more(const struct hf_stage *stage);

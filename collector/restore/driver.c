@@ -354,10 +354,16 @@ static void on_done(struct hf_restore *restore, const struct restore_task *task,
     events[1].audit.detail = event_text(detail);
     events[1].audit.outcome = state == HF_JOB_STATE_SUCCEEDED ? HF_AUDIT_OK : HF_AUDIT_FAILED;
     int rc = driver_commit(restore, events, 2, &error);
-    if (rc != HF_OK && rc != HF_ERR_CONFLICT) {
-        return; /* not recorded, so not echoed: the agent says it again with its next connection */
-    }
     struct hf_ingest_reply *reply = driver_frame(HF_FRAME_RESTORE_DONE);
+    if (rc != HF_OK && rc != HF_ERR_CONFLICT) {
+        /* Not recorded, so not echoed: the agent says it again with its next connection. */
+        if (reply) {
+            reply->kind = HF_REPLY_STORAGE;
+            memcpy(reply->message, error.message, sizeof reply->message);
+        }
+        restore_send(restore, reply);
+        return;
+    }
     if (reply) {
         reply->frame.done = *done;
         reply->frame.done.message = (struct hf_bytes){0};

@@ -7,6 +7,9 @@
 #include "common/bytes.h"
 
 #define OPEN_PACKS 32 /* file descriptors and subkeys kept a reader */
+/* Linux reads no more for one hint than its read-ahead window, which is 128 KiB unless it was set
+ * (mm/readahead.c, force_page_cache_ra). */
+#define AHEAD_BYTES 131072u
 #define AHEAD_GAP                                                                                  \
     65536u        /* reading so much for nothing costs less than another request of the disk */
 #define DECODED 4 /* blocks kept a reader: those that go on being asked for, and their aids */
@@ -154,9 +157,10 @@ void store_read_ahead(struct hf_store_reader *reader, const struct hf_location *
         } while (i < count && continues(&places[i - 1], end, &places[i]));
         struct open_file *file = NULL;
         struct hf_error ignored = {0};
-        if (find_file(reader, first->pack, &file, &ignored) == HF_OK) {
-            (void)posix_fadvise(file->fd, (off_t)first->offset, (off_t)(end - first->offset),
-                                POSIX_FADV_WILLNEED);
+        bool found = find_file(reader, first->pack, &file, &ignored) == HF_OK;
+        for (uint64_t at = first->offset; found && at < end; at += AHEAD_BYTES) {
+            uint64_t size = end - at < AHEAD_BYTES ? end - at : AHEAD_BYTES;
+            (void)posix_fadvise(file->fd, (off_t)at, (off_t)size, POSIX_FADV_WILLNEED);
         }
     }
 }

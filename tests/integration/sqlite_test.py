@@ -347,6 +347,31 @@ def test_a_restore_gives_a_sound_database_whatever_lies_beside_the_one_there(fle
     assert state_of(path) == last if last else state_of(path) > first
 
 
+def test_what_a_service_commits_as_soon_as_its_database_is_back_is_captured(fleet, tmp_path):
+    path_of_service = tmp_path / "service"
+    host = protected(fleet, "robot-hasty", debounce="20ms", after_restore=path_of_service)
+    path = host.path("data/state.db")
+    # It ends as if it were killed: what it has committed is in the -wal alone.
+    path_of_service.write_text(f"""#!/usr/bin/python3
+import os, sqlite3
+db = sqlite3.connect({str(path)!r}, isolation_level=None)
+db.execute("UPDATE counter SET count = count + 1000")
+os._exit(0)
+""")
+    path_of_service.chmod(0o755)
+    with Writer(path, "wal") as writer:
+        host.start()
+        first = writer.stop()
+    wait_until(lambda: newest(fleet, host, "data/state.db"), "a version")
+    fleet.wait()
+    moment = now()
+    path.unlink()
+    fleet.restore(host.target("data"), "--at", moment)
+    assert pathlib.Path(f"{path}-wal").stat().st_size > 0
+    fleet.wait()
+    assert count_in(newest(fleet, host, "data/state.db"), tmp_path) == first + 1000
+
+
 def test_what_sqlite_cannot_back_up_is_captured_as_it_is_flagged_and_noted(fleet, tmp_path):
     host = protected(fleet, "robot-odd", rescan="2s")
     with Writer(host.path("data/sound.db"), "delete", ballast=50) as writer:

@@ -43,9 +43,11 @@ static void the_rule_rename_puts_the_restored_file_beside(void **state)
     struct hf_error error = {0};
     builder_put(b, "there", "mine", 4);
     builder_text(b, "there", "theirs");
+    builder_version(b, HF_FILE_DIRECTORY, "", 0751);
     b->conflict = HF_CONFLICT_RENAME;
     assert_int_equal(builder_restore(b, &error), 0);
     assert_int_equal(builder_outcome(b, 0), HF_ACTION_RENAMED);
+    assert_int_equal(b->placed, 1); /* the directory was left as it is, so it is nobody's doing */
     assert_content(b, "there", "mine", 4);
     assert_content(b, "there.restored-7", "theirs", 6);
     builder_free(b);

@@ -126,9 +126,7 @@ static void after_a_rest_it_begins_anew(void **state)
 static void this_host_says_how_long_its_cores_were_idle(void **state)
 {
     (void)state;
-    int64_t before = effort_read_idle();
-    assert_true(before > 0);
-    assert_true(effort_read_idle() >= before);
+    assert_true(effort_read_idle() > 0);
 }
 
 int main(void)

@@ -61,6 +61,14 @@ static void what_lies_together_is_read_ahead_as_one_stretch(void **state)
     assert_int_equal(told_count, 1);
     assert_int_equal(told[0].offset, places[0].offset);
     assert_int_equal(told[0].length, places[2].offset + places[2].size - places[0].offset);
+    /* In pieces that the kernel takes. */
+    places[2].size = 300000;
+    told_count = 0;
+    store_read_ahead(reader, &places[2], 1);
+    assert_int_equal(told_count, 3);
+    assert_int_equal(told[1].offset, told[0].offset + told[0].length);
+    assert_int_equal(told[2].offset + told[2].length, places[2].offset + 300000);
+    places[2].size = places[1].size;
     /* Far from each other, or in the wrong order: each for itself. */
     places[1].offset = places[0].offset + places[0].size + 200000;
     told_count = 0;
