@@ -389,7 +389,7 @@ static void tell_one(void *context, const struct hf_version *version, uint64_t i
     enum hf_action action = (enum hf_action)job->actions[index];
     /* A directory that was there and is made to be as the version says, its times last. */
     bool kept = action == HF_ACTION_IDENTICAL && version->type == HF_FILE_DIRECTORY &&
-                true;
+                job->offer.conflict == HF_CONFLICT_REPLACE;
     struct hf_target target;
     char path[2 * 4096 + 2];
     if ((action != HF_ACTION_RESTORED && action != HF_ACTION_RENAMED && !kept) ||
