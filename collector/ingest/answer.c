@@ -32,9 +32,10 @@ void answer_have(struct ingest_item *item, struct hf_catalog_reader *catalog)
 void answer_list(struct ingest_item *item, struct hf_catalog_reader *catalog)
 {
     uint32_t stream = item->frame.list.stream;
+    struct ingest_stream *opened = session_stream(item->session, stream);
     struct hf_timeline_query query = {
         /* Written by the committer when it answered SOURCE, which the agent waited for. */
-        .source_row = item->session->streams[stream].source_row,
+        .source_row = opened ? atomic_load(&opened->source_row) : 0,
         .at_ns = HF_CATALOG_NOW,
         .after = item->frame.list.after_path,
         .limit = LISTING_ROWS_MAX,

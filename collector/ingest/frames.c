@@ -7,9 +7,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define MARK_INTERVAL_NS (30 * HF_NS_PER_SECOND)
-#define NOTE_INTERVAL_NS HF_NS_PER_SECOND /* if its note is another */
-
 static void refuse(struct ingest_item *item, enum hf_ingest_reply_kind kind, enum hf_wire_code code,
                    uint32_t stream, uint64_t version_seq, const char *message,
                    const struct hf_buf *ids)
@@ -38,6 +35,10 @@ static void refuse(struct ingest_item *item, enum hf_ingest_reply_kind kind, enu
                     .message = {reply->memory.data, length},
                     .ids = {reply->memory.data + length, ids_size}},
     };
+    struct ingest_stream *about = session_stream(item->session, stream);
+    if (about) {
+        about->group_ack = NULL; /* what is acknowledged after this is said after this */
+    }
     atomic_fetch_add(&item->session->ingest->refused, 1);
     item_reply(item, reply);
 }
@@ -90,7 +91,9 @@ static int store_blocks(struct hf_ingest *ingest, const struct ingest_item *item
         const struct hf_block *block = &blocks->blocks[i].block;
         uint8_t depth = blocks->blocks[i].depth;
         struct hf_location location;
-        rc = store_append_block(ingest->store, owner, depth, block, &location, error);
+        rc = group_begin(ingest, error);
+        rc = rc == HF_OK ? store_append_block(ingest->store, owner, depth, block, &location, error)
+                         : rc;
         if (rc == HF_OK) {
             rc = catalog_apply_block(ingest->catalog, block, &location, depth, owner, held, error);
             atomic_fetch_add(&ingest->chunks_stored, hf_block_chunk_count(block));
@@ -120,13 +123,13 @@ static int commit_chunks(struct hf_ingest *ingest, struct ingest_item *item, str
 {
     struct hf_buf held = {0};
     if (item->is_false) {
-        refuse(item, HF_REPLY_HOSTILE, HF_WIRE_HASH, 0, 0, item->failure.message, NULL);
-        audit(ingest, item->session, "chunk.refused", item->failure.message);
+        refuse(item, HF_REPLY_HOSTILE, HF_WIRE_HASH, 0, 0, item->failure->message, NULL);
+        audit(ingest, item->session, "chunk.refused", item->failure->message);
         return HF_OK;
     }
-    if (item->failure.code != HF_OK) {
-        *error = item->failure;
-        return item->failure.code;
+    if (item->failure) {
+        *error = *item->failure;
+        return item->failure->code;
     }
     int rc = find_held(ingest, item, &held, error);
     rc = rc == HF_OK ? store_blocks(ingest, item, &held, error) : rc;
@@ -161,16 +164,17 @@ static int commit_source(struct hf_ingest *ingest, struct ingest_item *item, str
     }
     uint64_t row = event.source_opened.source_row;
     if (rc == HF_OK) {
-        mark_set(ingest, row, 0, 0); /* new, changed or back: its state is not known yet */
+        mark_show(ingest, row, 0, 0); /* new, changed or back: its state is not known yet */
     }
     rc = catalog_source_state(ingest->catalog, row, &state, error);
     if (rc != HF_OK) {
         return rc;
     }
-    struct ingest_stream *stream = &item->session->streams[open->stream];
+    struct ingest_stream *stream = session_stream_open(item->session, open->stream);
+    if (!stream) {
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for a source's stream");
+    }
     stream->awaiting_seq = 0;
-    stream->marked_ns = 0;
-    stream->marked_state = 0;
     atomic_store(&stream->source_row, row);
     struct hf_ingest_reply *reply = reply_new(HF_REPLY_FRAME);
     if (reply) {
@@ -287,14 +291,37 @@ static int commit_version(struct hf_ingest *ingest, struct ingest_item *item,
     return rc;
 }
 
+/* One ACK a stream and group. */
+static void acknowledge(struct ingest_item *item, struct ingest_stream *stream, uint64_t seq,
+                        int64_t now_ns)
+{
+    if (stream->group_ack) {
+        stream->group_ack->version_seq = seq;
+        stream->group_ack->received_ns = now_ns;
+        return;
+    }
+    struct hf_ingest_reply *reply = reply_new(HF_REPLY_FRAME);
+    uint8_t *memory = NULL;
+    if (!reply || hf_buf_extend(&reply->memory, sizeof(struct hf_ack), &memory) != HF_OK) {
+        ingest_reply_free(reply); /* the next ack covers this one */
+        return;
+    }
+    struct hf_ack *ack = (struct hf_ack *)(void *)memory;
+    *ack = (struct hf_ack){
+        .stream = item->frame.versions.stream, .version_seq = seq, .received_ns = now_ns};
+    reply->frame = (struct hf_frame){.type = HF_FRAME_ACK, .ack = {.acks = ack, .count = 1}};
+    stream->group_ack = ack;
+    item_reply(item, reply);
+}
+
 static int commit_versions(struct hf_ingest *ingest, struct ingest_item *item,
                            struct hf_error *error)
 {
     const struct hf_versions *frame = &item->frame.versions;
-    struct ingest_stream *stream = &item->session->streams[frame->stream];
+    struct ingest_stream *stream = session_stream(item->session, frame->stream);
     struct hf_source_state_row state = {0};
     enum verdict verdict = VERDICT_GO_ON;
-    if (stream->source_row == 0) {
+    if (!stream || stream->source_row == 0) {
         refuse(item, HF_REPLY_HOSTILE, HF_WIRE_STATE, frame->stream, 0,
                "VERSIONS of a stream that no SOURCE frame opened", NULL);
         return HF_OK;
@@ -326,31 +353,11 @@ static int commit_versions(struct hf_ingest *ingest, struct ingest_item *item,
     if (rc != HF_OK) {
         return rc;
     }
-    struct hf_ingest_reply *reply = reply_new(HF_REPLY_FRAME);
-    uint8_t *memory = NULL;
-    if (reply && hf_buf_extend(&reply->memory, sizeof(struct hf_ack), &memory) == HF_OK) {
-        struct hf_ack *ack = (struct hf_ack *)(void *)memory;
-        *ack =
-            (struct hf_ack){.stream = frame->stream, .version_seq = acked, .received_ns = now_ns};
-        reply->frame = (struct hf_frame){.type = HF_FRAME_ACK, .ack = {.acks = ack, .count = 1}};
-        item_reply(item, reply);
-    } else {
-        ingest_reply_free(reply); /* the next ack covers this one */
-    }
+    acknowledge(item, stream, acked, now_ns);
     return HF_OK;
 }
 
 /* --- MARK --- */
-
-static bool is_opened(const struct hf_ingest_session *session, uint64_t source_row)
-{
-    for (size_t i = 0; i < INGEST_STREAMS_MAX; i++) {
-        if (session->streams[i].source_row == source_row) {
-            return true;
-        }
-    }
-    return false;
-}
 
 /* An agent opens all its sources before it marks the first: what it didn't open was taken out of
  * its configuration. Such a source would be waited for, and be late, for ever. */
@@ -364,7 +371,7 @@ static int retire_others(struct hf_ingest *ingest, struct ingest_item *item, str
     }
     int rc = catalog_source_rows(ingest->catalog, item->session->host_row, rows, &count, error);
     for (size_t i = 0; i < count && rc == HF_OK; i++) {
-        if (is_opened(item->session, rows[i])) {
+        if (session_has_open(item->session, rows[i])) {
             continue;
         }
         struct hf_event event = {.type = HF_EVENT_MARK,
@@ -372,7 +379,7 @@ static int retire_others(struct hf_ingest *ingest, struct ingest_item *item, str
                                  .mark = {.source_row = rows[i], .state = HF_SOURCE_RETIRED}};
         rc = commit_event(ingest, &event, error);
         if (rc == HF_OK) {
-            mark_set(ingest, rows[i], 0, HF_SOURCE_RETIRED);
+            mark_show(ingest, rows[i], 0, HF_SOURCE_RETIRED);
             retired++;
         }
     }
@@ -387,11 +394,11 @@ static int retire_others(struct hf_ingest *ingest, struct ingest_item *item, str
 static int commit_mark(struct hf_ingest *ingest, struct ingest_item *item, struct hf_error *error)
 {
     const struct hf_mark *mark = &item->frame.mark;
-    struct ingest_stream *stream = &item->session->streams[mark->stream];
+    struct ingest_stream *stream = session_stream(item->session, mark->stream);
     struct hf_source_state_row state = {0};
     int64_t now_ns = hf_clock_now_ns();
     int64_t until_ns = 0;
-    if (stream->source_row == 0) {
+    if (!stream || stream->source_row == 0) {
         refuse(item, HF_REPLY_HOSTILE, HF_WIRE_STATE, mark->stream, 0,
                "MARK of a stream that no SOURCE frame opened", NULL);
         return HF_OK;
@@ -406,29 +413,7 @@ static int commit_mark(struct hf_ingest *ingest, struct ingest_item *item, struc
         until_ns > now_ns) {
         until_ns = now_ns;
     }
-    mark_set(ingest, stream->source_row, until_ns, (int)mark->state);
-    uint8_t note[HF_HASH_BYTES];
-    hf_sha256(mark->note.data, mark->note.size, note);
-    bool other_note = memcmp(note, stream->marked_note, sizeof note) != 0;
-    if (stream->marked_state == (int)mark->state &&
-        now_ns - stream->marked_ns < (other_note ? NOTE_INTERVAL_NS : MARK_INTERVAL_NS)) {
-        return HF_OK;
-    }
-    struct hf_event event = {.type = HF_EVENT_MARK,
-                             .time_ns = now_ns,
-                             .mark = {.source_row = stream->source_row,
-                                      .version_seq = mark->version_seq,
-                                      .until_ns = until_ns,
-                                      .state = mark->state,
-                                      .pending_files = mark->pending_files,
-                                      .note = mark->note}};
-    rc = commit_event(ingest, &event, error);
-    if (rc == HF_OK) {
-        stream->marked_ns = now_ns;
-        stream->marked_state = (int)mark->state;
-        memcpy(stream->marked_note, note, sizeof note);
-    }
-    return rc == HF_ERR_EXISTS || rc == HF_ERR_AGAIN ? HF_OK : rc;
+    return mark_take(ingest, stream->source_row, mark, until_ns, now_ns, error);
 }
 
 int commit_frame(struct hf_ingest *ingest, struct ingest_item *item, struct hf_error *error)

@@ -8,17 +8,20 @@
 #include "collector/ingest/pipeline.h"
 #include "common/clock.h"
 
+#define MARK_INTERVAL_NS (30 * HF_NS_PER_SECOND)
+
 static void free_ingest(struct hf_ingest *ingest)
 {
     store_reader_free(ingest->committer_reader);
     catalog_close(ingest->catalog);
     store_close(ingest->store);
-    hf_queue_free(ingest->tasks, NULL);
     free(ingest->worker_threads);
-    free(ingest->marks);
+    marks_free(ingest);
     free(ingest->catalog_path);
     pthread_mutex_destroy(&ingest->ring_lock);
     pthread_cond_destroy(&ingest->ring_ready);
+    pthread_mutex_destroy(&ingest->task_lock);
+    pthread_cond_destroy(&ingest->task_came);
     pthread_mutex_destroy(&ingest->mark_lock);
     pthread_mutex_destroy(&ingest->state_lock);
     free(ingest);
@@ -60,19 +63,26 @@ int ingest_start(const struct hf_ingest_options *options, struct hf_ingest **out
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory to start");
     }
     pthread_mutex_init(&ingest->ring_lock, NULL);
-    pthread_cond_init(&ingest->ring_ready, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&ingest->ring_ready, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&ingest->task_lock, NULL);
+    pthread_cond_init(&ingest->task_came, NULL);
     pthread_mutex_init(&ingest->mark_lock, NULL);
     pthread_mutex_init(&ingest->state_lock, NULL);
     ingest->storage_ok = true;
+    ingest->mark_interval_ns =
+        options->mark_interval_ns ? options->mark_interval_ns : MARK_INTERVAL_NS;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     ingest->worker_count = options->workers ? options->workers
                            : processors > 2 ? (unsigned)processors
                                             : 2;
     ingest->worker_threads = calloc(ingest->worker_count, sizeof *ingest->worker_threads);
     ingest->catalog_path = strdup(options->catalog_path);
-    ingest->tasks = hf_queue_new();
     int rc = HF_OK;
-    if (!ingest->worker_threads || !ingest->catalog_path || !ingest->tasks) {
+    if (!ingest->worker_threads || !ingest->catalog_path) {
         rc = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory to start");
     }
     struct hf_store_options store = options->store;
@@ -111,9 +121,9 @@ void ingest_stop(struct hf_ingest *ingest)
     pthread_mutex_lock(&ingest->ring_lock);
     ingest->stopping = true;
     pthread_mutex_unlock(&ingest->ring_lock);
-    ring_push(ingest, stop);
+    ring_push(ingest, stop, INGEST_WAKE_NOW);
     /* Workers first finish what the ring still waits for. */
-    hf_queue_close(ingest->tasks);
+    tasks_close(ingest);
     for (unsigned i = 0; i < ingest->worker_count; i++) {
         pthread_join(ingest->worker_threads[i], NULL);
     }
@@ -121,31 +131,43 @@ void ingest_stop(struct hf_ingest *ingest)
     free_ingest(ingest);
 }
 
+static struct ingest_item *events_item(void)
+{
+    struct ingest_item *item = calloc(1, sizeof *item);
+    if (item && !(item->events = calloc(1, sizeof *item->events))) {
+        free(item);
+        return NULL;
+    }
+    if (item) {
+        item->kind = ITEM_EVENTS;
+        item->ready = true;
+    }
+    return item;
+}
+
 int ingest_commit(struct hf_ingest *ingest, struct hf_event *events, size_t count,
                   struct hf_error *error)
 {
     struct ingest_waiter waiter = {.is_over = false};
-    struct ingest_item *item = calloc(1, sizeof *item);
+    struct ingest_item *item = events_item();
     if (!item) {
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for a change");
     }
     pthread_mutex_init(&waiter.lock, NULL);
     pthread_cond_init(&waiter.over, NULL);
-    item->kind = ITEM_EVENTS;
-    item->ready = true;
-    item->events = events;
-    item->event_count = count;
-    item->waiter = &waiter;
-    int rc = ring_push(ingest, item);
+    item->events->events = events;
+    item->events->count = count;
+    item->events->waiter = &waiter;
+    int rc = ring_push(ingest, item, INGEST_WAKE_NOW);
     if (rc == HF_OK) {
         pthread_mutex_lock(&waiter.lock);
         while (!waiter.is_over) {
             pthread_cond_wait(&waiter.over, &waiter.lock);
         }
         pthread_mutex_unlock(&waiter.lock);
-        rc = item->result.code;
+        rc = item->events->result.code;
         if (error && rc != HF_OK) {
-            *error = item->result;
+            *error = item->events->result;
         }
     } else {
         hf_error_set(error, rc, 0, "The collector is stopping");
@@ -161,26 +183,25 @@ int ingest_commit_async(struct hf_ingest *ingest, const struct hf_event *event,
                                      const struct hf_error *error),
                         void *context)
 {
-    struct ingest_item *item = calloc(1, sizeof *item);
+    struct ingest_item *item = events_item();
     if (!item) {
         return HF_ERR_NO_MEMORY;
     }
+    struct item_events *events = item->events;
     struct hf_event stamped = *event;
     if (stamped.time_ns == 0) {
         stamped.time_ns = hf_clock_now_ns();
     }
-    int rc = event_encode(&stamped, &item->copy_memory, NULL);
+    int rc = event_encode(&stamped, &events->copy_memory, NULL);
     rc = rc == HF_OK
-             ? event_decode(item->copy_memory.data, item->copy_memory.size, &item->copy, NULL)
+             ? event_decode(events->copy_memory.data, events->copy_memory.size, &events->copy, NULL)
              : rc;
     if (rc == HF_OK) {
-        item->kind = ITEM_EVENTS;
-        item->ready = true;
-        item->events = &item->copy;
-        item->event_count = 1;
-        item->done = done;
-        item->done_context = context;
-        rc = ring_push(ingest, item);
+        events->events = &events->copy;
+        events->count = 1;
+        events->done = done;
+        events->done_context = context;
+        rc = ring_push(ingest, item, INGEST_WAKE_NOW);
     }
     if (rc != HF_OK) {
         item_free(item);
@@ -200,7 +221,7 @@ int ingest_run(struct hf_ingest *ingest,
     task->kind = TASK_RUN;
     task->fn = fn;
     task->arg = arg;
-    if (!hf_queue_push(ingest->tasks, &task->link)) {
+    if (!task_push(ingest, task, INGEST_WAKE_NOW)) {
         free(task);
         return HF_ERR_CLOSED;
     }

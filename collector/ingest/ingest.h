@@ -27,7 +27,8 @@ struct hf_ingest_session;
 struct hf_ingest_options {
     struct hf_store_options store;
     const char *catalog_path;
-    unsigned workers; /* 0: one per processor, at least 2 */
+    unsigned workers;         /* 0: one per processor, at least 2 */
+    int64_t mark_interval_ns; /* between journal entries of marks that say nothing new; 0: 30 s */
 };
 
 /* Open store and catalog, repair the catalog from the journal (or rebuild it when it is new), start
@@ -42,19 +43,24 @@ void ingest_stop(struct hf_ingest *ingest);
 
 enum hf_ingest_reply_kind {
     HF_REPLY_FRAME,    /* send this frame: SOURCE_STATE, NEED, ACK, ERROR, LISTING */
-    HF_REPLY_RELEASED, /* a frame of frame.type and `bytes` is dealt with and leaves memory */
-    HF_REPLY_STORAGE,  /* the repository can't take data: `message` says why; nothing was acked */
-    HF_REPLY_HOSTILE   /* content does not match its id: send the ERROR frame, then hang up */
+    HF_REPLY_RELEASED, /* nothing to send: only what is released; frame.type is a released frame's
+                        */
+    HF_REPLY_STORAGE, /* the repository can't take data: memory is text that says why, with its NUL;
+                       * nothing was acked */
+    HF_REPLY_HOSTILE  /* content does not match its id: send the ERROR frame, then hang up */
 };
 
 /* Owned by whoever deliver gave it to; free with ingest_reply_free. A frame's views point into
  * memory of the reply. */
 struct hf_ingest_reply {
     struct hf_ingest_reply *next; /* for lists of whoever owns it */
+    void *to;                     /* for whoever it was delivered to */
     enum hf_ingest_reply_kind kind;
     struct hf_frame frame;
-    size_t bytes;
-    char message[HF_ERROR_MESSAGE_BYTES];
+    size_t bytes; /* of restore's frames alone */
+    /* Bytes of the session's frames that have been dealt with and left memory, of any kind of
+     * reply: bulk, and others. */
+    size_t released_bulk, released_control;
     struct hf_buf memory;
     struct hf_catalog_memory rows;
 };
@@ -73,6 +79,12 @@ void ingest_session_close(struct hf_ingest_session *session);
  * blocks. On failure the caller still owns both. */
 int ingest_submit(struct hf_ingest_session *session, struct hf_buf *message,
                   struct hf_frame *frame);
+
+/* The same for somebody who submits many at once and calls ingest_wake behind them: to wake a
+ * thread for each would cost more than what the thread then does. */
+int ingest_submit_quietly(struct hf_ingest_session *session, struct hf_buf *message,
+                          struct hf_frame *frame);
+void ingest_wake(struct hf_ingest *ingest);
 
 /* Bytes of agents' frames that are in memory here. Any thread. */
 uint64_t ingest_queue_bytes(const struct hf_ingest *ingest);
@@ -96,9 +108,8 @@ int ingest_run(struct hf_ingest *ingest,
                           struct hf_store_reader *store),
                void *arg);
 
-/* The newest mark of a source in this run of the process (marks are journalled every 30 s,
- * or when their state or note is another).
- * False when there was none. */
+/* The newest mark of a source in this run of the process. (Marks are journalled when their state or
+ * note is another, else about every 30 s, many together.) False when there was none. */
 bool ingest_mark(struct hf_ingest *ingest, uint64_t source_row, int64_t *until_ns, int *state);
 
 #define HF_INGEST_LATENCY_BUCKETS 8 /* <= 1, 2, 5, 10, 25, 100, 1000 ms, more */

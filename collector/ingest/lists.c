@@ -67,8 +67,8 @@ struct ingest_item *lists_park(struct ingest_item *first)
     struct ingest_item **last = &kept;
     for (struct ingest_item *item = first, *next; item; item = next) {
         next = item->next;
-        bool waits = item->session->parked_first != NULL;
-        if (!waits && !item->lists && has_lists(item)) {
+        bool waits = item->kind == ITEM_FRAME && item->session->parked_first != NULL;
+        if (!waits && item->kind == ITEM_FRAME && !item->lists && has_lists(item)) {
             item->lists = calloc(1, sizeof *item->lists);
             waits = item->lists != NULL; /* without memory it is refused when its turn comes */
         }

@@ -1,15 +1,19 @@
-/* The ring that keeps the order, and the workers. */
+/* The ring that keeps the order. */
 #include "collector/ingest/pipeline.h"
 
 #include <stdlib.h>
 
-#include "common/log.h"
+#include "common/clock.h"
 
-#define INGEST_LEVEL 3 /* of zstd, for what is compressed anew here */
+#define GROUP_EVENTS_MAX 1024u
+/* Of small frames so many take some tens of milliseconds, which is what the next ones wait. */
+#define GROUP_FRAMES_MAX 2048u
+
+static struct hf_error no_memory = {.code = HF_ERR_NO_MEMORY, .message = "Out of memory"};
 
 /* Events have a line of their own: whoever waits for one may be the very worker that a frame at the
  * ring's head waits for. */
-int ring_push(struct hf_ingest *ingest, struct ingest_item *item)
+int ring_push(struct hf_ingest *ingest, struct ingest_item *item, enum ingest_wake wake)
 {
     bool event = item->kind == ITEM_EVENTS;
     struct ingest_item **first = event ? &ingest->events_first : &ingest->ring_first;
@@ -26,32 +30,52 @@ int ring_push(struct hf_ingest *ingest, struct ingest_item *item)
         *first = item;
     }
     *last = item;
-    if ((*first)->ready) {
+    if (wake == INGEST_WAKE_NOW && (*first)->ready) {
         pthread_cond_signal(&ingest->ring_ready);
     }
     pthread_mutex_unlock(&ingest->ring_lock);
     return HF_OK;
 }
 
-void ring_make_ready(struct hf_ingest *ingest, struct ingest_item *item)
+void ring_make_ready(struct hf_ingest *ingest, struct ingest_item *const *items, size_t count)
 {
     pthread_mutex_lock(&ingest->ring_lock);
-    item->ready = true;
-    if (ingest->ring_first == item) {
+    for (size_t i = 0; i < count; i++) {
+        items[i]->ready = true;
+    }
+    if (ingest->ring_first && ingest->ring_first->ready) {
         pthread_cond_signal(&ingest->ring_ready);
     }
     pthread_mutex_unlock(&ingest->ring_lock);
 }
 
-static struct ingest_item *take_event(struct hf_ingest *ingest)
+void ring_wake(struct hf_ingest *ingest)
 {
-    struct ingest_item *item = ingest->events_first;
-    ingest->events_first = item->next;
+    pthread_mutex_lock(&ingest->ring_lock);
+    if (ingest->ring_first && ingest->ring_first->ready) {
+        pthread_cond_signal(&ingest->ring_ready);
+    }
+    pthread_mutex_unlock(&ingest->ring_lock);
+}
+
+/* Single events, as many as may join a group; or the first with several, which is a group of its
+ * own. */
+static struct ingest_item *take_events(struct hf_ingest *ingest)
+{
+    struct ingest_item *first = ingest->events_first;
+    struct ingest_item *last = first;
+    size_t count = 1;
+    while (first->events->count == 1 && last->next && last->next->events->count == 1 &&
+           count < GROUP_EVENTS_MAX) {
+        last = last->next;
+        count++;
+    }
+    ingest->events_first = last->next;
     if (!ingest->events_first) {
         ingest->events_last = NULL;
     }
-    item->next = NULL;
-    return item;
+    last->next = NULL;
+    return first;
 }
 
 static struct ingest_item *take_frames(struct hf_ingest *ingest, size_t max_bytes)
@@ -59,11 +83,14 @@ static struct ingest_item *take_frames(struct hf_ingest *ingest, size_t max_byte
     struct ingest_item *first = ingest->ring_first;
     struct ingest_item *last = first;
     size_t bytes = first->message.size;
+    size_t count = 1;
     /* The stop is a group of its own. */
     while (first->kind == ITEM_FRAME && last->next && last->next->ready &&
-           last->next->kind == ITEM_FRAME && bytes + last->next->message.size <= max_bytes) {
+           last->next->kind == ITEM_FRAME && bytes + last->next->message.size <= max_bytes &&
+           count < GROUP_FRAMES_MAX) {
         last = last->next;
         bytes += last->message.size;
+        count++;
     }
     ingest->ring_first = last->next;
     if (!ingest->ring_first) {
@@ -73,24 +100,57 @@ static struct ingest_item *take_frames(struct hf_ingest *ingest, size_t max_byte
     return first;
 }
 
-struct ingest_item *ring_take(struct hf_ingest *ingest, size_t max_bytes, bool wait)
+static bool something_is_ready(const struct hf_ingest *ingest)
 {
-    pthread_mutex_lock(&ingest->ring_lock);
-    if (!wait && !ingest->events_first && !(ingest->ring_first && ingest->ring_first->ready)) {
-        pthread_mutex_unlock(&ingest->ring_lock);
-        return NULL;
+    return ingest->events_first || (ingest->ring_first && ingest->ring_first->ready);
+}
+
+/* With the lock held. */
+static void wait_for_something(struct hf_ingest *ingest, int64_t until_ns)
+{
+    struct timespec until = {.tv_sec = until_ns / HF_NS_PER_SECOND,
+                             .tv_nsec = until_ns % HF_NS_PER_SECOND};
+    int rc = 0;
+    while (!something_is_ready(ingest) && rc == 0) {
+        rc = until_ns == INT64_MAX
+                 ? pthread_cond_wait(&ingest->ring_ready, &ingest->ring_lock)
+                 : pthread_cond_timedwait(&ingest->ring_ready, &ingest->ring_lock, &until);
     }
-    while (!ingest->events_first && !(ingest->ring_first && ingest->ring_first->ready)) {
-        pthread_cond_wait(&ingest->ring_ready, &ingest->ring_lock);
-    }
-    /* In turns, so that neither starves the other; the stop comes after both. */
+}
+
+/* With the lock held. */
+static struct ingest_item *take_group(struct hf_ingest *ingest, size_t max_bytes)
+{
     bool frames =
         ingest->ring_first && ingest->ring_first->ready && ingest->ring_first->kind == ITEM_FRAME;
-    bool event = ingest->events_first && !(frames && ingest->event_was_last);
-    struct ingest_item *item = event ? take_event(ingest) : take_frames(ingest, max_bytes);
-    ingest->event_was_last = event;
+    bool several = ingest->events_first && ingest->events_first->events->count > 1;
+    /* In turns, so that neither starves the other; the stop comes after both. */
+    if (several && !(frames && ingest->several_were_last)) {
+        ingest->several_were_last = true;
+        return take_events(ingest);
+    }
+    ingest->several_were_last = false;
+    struct ingest_item *group = ingest->events_first && !several ? take_events(ingest) : NULL;
+    if (group && !frames) {
+        return group;
+    }
+    struct ingest_item **end = &group;
+    while (*end) {
+        end = &(*end)->next;
+    }
+    *end = take_frames(ingest, max_bytes);
+    return group;
+}
+
+struct ingest_item *ring_take(struct hf_ingest *ingest, size_t max_bytes, int64_t until_ns)
+{
+    pthread_mutex_lock(&ingest->ring_lock);
+    if (until_ns > 0) {
+        wait_for_something(ingest, until_ns);
+    }
+    struct ingest_item *group = something_is_ready(ingest) ? take_group(ingest, max_bytes) : NULL;
     pthread_mutex_unlock(&ingest->ring_lock);
-    return item;
+    return group;
 }
 
 size_t item_memory(const struct ingest_item *item)
@@ -105,82 +165,27 @@ void item_free(struct ingest_item *item)
         atomic_fetch_sub(&item->session->ingest->queue_bytes, memory);
         proto_frame_free(&item->frame);
         hf_buf_free(&item->message);
-        lists_free(item->lists);
         blocks_free(item->blocks);
+        lists_free(item->lists);
         session_unref(item->session);
     }
-    event_free(&item->copy);
-    hf_buf_free(&item->copy_memory);
+    if (item->events) {
+        event_free(&item->events->copy);
+        hf_buf_free(&item->events->copy_memory);
+        free(item->events);
+    }
+    if (item->failure != &no_memory) {
+        free(item->failure);
+    }
     free(item);
 }
 
-/* Where the content is that a block was compressed against. */
-static int find_chunk(void *context, const uint8_t id[HF_HASH_BYTES], struct hf_place *out,
-                      struct hf_error *error)
+void item_fail(struct ingest_item *item, enum hf_err code, const char *message)
 {
-    struct ingest_worker *worker = context;
-    struct hf_chunk_place found;
-    int rc = catalog_chunk_locate(worker->catalog, id, &found, error);
-    *out = found.place;
-    return rc;
-}
-
-static int worker_open(struct ingest_worker *worker, const struct hf_ingest *ingest,
-                       struct hf_error *error)
-{
-    struct hf_store_resolver resolver = {find_chunk, worker};
-    worker->decompressor = hf_decompressor_new();
-    worker->compressor = hf_compressor_new(INGEST_LEVEL);
-    if (!worker->decompressor || !worker->compressor) {
-        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "out of memory");
+    item->failure = malloc(sizeof *item->failure);
+    if (item->failure) {
+        hf_error_set(item->failure, code, 0, "%s", message);
+    } else {
+        item->failure = &no_memory;
     }
-    int rc = catalog_reader_open(ingest->catalog_path, &worker->catalog, error);
-    return rc == HF_OK ? store_reader_new(ingest->store, resolver, &worker->store, error) : rc;
-}
-
-static void worker_close(struct ingest_worker *worker)
-{
-    hf_buf_free(&worker->plain);
-    hf_buf_free(&worker->aid);
-    hf_block_builder_free(&worker->builder);
-    hf_decompressor_free(worker->decompressor);
-    hf_compressor_free(worker->compressor);
-    store_reader_free(worker->store);
-    catalog_reader_close(worker->catalog);
-}
-
-void *worker_main(void *arg)
-{
-    struct hf_ingest *ingest = arg;
-    struct ingest_worker worker = {0};
-    struct hf_error error = {0};
-    if (worker_open(&worker, ingest, &error) != HF_OK) {
-        hf_log_error("A worker can't start: %s", error.message);
-        abort(); /* half the workers would be worse: the supervisor starts us again */
-    }
-    for (struct hf_queue_item *link; (link = hf_queue_pop(ingest->tasks, -1));) {
-        struct ingest_task *task = (struct ingest_task *)link;
-        switch (task->kind) {
-        case TASK_VERIFY:
-            verify_chunks(&worker, task->item);
-            ring_make_ready(ingest, task->item);
-            break;
-        case TASK_HAVE:
-            answer_have(task->item, worker.catalog);
-            session_release(task->item);
-            item_free(task->item);
-            break;
-        case TASK_LIST:
-            answer_list(task->item, worker.catalog);
-            session_release(task->item);
-            item_free(task->item);
-            break;
-        case TASK_RUN:
-            task->fn(task->arg, worker.catalog, worker.store);
-            break;
-        }
-        free(task);
-    }
-    worker_close(&worker);
-    return NULL;
 }

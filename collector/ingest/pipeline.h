@@ -6,16 +6,15 @@
 #include <stdatomic.h>
 
 #include "collector/ingest/ingest.h"
-#include "common/queue.h"
 
-#define INGEST_STREAMS_MAX 1025 /* indexed by stream number */
+/* Streams are numbered 1 to 1024 and most hosts have a handful: memory is taken by the block. */
+#define INGEST_STREAM_BLOCK  16u
+#define INGEST_STREAM_BLOCKS (1024u / INGEST_STREAM_BLOCK + 1)
 
 struct ingest_stream {
     _Atomic uint64_t source_row; /* 0: not opened; set by the committer, read by workers too */
     uint64_t awaiting_seq;       /* after a refusal: everything but this is dropped; 0: none */
-    int64_t marked_ns;           /* when a MARK was last journalled */
-    int marked_state;
-    uint8_t marked_note[HF_HASH_BYTES]; /* a hash of its note */
+    struct hf_ack *group_ack;    /* of the open group: what else is committed is added to it */
 };
 
 struct hf_ingest_session {
@@ -27,40 +26,65 @@ struct hf_ingest_session {
     pthread_mutex_t lock;        /* protects deliver: NULL once closed */
     void (*deliver)(void *context, struct hf_ingest_reply *reply);
     void *context;
-    struct ingest_stream *streams;                  /* the committer's, but for source_row */
+    /* Each NULL until a stream of it is opened; set by the committer, read by workers too. */
+    struct ingest_stream *_Atomic streams[INGEST_STREAM_BLOCKS];
     bool others_retired;                            /* the committer's: see retire_others */
     struct ingest_item *parked_first, *parked_last; /* the committer's: lists.c */
     struct hf_ingest_session *next_parked;
+    size_t released_bulk, released_control; /* the committer's: not said yet */
 };
 
 enum item_kind { ITEM_FRAME, ITEM_EVENTS, ITEM_STOP };
 
-/* What goes through the ring, in order of arrival. */
-struct ingest_item {
-    struct hf_queue_item link; /* in the workers' queue */
-    struct ingest_item *next;  /* in the ring */
-    enum item_kind kind;
-    bool ready; /* under ingest->ring_lock: the committer may take it */
-
-    struct hf_ingest_session *session;
-    struct hf_buf message;
-    struct hf_frame frame;
-    struct hf_error failure;      /* set by the worker: code 0 when the chunks are good */
-    bool is_false;                /* with it: the host sent what is not what it says */
-    struct ingest_blocks *blocks; /* CHUNKS: what the worker makes of them */
-    struct ingest_lists *lists;   /* VERSIONS with lists: what is known of these; NULL before */
-
+/* Events that somebody outside wants committed. */
+struct item_events {
     struct hf_event *events;
-    size_t event_count;
+    size_t count;
     struct hf_event copy; /* of an asynchronous event */
     struct hf_buf copy_memory;
     void (*done)(void *context, const struct hf_event *event, const struct hf_error *error);
     void *done_context;
     struct ingest_waiter *waiter; /* of a synchronous one */
     struct hf_error result;
+};
 
-    struct ingest_item *replies_next; /* committer: items of the group */
-    struct hf_ingest_reply *reply;    /* to deliver once durable, newest first */
+enum task_kind { TASK_VERIFY, TASK_RUN, TASK_HAVE, TASK_LIST };
+
+struct ingest_task {
+    struct ingest_task *next;
+    enum task_kind kind;
+    struct ingest_item *item; /* that it is part of; NULL for TASK_RUN */
+    void (*fn)(void *arg, struct hf_catalog_reader *catalog, struct hf_store_reader *store);
+    void *arg;
+};
+
+enum { LINE_ASKED, LINE_VERIFY, TASK_LINES };
+
+struct task_line {
+    struct ingest_task *first, *last;
+    size_t count;
+};
+
+/* Whether whoever waits for what is put in line is told at once, or by ingest_wake. */
+enum ingest_wake { INGEST_WAKE_NOW, INGEST_WAKE_LATER };
+
+/* What goes through the ring, in order of arrival. One a frame: kept small. */
+struct ingest_item {
+    struct ingest_item *next; /* in the ring, then in the group */
+    struct ingest_task task;  /* when a worker has to look at it */
+    enum item_kind kind;
+    bool ready; /* under ingest->ring_lock: the committer may take it */
+
+    struct hf_ingest_session *session;
+    struct hf_buf message;
+    struct hf_frame frame;
+    struct hf_error *failure;     /* set by the worker, by item_fail; NULL when all went well */
+    bool is_false;                /* with it: the host sent what is not what it says */
+    struct ingest_blocks *blocks; /* CHUNKS: what the worker makes of them */
+    struct ingest_lists *lists;   /* VERSIONS with lists: what is known of these; NULL before */
+
+    struct item_events *events;    /* ITEM_EVENTS; owned */
+    struct hf_ingest_reply *reply; /* to deliver once durable, newest first */
 };
 
 struct ingest_waiter {
@@ -69,20 +93,18 @@ struct ingest_waiter {
     bool is_over;
 };
 
-enum task_kind { TASK_VERIFY, TASK_RUN, TASK_HAVE, TASK_LIST };
-
-struct ingest_task {
-    struct hf_queue_item link;
-    enum task_kind kind;
-    struct ingest_item *item;
-    void (*fn)(void *arg, struct hf_catalog_reader *catalog, struct hf_store_reader *store);
-    void *arg;
-};
-
+/* The newest mark of a source. */
 struct source_mark {
     uint64_t source_row;
-    int64_t until_ns;
+    int64_t until_ns; /* under mark_lock, as state */
     int state;
+    /* The committer's: */
+    int64_t journalled_ns; /* 0: not in this run */
+    int journalled_state;
+    uint8_t journalled_note[HF_HASH_BYTES]; /* a hash of its note */
+    bool deferred;                          /* it waits to be journalled with others */
+    uint64_t version_seq, pending_files;    /* of the deferred one */
+    struct hf_buf note;
 };
 
 struct hf_ingest {
@@ -91,26 +113,34 @@ struct hf_ingest {
     char *catalog_path;
     struct hf_store_reader *committer_reader;
 
-    struct hf_queue *tasks;
+    pthread_mutex_t task_lock; /* protects the lines and what is said of them */
+    pthread_cond_t task_came;
+    struct task_line lines[TASK_LINES];
+    unsigned idle_workers, unannounced;
+    bool asked_was_last, tasks_closed;
     pthread_t *worker_threads;
     unsigned worker_count;
     pthread_t committer_thread;
 
     pthread_mutex_t ring_lock; /* protects the two lines and every item's ready */
-    pthread_cond_t ring_ready; /* a head became ready */
+    pthread_cond_t ring_ready; /* a head became ready; by the monotonic clock */
     struct ingest_item *ring_first, *ring_last;
     struct ingest_item *events_first, *events_last; /* ready from the start */
-    bool event_was_last;
+    bool several_were_last;
     bool stopping;
 
-    pthread_mutex_t mark_lock; /* protects marks */
-    struct source_mark *marks; /* sorted by source_row */
+    pthread_mutex_t mark_lock;  /* protects marks */
+    struct source_mark **marks; /* sorted by source_row */
     size_t mark_count, mark_capacity;
+    int64_t mark_interval_ns;
+    size_t deferred_marks; /* the committer's */
+    int64_t deferred_ns;   /* monotonic, the committer's: since when there are such */
 
     pthread_mutex_t state_lock; /* protects storage_ok and message */
     bool storage_ok;
     char message[HF_ERROR_MESSAGE_BYTES];
     bool catalog_behind; /* committer: the journal is ahead of the catalog */
+    bool group_open;     /* committer: something was written that end_group makes durable */
     struct hf_ingest_session *parked_first, *parked_last; /* committer: whose items wait, in turn */
 
     _Atomic uint64_t bytes, chunks, chunks_stored, versions, commits, refused, queue_bytes,
@@ -119,23 +149,39 @@ struct hf_ingest {
 };
 
 /* pipeline.c */
-void *worker_main(void *arg);
-int ring_push(struct hf_ingest *ingest, struct ingest_item *item);
-void ring_make_ready(struct hf_ingest *ingest, struct ingest_item *item);
-/* One item of events, or the longest run of ready frames at the ring's head, at most max_bytes of
- * messages (one at least). When there is none: waits for it, or NULL. The stop comes when both
- * lines are empty. */
-struct ingest_item *ring_take(struct hf_ingest *ingest, size_t max_bytes, bool wait);
+int ring_push(struct hf_ingest *ingest, struct ingest_item *item, enum ingest_wake wake);
+void ring_make_ready(struct hf_ingest *ingest, struct ingest_item *const *items, size_t count);
+void ring_wake(struct hf_ingest *ingest);
+/* Several events that belong together; or single ones and the longest run of ready frames at the
+ * ring's head, at most max_bytes of messages (one at least). When there is none: waits for it until
+ * a monotonic time (0: not at all, INT64_MAX: for ever), then NULL. The stop comes when both lines
+ * are empty. */
+struct ingest_item *ring_take(struct hf_ingest *ingest, size_t max_bytes, int64_t until_ns);
 /* What it holds, about: small messages decode to many times their size. */
 size_t item_memory(const struct ingest_item *item);
 void item_free(struct ingest_item *item);
+void item_fail(struct ingest_item *item, enum hf_err code, const char *message);
+
+/* workers.c */
+void *worker_main(void *arg);
+/* False when it was closed: then the task is still the caller's. */
+bool task_push(struct hf_ingest *ingest, struct ingest_task *task, enum ingest_wake wake);
+void tasks_wake(struct hf_ingest *ingest);
+/* Workers end once their lines are empty. */
+void tasks_close(struct hf_ingest *ingest);
 
 /* session.c */
+/* NULL when the stream was never opened. What it holds is the committer's, but for source_row. */
+struct ingest_stream *session_stream(struct hf_ingest_session *session, uint32_t number);
+/* The same, made when it is not there; NULL when out of memory. The committer alone. */
+struct ingest_stream *session_stream_open(struct hf_ingest_session *session, uint32_t number);
+/* Whether the session opened that source. The committer alone. */
+bool session_has_open(struct hf_ingest_session *session, uint64_t source_row);
 bool session_is_open(struct hf_ingest_session *session);
 void session_unref(struct hf_ingest_session *session);
 /* Hand over a reply, or free it when the session is closed. */
 void session_deliver(struct hf_ingest_session *session, struct hf_ingest_reply *reply);
-/* Say that the item's frame is dealt with. */
+/* Say that the item's frame is dealt with; on workers. */
 void session_release(const struct ingest_item *item);
 struct hf_ingest_reply *reply_new(enum hf_ingest_reply_kind kind);
 
@@ -147,6 +193,7 @@ struct ingest_worker {
     struct hf_compressor *compressor;
     struct hf_buf plain, aid;        /* of the block that is verified */
     struct hf_block_builder builder; /* of one that is made anew */
+    struct hf_error failure;         /* of the frame that is verified */
 };
 
 /* What is to be stored of a CHUNKS frame. */
@@ -172,6 +219,8 @@ void answer_list(struct ingest_item *item, struct hf_catalog_reader *catalog);
 /* commit.c, frames.c: on the committer */
 void *committer_main(void *arg);
 int commit_frame(struct hf_ingest *ingest, struct ingest_item *item, struct hf_error *error);
+/* Begin to write, if the group has not. */
+int group_begin(struct hf_ingest *ingest, struct hf_error *error);
 /* Check, journal and apply one event. HF_ERR_EXISTS and other refusals of catalog_check come back
  * as they are and changed nothing. */
 int commit_event(struct hf_ingest *ingest, struct hf_event *event, struct hf_error *error);
@@ -197,7 +246,19 @@ int lists_missing(const struct ingest_item *item, const struct hf_version *versi
 /* replay.c */
 int replay_journal(struct hf_ingest *ingest, struct hf_error *error);
 
-/* marks.c */
-void mark_set(struct hf_ingest *ingest, uint64_t source_row, int64_t until_ns, int state);
+/* marks.c, on the committer */
+/* What is known of a source changed otherwise: until it is marked again, that is shown. */
+void mark_show(struct hf_ingest *ingest, uint64_t source_row, int64_t until_ns, int state);
+/* A source is marked: what is shown from now on, and the journal's entry when it is due. */
+int mark_take(struct hf_ingest *ingest, uint64_t source_row, const struct hf_mark *mark,
+              int64_t until_ns, int64_t now_ns, struct hf_error *error);
+/* When marks that wait have to be journalled; monotonic, INT64_MAX: never. */
+int64_t marks_due_ns(const struct hf_ingest *ingest);
+/* Journal them, as part of a group. */
+int marks_journal(struct hf_ingest *ingest, struct hf_error *error);
+/* A group was given up, and with it what it journalled: the next mark of each source is journalled
+ * whatever it says. */
+void marks_doubt(struct hf_ingest *ingest);
+void marks_free(struct hf_ingest *ingest);
 
 #endif

@@ -29,11 +29,6 @@ struct hf_ingest_session *ingest_session_open(
     if (!session) {
         return NULL;
     }
-    session->streams = calloc(INGEST_STREAMS_MAX, sizeof *session->streams);
-    if (!session->streams) {
-        free(session);
-        return NULL;
-    }
     session->ingest = ingest;
     session->host_row = host_row;
     strncpy(session->host_id, host_id, sizeof session->host_id - 1);
@@ -45,6 +40,34 @@ struct hf_ingest_session *ingest_session_open(
     atomic_store(&session->references, 1);
     pthread_mutex_init(&session->lock, NULL);
     return session;
+}
+
+struct ingest_stream *session_stream(struct hf_ingest_session *session, uint32_t number)
+{
+    struct ingest_stream *block = atomic_load(&session->streams[number / INGEST_STREAM_BLOCK]);
+    return block ? &block[number % INGEST_STREAM_BLOCK] : NULL;
+}
+
+struct ingest_stream *session_stream_open(struct hf_ingest_session *session, uint32_t number)
+{
+    struct ingest_stream *stream = session_stream(session, number);
+    if (!stream) {
+        struct ingest_stream *block = calloc(INGEST_STREAM_BLOCK, sizeof *block);
+        atomic_store(&session->streams[number / INGEST_STREAM_BLOCK], block);
+        stream = block ? &block[number % INGEST_STREAM_BLOCK] : NULL;
+    }
+    return stream;
+}
+
+bool session_has_open(struct hf_ingest_session *session, uint64_t source_row)
+{
+    for (uint32_t i = 0; i < INGEST_STREAM_BLOCKS * INGEST_STREAM_BLOCK; i++) {
+        const struct ingest_stream *stream = session_stream(session, i);
+        if (stream && stream->source_row == source_row) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool session_is_open(struct hf_ingest_session *session)
@@ -59,7 +82,9 @@ void session_unref(struct hf_ingest_session *session)
 {
     if (atomic_fetch_sub(&session->references, 1) == 1) {
         pthread_mutex_destroy(&session->lock);
-        free(session->streams);
+        for (size_t i = 0; i < INGEST_STREAM_BLOCKS; i++) {
+            free(atomic_load(&session->streams[i]));
+        }
         free(session);
     }
 }
@@ -92,66 +117,52 @@ void session_release(const struct ingest_item *item)
     struct hf_ingest_reply *reply = reply_new(HF_REPLY_RELEASED);
     if (reply) {
         reply->frame.type = item->frame.type;
-        reply->bytes = item->message.size;
+        reply->released_control = item->message.size; /* workers answer nothing that is bulk */
     }
     session_deliver(item->session, reply);
 }
 
 /* Where a frame goes: through the ring to the committer, or straight to a worker. */
-static int route(struct hf_ingest *ingest, struct ingest_item *item)
+static int route(struct hf_ingest *ingest, struct ingest_item *item, enum ingest_wake wake)
 {
-    enum task_kind kind = TASK_VERIFY;
     bool to_ring = true;
-    bool to_worker = false;
+    bool to_worker = true;
     switch (item->frame.type) {
     case HF_FRAME_CHUNKS:
-        to_worker = true;
+        item->task.kind = TASK_VERIFY;
         break;
     case HF_FRAME_HAVE:
-        kind = TASK_HAVE;
+        item->task.kind = TASK_HAVE;
         to_ring = false;
-        to_worker = true;
         break;
     case HF_FRAME_LIST:
-        kind = TASK_LIST;
+        item->task.kind = TASK_LIST;
         to_ring = false;
-        to_worker = true;
         break;
     case HF_FRAME_VERSIONS:
     case HF_FRAME_MARK:
     case HF_FRAME_SOURCE:
         item->ready = true;
+        to_worker = false;
         break;
     default:
         return HF_ERR_INVALID;
     }
-    struct ingest_task *task = NULL;
-    if (to_worker) {
-        task = calloc(1, sizeof *task);
-        if (!task) {
-            return HF_ERR_NO_MEMORY;
-        }
-        task->kind = kind;
-        task->item = item;
-    }
-    int rc = to_ring ? ring_push(ingest, item) : HF_OK;
-    if (rc == HF_OK && task && !hf_queue_push(ingest->tasks, &task->link)) {
-        free(task);
+    item->task.item = item;
+    int rc = to_ring ? ring_push(ingest, item, wake) : HF_OK;
+    if (rc == HF_OK && to_worker && !task_push(ingest, &item->task, wake)) {
         if (!to_ring) {
             return HF_ERR_CLOSED;
         }
         /* It is in the ring already: let the committer drop it rather than wait for it. */
-        hf_error_set(&item->failure, HF_ERR_CLOSED, 0, "The collector is stopping");
-        ring_make_ready(ingest, item);
-        return HF_OK;
-    }
-    if (rc != HF_OK) {
-        free(task);
+        item_fail(item, HF_ERR_CLOSED, "The collector is stopping");
+        ring_make_ready(ingest, &item, 1);
     }
     return rc;
 }
 
-int ingest_submit(struct hf_ingest_session *session, struct hf_buf *message, struct hf_frame *frame)
+static int submit(struct hf_ingest_session *session, struct hf_buf *message, struct hf_frame *frame,
+                  enum ingest_wake wake)
 {
     struct hf_ingest *ingest = session->ingest;
     struct ingest_item *item = calloc(1, sizeof *item);
@@ -167,7 +178,7 @@ int ingest_submit(struct hf_ingest_session *session, struct hf_buf *message, str
     atomic_fetch_add(&session->references, 1);
     atomic_fetch_add(&ingest->queue_bytes, memory);
     bool bulk = proto_frame_is_bulk(frame->type);
-    int rc = route(ingest, item);
+    int rc = route(ingest, item, wake);
     if (rc != HF_OK) {
         atomic_fetch_sub(&ingest->queue_bytes, memory);
         atomic_fetch_sub(&session->references, 1); /* the caller's own is left */
@@ -178,4 +189,21 @@ int ingest_submit(struct hf_ingest_session *session, struct hf_buf *message, str
     *frame = (struct hf_frame){0};
     atomic_fetch_add(&ingest->bytes, bulk ? bytes : 0);
     return HF_OK;
+}
+
+int ingest_submit(struct hf_ingest_session *session, struct hf_buf *message, struct hf_frame *frame)
+{
+    return submit(session, message, frame, INGEST_WAKE_NOW);
+}
+
+int ingest_submit_quietly(struct hf_ingest_session *session, struct hf_buf *message,
+                          struct hf_frame *frame)
+{
+    return submit(session, message, frame, INGEST_WAKE_LATER);
+}
+
+void ingest_wake(struct hf_ingest *ingest)
+{
+    tasks_wake(ingest);
+    ring_wake(ingest);
 }

@@ -77,7 +77,7 @@ static int read_aid(struct ingest_worker *worker, uint64_t host_row, const struc
 static int verify_block(struct ingest_worker *worker, struct ingest_item *item,
                         const struct hf_block *block, const uint8_t **plain)
 {
-    struct hf_error *error = &item->failure;
+    struct hf_error *error = &worker->failure;
     size_t wrong = 0;
     uint8_t *out = NULL;
     *plain = block->data.data;
@@ -141,7 +141,7 @@ static int sort_out(struct ingest_worker *worker, struct ingest_item *item, size
     bool known[HF_BLOCK_CHUNKS_MAX];
     size_t count = hf_block_chunk_count(block);
     size_t known_count = 0;
-    int rc = catalog_refs_known(worker->catalog, block->chunks, known, &item->failure);
+    int rc = catalog_refs_known(worker->catalog, block->chunks, known, &worker->failure);
     if (rc != HF_OK) {
         return rc;
     }
@@ -149,7 +149,7 @@ static int sort_out(struct ingest_worker *worker, struct ingest_item *item, size
         known_count += known[i];
         if (known[i] &&
             hf_buf_append(&blocks->known, hf_block_chunk_id(block, i), HF_HASH_BYTES) != HF_OK) {
-            return no_memory(&item->failure);
+            return no_memory(&worker->failure);
         }
     }
     if (known_count == count) {
@@ -160,7 +160,7 @@ static int sort_out(struct ingest_worker *worker, struct ingest_item *item, size
         out->depth = depth;
     } else if (make_anew(worker, block, plain, known, &blocks->memory[index], &out->block) !=
                HF_OK) {
-        return no_memory(&item->failure);
+        return no_memory(&worker->failure);
     }
     blocks->count++;
     return HF_OK;
@@ -173,7 +173,7 @@ static void verify_all(struct ingest_worker *worker, struct ingest_item *item)
         const struct hf_block *block = &item->frame.chunks.blocks[i];
         const uint8_t *plain = NULL;
         uint8_t depth = 0;
-        rc = read_aid(worker, item->session->host_row, block, &depth, &item->failure);
+        rc = read_aid(worker, item->session->host_row, block, &depth, &worker->failure);
         if (rc == HF_ERR_NOT_FOUND) {
             rc = HF_OK; /* as if it had not been sent: its version will be refused for it */
             continue;
@@ -185,13 +185,15 @@ static void verify_all(struct ingest_worker *worker, struct ingest_item *item)
 
 void verify_chunks(struct ingest_worker *worker, struct ingest_item *item)
 {
+    worker->failure = (struct hf_error){0};
     item->blocks = blocks_new(item->frame.chunks.count);
     if (!item->blocks) {
-        no_memory(&item->failure);
-        return;
-    }
-    if (catalog_reader_begin(worker->catalog, &item->failure) == HF_OK) {
+        no_memory(&worker->failure);
+    } else if (catalog_reader_begin(worker->catalog, &worker->failure) == HF_OK) {
         verify_all(worker, item);
         catalog_reader_end(worker->catalog);
+    }
+    if (worker->failure.code != HF_OK) {
+        item_fail(item, worker->failure.code, worker->failure.message);
     }
 }

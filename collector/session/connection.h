@@ -2,6 +2,8 @@
 #ifndef HF_COLLECTOR_SESSION_CONNECTION_H
 #define HF_COLLECTOR_SESSION_CONNECTION_H
 
+#include <pthread.h>
+
 #include <libwebsockets.h>
 
 #include "collector/ingest/ingest.h"
@@ -20,6 +22,8 @@ struct hf_sessions {
     uint32_t count;
     uint32_t crowded; /* sessions held with HOLD_MEMORY */
     bool shutting_down;
+    pthread_mutex_t mail_lock; /* protects the mail: what other threads hand to sessions */
+    struct hf_ingest_reply *mail_first, *mail_last;
     struct hf_session *all;         /* doubly linked, newest first */
     struct hf_rate_limit *refusals; /* of certificates, in the log, by address */
     uint32_t privileged;            /* sessions with privileged_ns */
@@ -100,6 +104,12 @@ struct session_work {
     uint64_t about_seq; /* of the frame that asked for it */
 };
 int session_run(struct hf_session *session, struct session_work *work);
+
+/* mail.c: from ingest's and restore's threads to sessions */
+/* For ingest_session_open and restore_open; context is the session. */
+void mail_deliver(void *context, struct hf_ingest_reply *reply);
+/* What nobody will take any more. After the loop's end. */
+void mail_drop(struct hf_sessions *sessions);
 
 /* open.c: admission, HELLO, the end of a certificate */
 void session_admit(struct hf_session *session);

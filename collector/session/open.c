@@ -60,89 +60,6 @@ void session_admit(struct hf_session *session)
     }
 }
 
-/* --- what other threads hand over --- */
-
-struct delivery {
-    struct hf_session *session;
-    struct hf_ingest_reply *reply;
-};
-
-static void on_released(struct hf_session *session, const struct hf_ingest_reply *released)
-{
-    if (!proto_frame_is_bulk(released->frame.type)) {
-        reading_control_out(session, released->frame.type, released->bytes);
-        return;
-    }
-    struct hf_ingest_reply *reply =
-        credit_release(session, released->bytes) ? session_frame(HF_FRAME_CREDIT) : NULL;
-    if (reply) {
-        reply->frame.credit.total_bytes = session->credit_sent;
-        session_send(session, reply);
-    }
-}
-
-/* The ERROR frame says which frame was wrong, then the session ends. Audited where it was found. */
-static void on_hostile(struct hf_session *session, struct hf_ingest_reply *reply)
-{
-    enum hf_wire_code code = reply->frame.refusal.code;
-    hub_count_refusal(session->sessions->options.hub, code);
-    hf_log_warning("Host %s at %s: %.*s", session->host_id, session->peer,
-                   (int)reply->frame.refusal.message.size,
-                   (const char *)reply->frame.refusal.message.data);
-    session_send(session, reply);
-    session_goaway(session, code, 60000, "The session ends because of what was sent before");
-}
-
-static void on_delivery(void *arg)
-{
-    struct delivery *delivery = arg;
-    struct hf_session *session = delivery->session;
-    struct hf_ingest_reply *reply = delivery->reply;
-    free(delivery);
-    __atomic_sub_fetch(&session->pending_work, 1, __ATOMIC_SEQ_CST);
-    if (session->gone || session->state == SESSION_CLOSING) {
-        ingest_reply_free(reply);
-        session_free_if_done(session);
-        return;
-    }
-    switch (reply->kind) {
-    case HF_REPLY_FRAME:
-        session_send(session, reply);
-        return;
-    case HF_REPLY_RELEASED:
-        if (reply->frame.type == HF_FRAME_RESTORE_RESULT) {
-            reading_resume(session, HOLD_RESTORE);
-        } else {
-            on_released(session, reply);
-        }
-        break;
-    case HF_REPLY_STORAGE:
-        session_goaway(session, HF_WIRE_STORAGE, 15000, reply->message);
-        break;
-    case HF_REPLY_HOSTILE:
-        on_hostile(session, reply);
-        return;
-    }
-    ingest_reply_free(reply);
-}
-
-/* Any thread. Called only before ingest_session_close or restore_close returned, so the session is
- * there; from then on the count keeps it until on_delivery ran. */
-static void deliver(void *context, struct hf_ingest_reply *reply)
-{
-    struct hf_session *session = context;
-    struct delivery *delivery = malloc(sizeof *delivery);
-    if (!delivery) {
-        abort(); /* an ack that gets lost would stall the host for good */
-    }
-    *delivery = (struct delivery){session, reply};
-    __atomic_add_fetch(&session->pending_work, 1, __ATOMIC_SEQ_CST);
-    if (loop_post(session->sessions->options.loop, on_delivery, delivery) != HF_OK) {
-        ingest_reply_free(reply);
-        free(delivery);
-    }
-}
-
 /* --- HELLO --- */
 
 static void note_host_seen(struct hf_session *session, const struct hf_hello *hello)
@@ -233,12 +150,12 @@ static int open_parts(struct hf_session *session, int64_t skew_ns)
 {
     struct hf_sessions *sessions = session->sessions;
     session->ingest = ingest_session_open(sessions->options.ingest, session->host_row,
-                                          session->host_id, skew_ns, deliver, session);
+                                          session->host_id, skew_ns, mail_deliver, session);
     struct hf_restore_options options = {
         .ingest = sessions->options.ingest,
         .host_row = session->host_row,
         .host_id = session->host_id,
-        .send = deliver,
+        .send = mail_deliver,
         .context = session,
     };
     return session->ingest ? restore_open(&options, &session->restore) : HF_ERR_NO_MEMORY;

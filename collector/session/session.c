@@ -389,6 +389,7 @@ int sessions_new(const struct hf_sessions_options *options, struct hf_sessions *
     if (!sessions) {
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for sessions");
     }
+    pthread_mutex_init(&sessions->mail_lock, NULL);
     sessions->options = *options;
     sessions->refusals = hf_rate_limit_new(REFUSALS_BURST, REFUSALS_PER_MINUTE);
     if (!sessions->refusals) {
@@ -436,6 +437,8 @@ void sessions_free(struct hf_sessions *sessions)
             session->gone = true;
             session_free_if_done(session);
         }
+        mail_drop(sessions);
+        pthread_mutex_destroy(&sessions->mail_lock);
         hf_rate_limit_free(sessions->refusals);
         free(sessions);
     }

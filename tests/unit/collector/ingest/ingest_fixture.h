@@ -30,6 +30,7 @@ static const uint8_t key[HF_STORE_KEY_BYTES] = {5};
 
 struct bench {
     char directory[64], repository[96], catalog[96];
+    int64_t mark_interval_ns; /* as in the options */
     struct hf_ingest *ingest;
 };
 
@@ -59,7 +60,8 @@ static inline void bench_start(struct bench *bench)
     struct hf_error error = {0};
     struct hf_ingest_options options = {.store = {.directory = bench->repository, .key = key},
                                         .catalog_path = bench->catalog,
-                                        .workers = 3};
+                                        .workers = 3,
+                                        .mark_interval_ns = bench->mark_interval_ns};
     if (ingest_start(&options, &bench->ingest, &error) != HF_OK) {
         fail_msg("%s", error.message);
     }
@@ -68,7 +70,7 @@ static inline void bench_start(struct bench *bench)
 static inline void bench_make(struct bench *bench)
 {
     struct hf_error error = {0};
-    strcpy(bench->directory, "/tmp/holdfast-ingest-XXXXXX");
+    *bench = (struct bench){.directory = "/tmp/holdfast-ingest-XXXXXX"};
     assert_non_null(mkdtemp(bench->directory));
     snprintf(bench->repository, sizeof bench->repository, "%s/repository", bench->directory);
     snprintf(bench->catalog, sizeof bench->catalog, "%s/catalog.db", bench->directory);
@@ -271,6 +273,14 @@ static inline char *dump_of(struct bench *bench)
     }
     pthread_mutex_unlock(&dump.lock);
     return dump.text;
+}
+
+static inline bool dump_holds(struct bench *bench, const char *text)
+{
+    char *dump = dump_of(bench);
+    bool holds = strstr(dump, text) != NULL;
+    free(dump);
+    return holds;
 }
 
 #endif

@@ -1,0 +1,179 @@
+/* The workers, and the two lines of what they have to do: content to verify, which comes by the
+ * thousand, and whatever somebody waits for: admissions, questions, restores. They take turns, so
+ * that neither waits for more than a batch of the other. */
+#include <stdlib.h>
+
+#include "collector/ingest/pipeline.h"
+#include "common/log.h"
+
+#define INGEST_LEVEL    3 /* of zstd, for what is compressed anew here */
+#define BATCH_MAX       16u
+#define UNANNOUNCED_MAX 32u /* tasks that may lie there before somebody is woken all the same */
+
+static struct task_line *line_of(struct hf_ingest *ingest, const struct ingest_task *task)
+{
+    return &ingest->lines[task->kind == TASK_VERIFY ? LINE_VERIFY : LINE_ASKED];
+}
+
+/* With the lock held. */
+static void announce(struct hf_ingest *ingest)
+{
+    ingest->unannounced = 0;
+    if (ingest->idle_workers > 1) {
+        pthread_cond_broadcast(&ingest->task_came);
+    } else if (ingest->idle_workers > 0) {
+        pthread_cond_signal(&ingest->task_came);
+    }
+}
+
+bool task_push(struct hf_ingest *ingest, struct ingest_task *task, enum ingest_wake wake)
+{
+    pthread_mutex_lock(&ingest->task_lock);
+    bool open = !ingest->tasks_closed;
+    if (open) {
+        struct task_line *line = line_of(ingest, task);
+        task->next = NULL;
+        *(line->last ? &line->last->next : &line->first) = task;
+        line->last = task;
+        line->count++;
+        if (wake == INGEST_WAKE_LATER && ++ingest->unannounced >= UNANNOUNCED_MAX) {
+            announce(ingest);
+        } else if (wake == INGEST_WAKE_NOW && ingest->idle_workers > 0) {
+            pthread_cond_signal(&ingest->task_came);
+        }
+    }
+    pthread_mutex_unlock(&ingest->task_lock);
+    return open;
+}
+
+void tasks_wake(struct hf_ingest *ingest)
+{
+    pthread_mutex_lock(&ingest->task_lock);
+    if (ingest->unannounced > 0) {
+        announce(ingest);
+    }
+    pthread_mutex_unlock(&ingest->task_lock);
+}
+
+void tasks_close(struct hf_ingest *ingest)
+{
+    pthread_mutex_lock(&ingest->task_lock);
+    ingest->tasks_closed = true;
+    pthread_cond_broadcast(&ingest->task_came);
+    pthread_mutex_unlock(&ingest->task_lock);
+}
+
+static struct ingest_task *take_first(struct task_line *line)
+{
+    struct ingest_task *task = line->first;
+    line->first = task->next;
+    line->last = line->first ? line->last : NULL;
+    line->count--;
+    return task;
+}
+
+/* One that was asked for; or some to verify, a share of what there is, so that large ones are
+ * worked on in parallel. 0 at the end. */
+static size_t take_tasks(struct hf_ingest *ingest, struct ingest_task *tasks[BATCH_MAX])
+{
+    struct task_line *asked = &ingest->lines[LINE_ASKED];
+    struct task_line *verify = &ingest->lines[LINE_VERIFY];
+    size_t taken = 0;
+    pthread_mutex_lock(&ingest->task_lock);
+    while (!asked->first && !verify->first && !ingest->tasks_closed) {
+        ingest->idle_workers++;
+        pthread_cond_wait(&ingest->task_came, &ingest->task_lock);
+        ingest->idle_workers--;
+    }
+    if (asked->first && !(verify->first && ingest->asked_was_last)) {
+        ingest->asked_was_last = true;
+        tasks[taken++] = take_first(asked);
+    } else if (verify->first) {
+        size_t share = verify->count / ingest->worker_count;
+        ingest->asked_was_last = false;
+        do {
+            tasks[taken++] = take_first(verify);
+        } while (taken < share && taken < BATCH_MAX);
+    }
+    pthread_mutex_unlock(&ingest->task_lock);
+    return taken;
+}
+
+/* Where the content is that a block was compressed against. */
+static int find_chunk(void *context, const uint8_t id[HF_HASH_BYTES], struct hf_place *out,
+                      struct hf_error *error)
+{
+    struct ingest_worker *worker = context;
+    struct hf_chunk_place found;
+    int rc = catalog_chunk_locate(worker->catalog, id, &found, error);
+    *out = found.place;
+    return rc;
+}
+
+static int worker_open(struct ingest_worker *worker, const struct hf_ingest *ingest,
+                       struct hf_error *error)
+{
+    struct hf_store_resolver resolver = {find_chunk, worker};
+    worker->decompressor = hf_decompressor_new();
+    worker->compressor = hf_compressor_new(INGEST_LEVEL);
+    if (!worker->decompressor || !worker->compressor) {
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "out of memory");
+    }
+    int rc = catalog_reader_open(ingest->catalog_path, &worker->catalog, error);
+    return rc == HF_OK ? store_reader_new(ingest->store, resolver, &worker->store, error) : rc;
+}
+
+static void worker_close(struct ingest_worker *worker)
+{
+    hf_buf_free(&worker->plain);
+    hf_buf_free(&worker->aid);
+    hf_block_builder_free(&worker->builder);
+    hf_decompressor_free(worker->decompressor);
+    hf_compressor_free(worker->compressor);
+    store_reader_free(worker->store);
+    catalog_reader_close(worker->catalog);
+}
+
+static void run_asked(struct ingest_worker *worker, struct ingest_task *task)
+{
+    struct ingest_item *item = task->item;
+    if (task->kind == TASK_RUN) {
+        task->fn(task->arg, worker->catalog, worker->store);
+        free(task);
+        return;
+    }
+    if (task->kind == TASK_HAVE) {
+        answer_have(item, worker->catalog);
+    } else {
+        answer_list(item, worker->catalog);
+    }
+    session_release(item);
+    item_free(item); /* and the task with it */
+}
+
+void *worker_main(void *arg)
+{
+    struct hf_ingest *ingest = arg;
+    struct ingest_worker worker = {0};
+    struct hf_error error = {0};
+    struct ingest_task *tasks[BATCH_MAX];
+    struct ingest_item *verified[BATCH_MAX];
+    pthread_setname_np(pthread_self(), "hf-worker");
+    if (worker_open(&worker, ingest, &error) != HF_OK) {
+        hf_log_error("A worker can't start: %s", error.message);
+        abort(); /* half the workers would be worse: the supervisor starts us again */
+    }
+    for (size_t count; (count = take_tasks(ingest, tasks)) > 0;) {
+        if (tasks[0]->kind != TASK_VERIFY) {
+            run_asked(&worker, tasks[0]);
+            continue;
+        }
+        for (size_t i = 0; i < count; i++) {
+            verified[i] = tasks[i]->item;
+            verify_chunks(&worker, verified[i]);
+        }
+        ring_make_ready(ingest, verified, count);
+    }
+    worker_close(&worker);
+    return NULL;
+}
