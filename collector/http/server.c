@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "collector/http/exchange.h"
+#include "collector/net/listener.h"
 #include "collector/net/loop.h"
 
 #define BODY_TIMEOUT_S   30
@@ -249,6 +250,10 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
                     size_t length)
 {
     struct connection *connection = user;
+    int result = 0;
+    if (listener_callback(wsi, reason, user, in, length, &result, NULL)) {
+        return result;
+    }
     switch (reason) {
     case LWS_CALLBACK_HTTP:
         return on_request(wsi, connection);

@@ -17,14 +17,9 @@ struct lws_context;
 struct lws_protocols;
 struct lws_vhost;
 
-/* A WebSocket that has been silent for the first is pinged, for the second is closed. */
-#define HF_LOOP_PING_S    20
-#define HF_LOOP_HANG_UP_S 40
-
 struct hf_loop_options {
     void (*tick)(void *context); /* every second, may be NULL */
     void *tick_context;
-    uint16_t ping_s, hang_up_s; /* 0: the above */
 };
 
 int loop_new(const struct hf_loop_options *options, struct hf_loop **out, struct hf_error *error);
@@ -40,6 +35,9 @@ void loop_stop(struct hf_loop *loop); /* any thread */
 /* Run fn(arg) on the loop, in the order of posting; at the latest in loop_free. Any thread.
  * HF_ERR_CLOSED when loop_free is about to return: then fn is not called. */
 int loop_post(struct hf_loop *loop, void (*fn)(void *arg), void *arg);
+/* Call fn after each round of the loop, before it waits for more: for what is better done once for
+ * all that came in a round. One at most; before loop_run. */
+void loop_after_round(struct hf_loop *loop, void (*fn)(void *context), void *context);
 /* NULL once closed. */
 struct lws_context *loop_context(struct hf_loop *loop);
 

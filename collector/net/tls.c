@@ -93,11 +93,24 @@ static bool no_certificate(const struct lws_ssl_info *info)
            ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE;
 }
 
+/* No session is ever resumed: an agent's certificate is judged each time. So none is kept, and no
+ * ticket is made, signed and sent to whom has no use for it. */
+static void tune(SSL_CTX *tls)
+{
+    SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_options(tls, SSL_OP_NO_TICKET);
+    SSL_CTX_set_num_tickets(tls, 0);
+}
+
 bool tls_callback(enum lws_callback_reasons reason, void *user, const void *in, size_t length,
                   int *result, struct tls_refusal *refusal)
 {
     *result = 0;
     *refusal = (struct tls_refusal){.refused = false};
+    if (reason == LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS) {
+        tune(user);
+        return true;
+    }
     if (reason == LWS_CALLBACK_SSL_INFO) {
         refusal->refused = no_certificate(in);
         snprintf(refusal->reason, sizeof refusal->reason, "it shows no certificate");

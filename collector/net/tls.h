@@ -31,9 +31,9 @@ struct tls_refusal {
      * "": anybody can write any name into one. */
     char common_name[64];
 };
-/* For protocols[0] of a listener that demands client certificates: handle every callback through
- * this first, with the callback's own arguments. True when it was a TLS callback; *result is then
- * what to return, and *refusal says whether this is where the library turns a client away. */
+/* Of listener_callback, with the callback's own arguments: true when it was a TLS callback; *result
+ * is then what to return, and *refusal says whether this is where the library turns a client away.
+ */
 bool tls_callback(enum lws_callback_reasons reason, void *user, const void *in, size_t length,
                   int *result, struct tls_refusal *refusal);
 

@@ -22,13 +22,15 @@ struct hf_sessions {
     uint32_t count;
     uint32_t crowded; /* sessions held with HOLD_MEMORY */
     bool shutting_down;
+    struct hf_buf outgoing;    /* for one write; LWS_PRE bytes first */
     pthread_mutex_t mail_lock; /* protects the mail: what other threads hand to sessions */
     struct hf_ingest_reply *mail_first, *mail_last;
     struct hf_session *all;         /* doubly linked, newest first */
     struct hf_rate_limit *refusals; /* of certificates, in the log, by address */
     uint32_t privileged;            /* sessions with privileged_ns */
     int64_t privilege_ns;           /* monotonic: when one was last given */
-    lws_sorted_usec_list_t crowd_timer, sweep_timer;
+    bool wake_due, marks_wait;      /* ingest is to be told of frames; only of marks, in a moment */
+    lws_sorted_usec_list_t crowd_timer, round_timer, marks_timer;
 };
 
 enum session_state {
@@ -46,6 +48,8 @@ enum session_hold {
     HOLD_UNREAD = 8,    /* it does not read its answers */
     HOLD_RESTORE = 16   /* its restore's frames wait for workers */
 };
+
+enum session_ping { PING_NONE, PING_DUE, PING_SENT };
 
 struct hf_session {
     struct hf_sessions *sessions;
@@ -70,6 +74,9 @@ struct hf_session {
                                * used up; 0: it may not */
     unsigned held;            /* enum session_hold, or'ed */
     uint64_t control_bytes;   /* of control frames in ingest */
+    int64_t heard_ns;         /* monotonic: when the agent last gave a sign of life */
+    int64_t deadline_ns;      /* monotonic: for its HELLO, or for the end after GOAWAY */
+    enum session_ping ping;
     uint64_t received_seq, sent_seq;
     uint64_t bulk_received, bulk_released, credit_total, credit_sent;
 
@@ -78,9 +85,7 @@ struct hf_session {
 
     struct hf_ingest_reply *control_first, *control_last; /* to be sent, before bulk */
     struct hf_ingest_reply *bulk_first, *bulk_last;
-    uint64_t unread_bytes;  /* of control frames that wait to be sent, about */
-    struct hf_buf outgoing; /* LWS_PRE bytes first */
-    lws_sorted_usec_list_t timer;
+    uint64_t unread_bytes; /* of control frames that wait to be sent, about */
 };
 
 /* session.c: sending and ending */
@@ -118,6 +123,9 @@ void session_close_parts(struct hf_session *session); /* ingest, restore, hub */
 
 /* frames.c */
 void session_on_message(struct hf_session *session);
+/* After each round of the loop; context is the sessions. */
+void frames_wake_ingest(void *context);
+void frames_stop(struct hf_sessions *sessions);
 
 /* refused.c: who doesn't get in */
 /* Write a refusal to the audit log: at most one entry a host and minute, so that nobody fills the
@@ -149,7 +157,17 @@ void reading_control_out(struct hf_session *session, enum hf_frame_type type, si
 /* An answer waits to be sent, or has been. */
 void reading_answer_queued(struct hf_session *session, size_t size);
 void reading_answer_sent(struct hf_session *session, size_t size);
-void reading_start(struct hf_sessions *sessions); /* the sweep for messages that do not end */
 void reading_stop(struct hf_sessions *sessions);
+
+/* rounds.c */
+void rounds_start(struct hf_sessions *sessions);
+void rounds_stop(struct hf_sessions *sessions);
+/* Something came from the agent. */
+void rounds_heard(struct hf_session *session);
+/* Ask whether it lives: within 5 s it is heard, or its connection ends. */
+void rounds_probe(struct hf_session *session);
+void rounds_expect_hello(struct hf_session *session);
+/* GOAWAY is queued. */
+void rounds_expect_end(struct hf_session *session);
 
 #endif

@@ -3,14 +3,51 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/net/loop.h"
 #include "collector/session/connection.h"
 #include "common/log.h"
+
+#define MARKS_WAIT_US (10 * LWS_US_PER_MS)
+
+static void on_marks(lws_sorted_usec_list_t *timer)
+{
+    struct hf_sessions *sessions = lws_container_of(timer, struct hf_sessions, marks_timer);
+    sessions->marks_wait = false;
+    sessions->wake_due = true;
+}
+
+/* Nobody waits for a mark, and most of what an idle fleet sends are marks: they go together. */
+static void note_for_ingest(struct hf_sessions *sessions, enum hf_frame_type type)
+{
+    if (type != HF_FRAME_MARK) {
+        sessions->wake_due = true;
+    } else if (!sessions->marks_wait) {
+        sessions->marks_wait = true;
+        lws_sul_schedule(loop_context(sessions->options.loop), 0, &sessions->marks_timer, on_marks,
+                         MARKS_WAIT_US);
+    }
+}
+
+void frames_wake_ingest(void *context)
+{
+    struct hf_sessions *sessions = context;
+    if (sessions->wake_due) {
+        sessions->wake_due = false;
+        ingest_wake(sessions->options.ingest);
+    }
+}
+
+void frames_stop(struct hf_sessions *sessions)
+{
+    lws_sul_cancel(&sessions->marks_timer);
+}
 
 static void to_ingest(struct hf_session *session, struct hf_buf *message, struct hf_frame *frame)
 {
     size_t size = message->size;
     enum hf_frame_type type = frame->type;
-    if (ingest_submit(session->ingest, message, frame) == HF_OK) {
+    if (ingest_submit_quietly(session->ingest, message, frame) == HF_OK) {
+        note_for_ingest(session->sessions, type);
         if (!proto_frame_is_bulk(type)) {
             reading_control_in(session, type, size);
         }

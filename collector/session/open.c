@@ -9,7 +9,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define HELLO_LIMIT_US     (10 * LWS_US_PER_SEC)
 #define DUPLICATE_RETRY_MS 5000
 
 /* --- admission --- */
@@ -18,12 +17,6 @@ static void admit_work(struct session_work *work, struct hf_catalog_reader *cata
 {
     work->rc =
         identity_admit(catalog, work->session->host_id, &work->session->host_row, &work->error);
-}
-
-static void on_hello_overdue(lws_sorted_usec_list_t *timer)
-{
-    struct hf_session *session = lws_container_of(timer, struct hf_session, timer);
-    session_goaway(session, HF_WIRE_IDLE, 1000, "No HELLO came within 10 s");
 }
 
 static void admit_done(struct session_work *work)
@@ -36,8 +29,7 @@ static void admit_done(struct session_work *work)
     if (work->rc == HF_OK) {
         session->state = SESSION_GREETING;
         reading_resume(session, HOLD_ADMISSION);
-        lws_sul_schedule(loop_context(session->sessions->options.loop), 0, &session->timer,
-                         on_hello_overdue, HELLO_LIMIT_US);
+        rounds_expect_hello(session);
     } else {
         session_refuse(session, work->rc == HF_ERR_DENIED ? HF_WIRE_REVOKED : HF_WIRE_DENIED,
                        work->error.message);
@@ -111,7 +103,7 @@ static bool claim_identity(struct hf_session *session)
     hf_log_warning("A second session of host %s, from %s, is refused: one from %s lives. Was its "
                    "identity copied? If so: holdfast host revoke %s",
                    session->host_id, session->peer, other->peer, session->host_id);
-    lws_set_timeout(other->wsi, PENDING_TIMEOUT_WS_PONG_CHECK_SEND_PING, 1); /* does it live? */
+    rounds_probe(other); /* does it live? */
     session_goaway(session, HF_WIRE_DUPLICATE, DUPLICATE_RETRY_MS,
                    "Another live session has this identity");
     return false;
@@ -131,19 +123,10 @@ static void welcome(struct hf_session *session)
         .now_ns = hf_clock_now_ns(),
         .credit_bytes = session->credit_total,
         .frame_max_bytes = HF_FRAME_MAX_BYTES,
-        .ping_seconds = HF_LOOP_PING_S,
+        .ping_seconds = session->sessions->options.ping_s,
         .chunking = {session->chunking, sizeof session->chunking},
     };
     session_send(session, reply);
-}
-
-static void on_certificate_over(lws_sorted_usec_list_t *timer)
-{
-    struct hf_session *session = lws_container_of(timer, struct hf_session, timer);
-    session_goaway(
-        session, HF_WIRE_EXPIRED, 1000,
-        "The host's certificate has ended and was not renewed: the agent's log says why. "
-        "Enrol the host again with a token ('holdfast token create')");
 }
 
 static int open_parts(struct hf_session *session, int64_t skew_ns)
@@ -165,7 +148,6 @@ void session_on_hello(struct hf_session *session, const struct hf_frame *frame)
 {
     const struct hf_hello *hello = &frame->hello;
     char text[128];
-    lws_sul_cancel(&session->timer);
     if (hello->version_min > HF_PROTO_VERSION || hello->version_max < HF_PROTO_VERSION) {
         snprintf(text, sizeof text,
                  "This collector speaks version %d of the protocol, the agent %u to %u: %s",
@@ -186,9 +168,7 @@ void session_on_hello(struct hf_session *session, const struct hf_frame *frame)
         return;
     }
     session->state = SESSION_OPEN;
-    int64_t left_us = (session->certificate_ends_ns - now_ns) / 1000;
-    lws_sul_schedule(loop_context(session->sessions->options.loop), 0, &session->timer,
-                     on_certificate_over, left_us > 1 ? left_us : 1);
+    rounds_heard(session);
     note_host_seen(session, hello);
     welcome(session);
     restore_wake(session->restore);

@@ -14,8 +14,6 @@
  * messages can be above the budget at a time, and not more. */
 #define PRIVILEGE_INTERVAL_NS (100 * HF_NS_PER_MS)
 #define PRIVILEGE_LIMIT_NS    (3 * HF_NS_PER_SECOND)
-#define SWEEP_US              (5 * LWS_US_PER_SEC)
-#define MESSAGE_LIMIT_NS      (60 * HF_NS_PER_SECOND)
 
 void reading_hold(struct hf_session *session, enum session_hold why)
 {
@@ -189,35 +187,15 @@ void reading_answer_queued(struct hf_session *session, size_t size)
 void reading_answer_sent(struct hf_session *session, size_t size)
 {
     session->unread_bytes -= size;
+    if (session->held & HOLD_UNREAD) {
+        rounds_heard(session); /* it reads */
+    }
     if (session->unread_bytes <= UNREAD_MAX_BYTES / 2) {
         reading_resume(session, HOLD_UNREAD);
     }
 }
 
-/* --- messages that do not end --- */
-
-static void on_sweep(lws_sorted_usec_list_t *timer)
-{
-    struct hf_sessions *sessions = lws_container_of(timer, struct hf_sessions, sweep_timer);
-    int64_t limit_ns = hf_clock_monotonic_ns() - MESSAGE_LIMIT_NS;
-    for (struct hf_session *session = sessions->all, *next; session; session = next) {
-        next = session->next;
-        if (session->message_began_ns != 0 && session->message_began_ns < limit_ns &&
-            session->held == 0 && session->state != SESSION_CLOSING) {
-            session_refuse(session, HF_WIRE_IDLE, "A message did not end within 60 s");
-        }
-    }
-    lws_sul_schedule(loop_context(sessions->options.loop), 0, timer, on_sweep, SWEEP_US);
-}
-
-void reading_start(struct hf_sessions *sessions)
-{
-    lws_sul_schedule(loop_context(sessions->options.loop), 0, &sessions->sweep_timer, on_sweep,
-                     SWEEP_US);
-}
-
 void reading_stop(struct hf_sessions *sessions)
 {
-    lws_sul_cancel(&sessions->sweep_timer);
     lws_sul_cancel(&sessions->crowd_timer);
 }

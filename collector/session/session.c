@@ -4,14 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/net/listener.h"
 #include "collector/net/loop.h"
 #include "collector/session/connection.h"
 #include "common/bytes.h"
 #include "common/clock.h"
 #include "common/log.h"
 
+/* Over how long the fleet comes back after a stop: some seconds, and what its handshakes take. */
 #define SHUTDOWN_SPREAD_MS 5000u
-#define CLOSE_LIMIT_S      5
+#define HANDSHAKE_MS       1u
+#define PING_S             20u
+/* A TLS record. The library keeps so much for every session. */
+#define RECEIVE_BYTES 16384
 /* One lives, another may be refused beside it, some may be ending: more is nobody's honest need. */
 #define CONNECTIONS_PER_HOST 8u
 /* Lines of the log about certificates that are refused, an address. */
@@ -72,8 +77,24 @@ static struct hf_ingest_reply *take_next(struct hf_session *session)
     return reply;
 }
 
+static int write_ping(struct hf_session *session)
+{
+    /* With something in it: the library does not tell of an answer that is empty. */
+    uint8_t ping[LWS_PRE + 1];
+    ping[LWS_PRE] = 'p';
+    session->ping = PING_SENT;
+    if (lws_write(session->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING) < 0) {
+        return -1;
+    }
+    lws_callback_on_writable(session->wsi);
+    return 0;
+}
+
 static int write_next(struct hf_session *session)
 {
+    if (session->ping == PING_DUE) {
+        return write_ping(session);
+    }
     struct hf_ingest_reply *reply = take_next(session);
     if (!reply && session->state == SESSION_CLOSING) {
         /* With a reason the library waits for the other side's close, reading on: a socket closed
@@ -84,10 +105,12 @@ static int write_next(struct hf_session *session)
     if (!reply) {
         return 0;
     }
+    /* One buffer serves all: what does not fit the socket the library copies. */
+    struct hf_buf *outgoing = &session->sessions->outgoing;
     reply->frame.seq = ++session->sent_seq;
-    hf_buf_clear(&session->outgoing);
-    int rc = hf_buf_extend(&session->outgoing, LWS_PRE, NULL);
-    rc = rc == HF_OK ? proto_encode(&reply->frame, &session->outgoing) : rc;
+    hf_buf_clear(outgoing);
+    int rc = hf_buf_extend(outgoing, LWS_PRE, NULL);
+    rc = rc == HF_OK ? proto_encode(&reply->frame, outgoing) : rc;
     size_t restore_bytes = reply->bytes; /* of restore's frames alone */
     enum hf_frame_type type = reply->frame.type;
     reply->frame.owned = NULL;
@@ -97,18 +120,16 @@ static int write_next(struct hf_session *session)
                      session->host_id, hf_error_name((enum hf_err)rc));
         return -1;
     }
-    size_t size = session->outgoing.size - LWS_PRE;
-    if (lws_write(session->wsi, session->outgoing.data + LWS_PRE, size, LWS_WRITE_BINARY) <
-        (int)size) {
+    size_t size = outgoing->size - LWS_PRE;
+    if (lws_write(session->wsi, outgoing->data + LWS_PRE, size, LWS_WRITE_BINARY) < (int)size) {
         return -1;
     }
     if (restore_bytes > 0 && session->restore) {
         restore_sent(session->restore, restore_bytes);
     }
-    if (session->outgoing.capacity > 512u * 1024u && !session->bulk_first) {
-        hf_buf_free(&session->outgoing); /* an idle session keeps little */
+    if (session->control_first || session->bulk_first || session->state == SESSION_CLOSING) {
+        lws_callback_on_writable(session->wsi);
     }
-    lws_callback_on_writable(session->wsi);
     return 0;
 }
 
@@ -126,13 +147,12 @@ void session_goaway(struct hf_session *session, enum hf_wire_code code, uint32_t
     if (session->gone || session->state == SESSION_CLOSING) {
         return;
     }
-    lws_sul_cancel(&session->timer);
     session_close_parts(session);
     session->state = SESSION_CLOSING;
     drop_incoming(session);
     /* What still comes is read and dropped. */
     reading_resume(session, (enum session_hold) ~0u);
-    lws_set_timeout(session->wsi, PENDING_TIMEOUT_CLOSE_SEND, CLOSE_LIMIT_S);
+    rounds_expect_end(session);
     struct hf_ingest_reply *reply = session_frame(HF_FRAME_GOAWAY);
     size_t length = strlen(message);
     length = length < HF_TEXT_MAX_BYTES ? length : HF_TEXT_MAX_BYTES;
@@ -182,13 +202,11 @@ void session_free_if_done(struct hf_session *session)
         session->next->previous = session->previous;
     }
     hf_buf_free(&session->incoming);
-    hf_buf_free(&session->outgoing);
     free(session);
 }
 
 static void on_closed(struct hf_session *session)
 {
-    lws_sul_cancel(&session->timer);
     session_close_parts(session);
     free_replies(session->control_first);
     free_replies(session->bulk_first);
@@ -318,6 +336,7 @@ static int on_receive(struct hf_session *session, struct lws *wsi, const void *i
     if (hf_buf_append(&session->incoming, in, length) != HF_OK) {
         return -1;
     }
+    rounds_heard(session);
     reading_grew(session, length);
     if (lws_is_final_fragment(wsi) && lws_remaining_packet_payload(wsi) == 0) {
         session_on_message(session);
@@ -333,17 +352,25 @@ static int websocket_callback(struct lws *wsi, enum lws_callback_reasons reason,
         wsi && lws_get_protocol(wsi) ? lws_get_protocol(wsi)->user : NULL;
     switch (reason) {
     case LWS_CALLBACK_PROTOCOL_INIT:
-        reading_start(sessions);
+        rounds_start(sessions);
         return 0;
     case LWS_CALLBACK_PROTOCOL_DESTROY:
+        rounds_stop(sessions);
         reading_stop(sessions);
+        frames_stop(sessions);
         return 0;
     case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
+        listener_settled(wsi);
         return sessions ? filter(sessions, wsi) : -1;
     case LWS_CALLBACK_ESTABLISHED:
         return sessions ? on_established(sessions, wsi, slot) : -1;
     case LWS_CALLBACK_RECEIVE:
         return slot->session ? on_receive(slot->session, wsi, in, length) : -1;
+    case LWS_CALLBACK_RECEIVE_PONG:
+        if (slot->session) {
+            rounds_heard(slot->session);
+        }
+        return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
         return slot->session ? write_next(slot->session) : -1;
     case LWS_CALLBACK_CLOSED:
@@ -363,7 +390,7 @@ static int http_callback(struct lws *wsi, enum lws_callback_reasons reason, void
 {
     int result = 0;
     struct tls_refusal refusal;
-    if (tls_callback(reason, user, in, length, &result, &refusal)) {
+    if (listener_callback(wsi, reason, user, in, length, &result, &refusal)) {
         const struct lws_protocols *protocol = wsi ? lws_get_protocol(wsi) : NULL;
         if (refusal.refused && protocol && protocol->user) {
             char address[64] = "";
@@ -391,6 +418,7 @@ int sessions_new(const struct hf_sessions_options *options, struct hf_sessions *
     }
     pthread_mutex_init(&sessions->mail_lock, NULL);
     sessions->options = *options;
+    sessions->options.ping_s = options->ping_s > 0 ? options->ping_s : PING_S;
     sessions->refusals = hf_rate_limit_new(REFUSALS_BURST, REFUSALS_PER_MINUTE);
     if (!sessions->refusals) {
         free(sessions);
@@ -402,9 +430,10 @@ int sessions_new(const struct hf_sessions_options *options, struct hf_sessions *
         .name = HF_PROTO_SUBPROTOCOL,
         .callback = websocket_callback,
         .per_session_data_size = sizeof(struct slot),
-        .rx_buffer_size = 65536,
+        .rx_buffer_size = RECEIVE_BYTES,
         .user = sessions,
     };
+    loop_after_round(options->loop, frames_wake_ingest, sessions);
     *out = sessions;
     return HF_OK;
 }
@@ -416,12 +445,13 @@ const struct lws_protocols *sessions_protocols(const struct hf_sessions *session
 
 void sessions_shut_down(struct hf_sessions *sessions)
 {
+    uint32_t spread_ms = SHUTDOWN_SPREAD_MS + sessions->count * HANDSHAKE_MS;
     sessions->shutting_down = true;
     for (struct hf_session *session = sessions->all, *next; session; session = next) {
         uint32_t random;
         next = session->next;
         hf_random(&random, sizeof random);
-        session_goaway(session, HF_WIRE_SHUTDOWN, 200 + random % SHUTDOWN_SPREAD_MS,
+        session_goaway(session, HF_WIRE_SHUTDOWN, 200 + random % spread_ms,
                        "The collector is stopping");
     }
 }
@@ -439,6 +469,7 @@ void sessions_free(struct hf_sessions *sessions)
         }
         mail_drop(sessions);
         pthread_mutex_destroy(&sessions->mail_lock);
+        hf_buf_free(&sessions->outgoing);
         hf_rate_limit_free(sessions->refusals);
         free(sessions);
     }

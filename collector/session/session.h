@@ -27,6 +27,7 @@ struct hf_sessions_options {
     struct hf_hub *hub;
     uint64_t memory_bytes; /* credit that all sessions together may hold */
     uint32_t sessions_max;
+    uint32_t ping_s; /* of silence, then a ping; twice that, then the end. 0: 20 */
 };
 
 int sessions_new(const struct hf_sessions_options *options, struct hf_sessions **out,

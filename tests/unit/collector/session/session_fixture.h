@@ -34,9 +34,11 @@ static inline void *site_serve(void *loop)
     return NULL;
 }
 
-static inline struct site site_new_with(uint64_t memory_bytes, struct hf_loop_options loop_options)
+/* ping_s: as in the options; 0 for what it is in use. */
+static inline struct site site_pinging(uint64_t memory_bytes, uint32_t ping_s)
 {
     struct hf_error error = {0};
+    struct hf_loop_options loop_options = {0};
     struct site site = {.deployment = deployment_new(DAY_NS)};
     char certificate[160];
     char key[160];
@@ -51,6 +53,7 @@ static inline struct site site_new_with(uint64_t memory_bytes, struct hf_loop_op
         .hub = site.hub,
         .memory_bytes = memory_bytes,
         .sessions_max = 100,
+        .ping_s = ping_s,
     };
     assert_ok(sessions_new(&options, &site.sessions, &error));
     snprintf(certificate, sizeof certificate, "%s/tls/collector.pem", site.deployment.data);
@@ -71,7 +74,7 @@ static inline struct site site_new_with(uint64_t memory_bytes, struct hf_loop_op
 
 static inline struct site site_new(uint64_t memory_bytes)
 {
-    return site_new_with(memory_bytes, (struct hf_loop_options){0});
+    return site_pinging(memory_bytes, 0);
 }
 
 /* In the order of collector_serve. */
@@ -131,7 +134,8 @@ struct agent {
     struct hf_buf message;
     struct hf_frame frame; /* the last one received; points into message */
     unsigned pings;        /* that came */
-    bool answers_pings;
+    unsigned pings_max;    /* then agent_message ends; 0: never */
+    bool mute;             /* pings are not answered */
 };
 
 static inline struct agent agent_enrol(struct site *site)
@@ -320,17 +324,18 @@ static inline struct hf_frame hello_of(const struct agent *agent)
     };
 }
 
-/* One WebSocket message into agent->message; false at the end or after wait_ms. */
-static inline void agent_answer_ping(struct agent *agent)
+static inline void agent_on_ping(struct agent *agent)
 {
     struct hf_buf out = {0};
-    if (agent->answers_pings) {
+    agent->pings++;
+    if (!agent->mute) {
         append_message(&out, WS_PONG, agent->message.data, agent->message.size);
         agent_write(agent, out.data, out.size);
     }
     hf_buf_free(&out);
 }
 
+/* One WebSocket message into agent->message; false at the end or after wait_ms. */
 static inline bool agent_message(struct agent *agent, int wait_ms)
 {
     for (;;) {
@@ -366,8 +371,10 @@ static inline bool agent_message(struct agent *agent, int wait_ms)
             return false;
         }
         if (opcode == 9) {
-            agent->pings++;
-            agent_answer_ping(agent);
+            agent_on_ping(agent);
+            if (agent->pings == agent->pings_max) {
+                return false;
+            }
         }
         if (opcode == 2) {
             return true;

@@ -339,42 +339,6 @@ static void every_renewal_is_answered_and_a_refused_one_ends_nothing(void **stat
     site_free(&site);
 }
 
-static void a_silent_agent_is_pinged_and_then_hung_up_on(void **state)
-{
-    (void)state;
-    struct site site =
-        site_new_with(256u << 20, (struct hf_loop_options){.ping_s = 1, .hang_up_s = 2});
-    struct agent agent = agent_enrol(&site);
-    agent_open(&agent, &site);
-    /* Nothing but the end of the connection ends this before the patience does. */
-    assert_false(agent_receive_within(&agent, 10 * PATIENCE_MS));
-    assert_true(agent.pings >= 1);
-    for (int looks = 0; looks < 1000 && hub_count(site.hub) > 0; looks++) {
-        usleep(5000);
-    }
-    assert_int_equal(hub_count(site.hub), 0);
-    agent_free(&agent);
-    site_free(&site);
-}
-
-static void an_agent_that_answers_pings_stays_however_silent_it_is(void **state)
-{
-    (void)state;
-    struct site site =
-        site_new_with(256u << 20, (struct hf_loop_options){.ping_s = 1, .hang_up_s = 2});
-    struct agent agent = agent_enrol(&site);
-    agent.answers_pings = true;
-    agent_open(&agent, &site);
-    /* Five pings, a second apart, are longer than one that is silent may stay. */
-    for (int rounds = 0; rounds < 200 && agent.pings < 5; rounds++) {
-        assert_false(agent_receive_within(&agent, 200));
-    }
-    assert_true(agent.pings >= 5);
-    agent_open_source(&agent, 1, "config", 0);
-    agent_free(&agent);
-    site_free(&site);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,8 +353,6 @@ int main(void)
         cmocka_unit_test(every_renewal_is_answered_and_a_refused_one_ends_nothing),
         cmocka_unit_test(revocation_ends_a_live_session_at_once),
         cmocka_unit_test(a_stopping_collector_says_goodbye_and_when_to_come_back),
-        cmocka_unit_test(a_silent_agent_is_pinged_and_then_hung_up_on),
-        cmocka_unit_test(an_agent_that_answers_pings_stays_however_silent_it_is),
         cmocka_unit_test(work_under_way_when_the_collector_stops_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
