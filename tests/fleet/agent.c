@@ -180,12 +180,50 @@ static void take_ack(struct agent *agent, uint64_t seq, int64_t now_ns)
             times_add(&fleet->figures.ack, now_ns - due_ns);
         }
     }
-    if (fleet->storm.running && !agent->counted_protected) {
-        agent->counted_protected = true;
+    if (fleet->storm.running && agent->protected_ns == 0) {
+        agent->protected_ns = now_ns;
         fleet->storm.protected ++;
-        times_add(&fleet->storm.acked, now_ns - fleet->storm.began_ns);
     }
 }
+
+/* --- storms --- */
+
+static void note_open(struct agent *agent, int64_t now_ns)
+{
+    struct storm *storm = &agent->fleet->storm;
+    if (storm->running && agent->opened_ns == 0) {
+        agent->opened_ns = now_ns;
+        storm->open++;
+    }
+}
+
+static void send_if_idle(struct agent *agent, int64_t now_ns)
+{
+    if (agent->fleet->storm.running && agent->protected_ns == 0 && agent->sent == agent->acked) {
+        agent_send(agent, now_ns);
+    }
+}
+
+static void take_back_from_storm(struct agent *agent)
+{
+    struct storm *storm = &agent->fleet->storm;
+    if (storm->running) {
+        storm->open -= agent->opened_ns != 0;
+        storm->protected -= agent->protected_ns != 0;
+        agent->opened_ns = agent->protected_ns = 0;
+    }
+}
+
+void agent_begin_storm(struct agent *agent, int64_t now_ns)
+{
+    agent->opened_ns = agent->protected_ns = 0;
+    if (agent->open) {
+        note_open(agent, now_ns);
+        send_if_idle(agent, now_ns);
+    }
+}
+
+/* --- coming back --- */
 
 /* Send again what was under way when the connection was lost; after a storm one version at least,
  * for being back means that one is acknowledged. */
@@ -203,9 +241,7 @@ static bool resume(struct agent *agent, int64_t now_ns)
         }
         fleet->figures.resent += count;
     }
-    if (fleet->storm.running && !agent->counted_protected && agent->sent == agent->acked) {
-        agent_send(agent, now_ns);
-    }
+    send_if_idle(agent, now_ns);
     return true;
 }
 
@@ -224,11 +260,7 @@ static bool take_source_state(struct agent *agent, uint64_t committed, int64_t n
     fleet->open++;
     fleet->figures.connects++;
     backoff_reset(&agent->backoff);
-    if (fleet->storm.running && !agent->counted_open) {
-        agent->counted_open = true;
-        fleet->storm.open++;
-        times_add(&fleet->storm.opened, now_ns - fleet->storm.began_ns);
-    }
+    note_open(agent, now_ns);
     take_ack(agent, committed, now_ns);
     return resume(agent, now_ns);
 }
@@ -323,6 +355,7 @@ void agent_lose(struct agent *agent, int64_t now_ns)
         fleet->figures.failed_connects++;
     }
     agent->open = false;
+    take_back_from_storm(agent);
     connection_close(&agent->connection);
     agent->watched = 0;
     wait_to_dial(agent, now_ns);

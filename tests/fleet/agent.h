@@ -21,12 +21,11 @@ struct faults {
     uint64_t garbled; /* frames that are none, or out of order */
 };
 
-/* After `storm`: who is back, and since when. */
+/* After `storm`: how many are back. Who is lost meanwhile has to come back once more. */
 struct storm {
     bool running;
     int64_t began_ns;
     uint32_t open, protected;
-    struct times opened, acked;
 };
 
 struct agent;
@@ -61,8 +60,9 @@ struct agent {
     uint32_t retry_after_ms; /* the collector's wish, of GOAWAY */
     int64_t dialled_ns;
     uint8_t instance[HF_INSTANCE_BYTES];
-    bool open, counted_open, counted_protected;
-    bool began; /* the source was open once: acked and sent mean something */
+    bool open;
+    int64_t opened_ns, protected_ns; /* monotonic, of the storm that runs; 0: not yet */
+    bool began;                      /* the source was open once: acked and sent mean something */
     uint64_t frames_in, frames_out;
     uint64_t bulk_sent, credit;
     uint64_t acked, sent;         /* versions' sequence numbers */
@@ -75,6 +75,9 @@ void agent_on_ready(struct agent *agent);
 /* Send `batch` new versions, due at due_ns; counts what holds them back. */
 void agent_send(struct agent *agent, int64_t due_ns);
 void agent_mark(struct agent *agent);
+/* A storm has begun. Who is connected has its source open from then on, and sends a version if
+ * none is under way: being back means that one is acknowledged. */
+void agent_begin_storm(struct agent *agent, int64_t now_ns);
 /* End the connection; it dials again after its back-off. */
 void agent_lose(struct agent *agent, int64_t now_ns);
 void agent_free(struct agent *agent);

@@ -13,7 +13,7 @@
  *   marks on|off   whether agents that are connected mark their sources (on)
  *   drop N         cut N connections, spread over the fleet; their agents come back
  *   storm          {"event":"back",...} once every agent has its source open and a version that was
- *                  acknowledged after this
+ *                  acknowledged after this, in one connection
  *   drain          {"event":"drained"} once nothing is under way
  *   phase NAME     what was counted since the last one: {"event":"phase",...}
  *   quit           {"event":"end",...}, and the exit status: 0 when no promise was broken
@@ -63,6 +63,7 @@ struct load {
     struct fleet fleet;
     struct options options;
     struct pace versions, marks;
+    struct times opened, acked; /* after a storm: scratch */
     int64_t looked_ns;
     bool connecting, draining, over;
     char line[LINE_BYTES];
@@ -121,13 +122,21 @@ static void look(struct load *load, int64_t now_ns)
     }
 }
 
-static void print_back(struct fleet *fleet, int64_t now_ns)
+static void print_back(struct load *load, int64_t now_ns)
 {
+    const struct fleet *fleet = &load->fleet;
+    int64_t began_ns = fleet->storm.began_ns;
+    memset(&load->opened, 0, sizeof load->opened);
+    memset(&load->acked, 0, sizeof load->acked);
+    for (uint32_t i = 0; i < fleet->count; i++) {
+        times_add(&load->opened, fleet->agents[i].opened_ns - began_ns);
+        times_add(&load->acked, fleet->agents[i].protected_ns - began_ns);
+    }
     printf("{\"event\":\"back\",\"seconds\":%.3f,\"open\":",
-           (double)(now_ns - fleet->storm.began_ns) / (double)HF_NS_PER_SECOND);
-    times_print(&fleet->storm.opened, stdout);
+           (double)(now_ns - began_ns) / (double)HF_NS_PER_SECOND);
+    times_print(&load->opened, stdout);
     fputs(",\"protected\":", stdout);
-    times_print(&fleet->storm.acked, stdout);
+    times_print(&load->acked, stdout);
     fputs("}\n", stdout);
 }
 
@@ -143,9 +152,10 @@ static void tell_news(struct load *load, int64_t now_ns)
         load->draining = false;
         puts("{\"event\":\"drained\"}");
     }
-    if (fleet->storm.running && fleet->storm.protected == fleet->count) {
+    const struct storm *storm = &fleet->storm;
+    if (storm->running && storm->open == fleet->count && storm->protected == fleet->count) {
         fleet->storm.running = false;
-        print_back(fleet, now_ns);
+        print_back(load, now_ns);
     }
     fflush(stdout);
 }
@@ -214,7 +224,7 @@ static void on_storm(struct load *load, const char *argument, int64_t now_ns)
     (void)argument;
     fleet->storm = (struct storm){.running = true, .began_ns = now_ns};
     for (uint32_t i = 0; i < fleet->count; i++) {
-        fleet->agents[i].counted_open = fleet->agents[i].counted_protected = false;
+        agent_begin_storm(&fleet->agents[i], now_ns);
     }
 }
 

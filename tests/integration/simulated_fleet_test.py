@@ -60,6 +60,23 @@ def test_versions_sent_in_one_frame_are_there_once(fleet):
         check_all_there(fleet, load)
 
 
+def test_a_fleet_comes_back_after_the_collector_was_killed_and_nothing_is_lost_or_doubled(fleet):
+    with load_of(fleet, "--reconnect-max", "1000") as load:
+        load.connect()
+        load.say("rate 300")
+        time.sleep(1)
+        fleet.collector.kill()
+        fleet.collector.start()
+        load.say("storm")
+        back = load.wait("back")
+        assert back["open"]["count"] == back["protected"]["count"] == AGENTS
+        load.say(f"drop {AGENTS // 2}")
+        load.say("storm")
+        load.wait("back")
+        assert load.phase("storms")["cuts"] >= AGENTS + AGENTS // 2
+        check_all_there(fleet, load)
+
+
 def test_a_restore_in_the_midst_of_a_busy_fleet_brings_back_what_was_there(fleet):
     robot = fleet.add_host("robot", start=False)
     for i in range(100):
@@ -78,3 +95,17 @@ def test_a_restore_in_the_midst_of_a_busy_fleet_brings_back_what_was_there(fleet
         load.phase("restored")
         check_all_there(fleet, load)
     assert tree_digest(robot.root / "data") == before
+
+
+def test_an_idle_fleet_writes_nothing_to_the_disk_but_its_marks_now_and_then(fleet):
+    with load_of(fleet) as load:
+        load.connect()
+        time.sleep(2)  # the first mark of each
+        before = fleet.metrics()["holdfast_ingest_commits_total"]
+        load.phase("first")
+        time.sleep(4)
+        marks = load.phase("idle")["marks"]
+        commits = fleet.metrics()["holdfast_ingest_commits_total"] - before
+        assert marks >= AGENTS
+        assert commits < marks / 4
+        load.end()
