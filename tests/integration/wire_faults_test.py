@@ -364,7 +364,7 @@ def test_honest_zstd_is_taken(fleet, agent):
 def lies(plain):
     packed = zstd(plain, f"--stream-size={len(plain)}")
     return {
-        "another content": wire.chunk(plain, data=b"X" + plain[1:]),
+        "another content": wire.chunk(plain, data=bytes([plain[0] ^ 1]) + plain[1:]),
         "another id": wire.chunk(plain, id=os.urandom(32)),
         "longer than it says": wire.chunk(plain, codec=wire.ZSTD, data=packed,
                                           plain_size=len(plain) - 1),
