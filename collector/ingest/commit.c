@@ -380,6 +380,10 @@ static void commit_group(struct hf_ingest *ingest, struct ingest_item *first, bo
 {
     struct hf_error error = {0};
     int64_t start = hf_clock_monotonic_ns();
+    if (marks) {
+        ingest->deferred_ns =
+            start; /* also if it comes to nothing: else they are due at once again */
+    }
     first = lists_park(first);
     int rc = catch_up(ingest, &error);
     rc = rc == HF_OK ? commit_items(ingest, first, &error) : rc;

@@ -175,6 +175,7 @@ static int commit_source(struct hf_ingest *ingest, struct ingest_item *item, str
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for a source's stream");
     }
     stream->awaiting_seq = 0;
+    stream->group_ack = NULL; /* what is acknowledged after SOURCE_STATE is said after it */
     atomic_store(&stream->source_row, row);
     struct hf_ingest_reply *reply = reply_new(HF_REPLY_FRAME);
     if (reply) {

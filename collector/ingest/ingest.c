@@ -35,8 +35,8 @@ static int start_threads(struct hf_ingest *ingest, struct hf_error *error)
     }
     for (unsigned i = 0; i < ingest->worker_count; i++) {
         failed = pthread_create(&ingest->worker_threads[i], NULL, worker_main, ingest);
+        ingest->workers_started += !failed;
         if (failed) {
-            ingest->worker_count = i;
             ingest_stop(ingest);
             return hf_error_set(error, HF_ERR_NO_MEMORY, failed, "Can't start a worker");
         }
@@ -124,7 +124,7 @@ void ingest_stop(struct hf_ingest *ingest)
     ring_push(ingest, stop, INGEST_WAKE_NOW);
     /* Workers first finish what the ring still waits for. */
     tasks_close(ingest);
-    for (unsigned i = 0; i < ingest->worker_count; i++) {
+    for (unsigned i = 0; i < ingest->workers_started; i++) {
         pthread_join(ingest->worker_threads[i], NULL);
     }
     pthread_join(ingest->committer_thread, NULL);

@@ -4,7 +4,8 @@
  * events happen.
  *
  * A group is whatever is ready when the committer comes back from the disk: on an idle collector
- * one frame, under load hundreds, without a timer.
+ * one frame, under load hundreds, without a timer. Only marks that say nothing new wait: they are
+ * journalled together.
  *
  * Owns the store, the catalog's writer, and the worker threads with their readers.
  */

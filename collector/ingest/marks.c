@@ -151,7 +151,6 @@ int marks_journal(struct hf_ingest *ingest, struct hf_error *error)
 {
     int64_t now_ns = hf_clock_now_ns();
     int rc = HF_OK;
-    ingest->deferred_ns = hf_clock_monotonic_ns(); /* for what fails and stays */
     /* The committer alone adds entries, and this is the committer. */
     for (size_t i = 0; rc == HF_OK && i < ingest->mark_count; i++) {
         struct source_mark *entry = ingest->marks[i];

@@ -119,7 +119,8 @@ struct hf_ingest {
     unsigned idle_workers, unannounced;
     bool asked_was_last, tasks_closed;
     pthread_t *worker_threads;
-    unsigned worker_count;
+    unsigned worker_count;    /* as many as there shall be: the workers read it */
+    unsigned workers_started; /* of whoever starts and stops them */
     pthread_t committer_thread;
 
     pthread_mutex_t ring_lock; /* protects the two lines and every item's ready */

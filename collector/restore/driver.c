@@ -357,11 +357,13 @@ static void on_done(struct hf_restore *restore, const struct restore_task *task,
     struct hf_ingest_reply *reply = driver_frame(HF_FRAME_RESTORE_DONE);
     if (rc != HF_OK && rc != HF_ERR_CONFLICT) {
         /* Not recorded, so not echoed: the agent says it again with its next connection. */
-        if (reply) {
+        if (reply &&
+            hf_buf_append(&reply->memory, error.message, strlen(error.message) + 1) == HF_OK) {
             reply->kind = HF_REPLY_STORAGE;
-            memcpy(reply->message, error.message, sizeof reply->message);
+            restore_send(restore, reply);
+        } else {
+            ingest_reply_free(reply);
         }
-        restore_send(restore, reply);
         return;
     }
     if (reply) {

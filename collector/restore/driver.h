@@ -45,8 +45,6 @@ struct hf_restore {
 
 void task_free(struct restore_task *task);
 void restore_send(struct hf_restore *restore, struct hf_ingest_reply *reply);
-/* Whether enough is on its way: what is asked for beyond that waits until some of it has left. */
-bool restore_is_full(struct hf_restore *restore);
 /* driver.c. What is sent and recorded; actor is who did it. */
 struct hf_ingest_reply *driver_frame(enum hf_frame_type type);
 void driver_refuse(struct hf_restore *restore, const struct restore_task *task,

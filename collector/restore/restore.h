@@ -40,6 +40,9 @@ bool restore_pause(struct hf_restore *restore);
 void restore_cancel(struct hf_restore *restore, uint64_t job);
 /* A frame has left the session's queue; bytes: those of its reply. */
 void restore_sent(struct hf_restore *restore, size_t bytes);
+/* Whether enough is on its way: what is asked for beyond that waits until some of it has left. Any
+ * thread. */
+bool restore_is_full(struct hf_restore *restore);
 
 /* End the jobs that wait and have expired, of all hosts. On a worker, now and then; a host that
  * comes is not offered them in any case. */

@@ -50,11 +50,21 @@ void rounds_expect_end(struct hf_session *session)
     session->deadline_ns = hf_clock_monotonic_ns() + CLOSE_LIMIT_NS;
 }
 
+/* Whether it isn't read because of this end, and not because it does not read itself. */
+static bool waits_for_us(const struct hf_session *session)
+{
+    unsigned held = session->held & ~(unsigned)HOLD_UNREAD;
+    if ((held & HOLD_RESTORE) && session->restore && restore_is_full(session->restore)) {
+        held &= ~(unsigned)HOLD_RESTORE;
+    }
+    return held != 0;
+}
+
 /* True when the connection is to be ended without a word. Who isn't read because of this end can't
- * be heard; who does not read its answers is heard by their leaving. */
+ * be heard; who does not read what it is sent is heard by its leaving. */
 static bool is_dead(struct hf_session *session, int64_t now_ns)
 {
-    if (session->held & ~(unsigned)HOLD_UNREAD) {
+    if (waits_for_us(session)) {
         session->heard_ns = now_ns;
         return false;
     }

@@ -125,6 +125,7 @@ static int write_next(struct hf_session *session)
         return -1;
     }
     if (restore_bytes > 0 && session->restore) {
+        rounds_heard(session); /* it reads */
         restore_sent(session->restore, restore_bytes);
     }
     if (session->control_first || session->bulk_first || session->state == SESSION_CLOSING) {
