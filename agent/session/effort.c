@@ -1,8 +1,8 @@
 #include "agent/session/effort.h"
 
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -64,21 +64,28 @@ int effort_level(const struct hf_effort *effort)
 
 int64_t effort_read_idle(void)
 {
-    char line[256];
-    int64_t idle = 0, waiting = 0;
+    char text[256];
     int fd = open("/proc/stat", O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return -1;
     }
-    ssize_t got = read(fd, line, sizeof(line) - 1);
+    ssize_t got = read(fd, text, sizeof(text) - 1);
     close(fd);
-    if (got <= 0) {
-        return -1;
-    }
-    line[got] = '\0';
     long ticks = sysconf(_SC_CLK_TCK);
-    if (ticks <= 0 || sscanf(line, "cpu %*u %*u %*u %" SCNd64 " %" SCNd64, &idle, &waiting) != 2) {
+    if (got <= 0 || ticks <= 0) {
         return -1;
     }
-    return (idle + waiting) * (HF_NS_PER_SECOND / ticks);
+    text[got] = '\0';
+    /* "cpu", then user, nice, system, idle and iowait in ticks. */
+    uint64_t values[5];
+    char *rest = text + strcspn(text, " \n");
+    for (size_t i = 0; i < 5; i++) {
+        char *end;
+        values[i] = strtoull(rest, &end, 10);
+        if (end == rest) {
+            return -1;
+        }
+        rest = end;
+    }
+    return (int64_t)(values[3] + values[4]) * (HF_NS_PER_SECOND / ticks);
 }

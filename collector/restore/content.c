@@ -242,7 +242,7 @@ bool driver_send_chunks(struct hf_restore *restore, struct restore_task *task,
     if (rc == HF_OK) {
         wanted_count = sort_places(wanted, wanted_count);
     }
-    if (rc == HF_OK && !task->begun) {
+    if (rc == HF_OK && wanted_count > 0 && !task->begun) {
         read_ahead(store, wanted, wanted_count);
     }
     task->begun = true;

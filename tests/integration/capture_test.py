@@ -77,11 +77,13 @@ def test_no_version_is_torn_however_a_writer_writes(fleet):
 
     thread = threading.Thread(target=writer)
     thread.start()
-    time.sleep(4)
-    ended.set()
-    thread.join()
+    try:
+        time.sleep(4)
+        wait_until(lambda: len(fleet.versions(host, "data", "data/state")) >= 2, "versions of a state in between")
+    finally:
+        ended.set()
+        thread.join()
     versions = settle(fleet, host, "data/state")
-    assert len(versions) >= 2
     for version in versions:
         content = fleet.cli("cat", host.target("data", "data/state"), "--version", str(version["version"]), text=False)
         assert len(content) == 2_000_000 and len(set(content)) == 1
