@@ -27,6 +27,9 @@ const struct hf_ini_key collector_config_keys[] = {
     {"limits", "sessions", "N", "20000", "agents that may be connected at once"},
     {"certificates", "validity", "DURATION", "7d",
      "for how long a host's certificate is valid; it is renewed after half of that"},
+    {"dictionaries", "interval", "DURATION", "1h",
+     "how often to see whether a dictionary, trained on what at least three hosts have in common, "
+     "would make their small files take less room; 0s: never"},
     {"log", "level", "LEVEL", "info", "error, warning, info or debug"},
     {.key = NULL},
 };
@@ -89,6 +92,9 @@ static int read_values(struct hf_ini *ini, struct hf_collector_config *config,
     rc = rc == HF_OK ? hf_ini_get_duration(ini, "certificates", "validity", HF_IDENTITY_VALIDITY_NS,
                                            &config->validity_ns, error)
                      : rc;
+    rc = rc == HF_OK ? hf_ini_get_duration(ini, "dictionaries", "interval", 3600 * HF_NS_PER_SECOND,
+                                           &config->dictionary_interval_ns, error)
+                     : rc;
     if (rc == HF_OK && hf_log_level_parse(level, &config->log_level) != HF_OK) {
         rc = hf_ini_complain(ini, hf_ini_get(ini, "log", "level", 0), error,
                              "'%s' is not error, warning, info or debug", level);
@@ -96,6 +102,11 @@ static int read_values(struct hf_ini *ini, struct hf_collector_config *config,
     if (rc == HF_OK && config->memory_bytes < (4u << 20)) {
         rc = hf_ini_complain(ini, hf_ini_get(ini, "limits", "memory", 0), error,
                              "less than 4MiB does not carry one busy agent");
+    }
+    if (rc == HF_OK && config->dictionary_interval_ns > 0 &&
+        config->dictionary_interval_ns < HF_NS_PER_SECOND) {
+        rc = hf_ini_complain(ini, hf_ini_get(ini, "dictionaries", "interval", 0), error,
+                             "less than a second leaves no time for anything else; 0s is never");
     }
     if (rc == HF_OK && config->validity_ns < 2 * HF_NS_PER_SECOND) {
         rc = hf_ini_complain(ini, hf_ini_get(ini, "certificates", "validity", 0), error,

@@ -21,6 +21,7 @@ struct hf_collector_config {
     struct hf_collector_address agents, enrol, api;
     uint64_t pack_bytes, memory_bytes, sessions_max;
     int64_t validity_ns;
+    int64_t dictionary_interval_ns; /* 0: none are trained */
     enum hf_log_level log_level;
 };
 

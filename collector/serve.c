@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "collector/api/api.h"
+#include "collector/dictionary/trainer.h"
 #include "collector/http/http.h"
 #include "collector/identity/identity.h"
 #include "collector/ingest/ingest.h"
@@ -29,6 +30,7 @@
 struct collector {
     const struct hf_collector_config *config;
     struct hf_ingest *ingest;
+    struct hf_trainer *trainer;
     struct hf_authority *authority;
     struct hf_loop *loop;
     struct hf_hub *hub;
@@ -402,6 +404,9 @@ static int start(struct collector *collector, struct hf_error *error)
     rc = rc == HF_OK ? start_enrolment(collector, error) : rc;
     rc = rc == HF_OK ? start_api(collector, error) : rc;
     rc = rc == HF_OK ? write_ports(collector, error) : rc;
+    rc = rc == HF_OK ? trainer_start(collector->ingest, collector->config->dictionary_interval_ns,
+                                     &collector->trainer, error)
+                     : rc;
     if (rc == HF_OK) {
         int failed = pthread_create(&collector->signal_thread, NULL, watch_signals, collector);
         collector->signal_thread_runs = !failed;
@@ -414,6 +419,7 @@ static int start(struct collector *collector, struct hf_error *error)
 static void stop(struct collector *collector)
 {
     loop_close(collector->loop);
+    trainer_stop(collector->trainer);
     ingest_stop(collector->ingest);
     loop_free(collector->loop); /* what workers handed back meanwhile */
     sessions_free(collector->sessions);

@@ -35,6 +35,9 @@ uint32_t hf_block_plain_size(const struct hf_block *block)
         }
         total += size;
     }
+    if (block->codec == HF_CODEC_DICTIONARY && total > HF_DICTIONARY_CONTENT_MAX_BYTES) {
+        return 0;
+    }
     return block->codec == HF_CODEC_RAW && block->data.size != total ? 0 : total;
 }
 
@@ -91,6 +94,25 @@ int hf_block_finish(struct hf_block_builder *builder, struct hf_compressor *comp
                          &out->codec);
     out->data = (struct hf_bytes){builder->data.data, builder->data.size};
     return rc;
+}
+
+int hf_block_shorten(const struct hf_block_builder *builder, struct hf_compressor *compressor,
+                     const uint8_t id[HF_HASH_BYTES], const struct hf_dictionary *dictionary,
+                     struct hf_buf *data, struct hf_block *block)
+{
+    size_t now = block->data.size;
+    if (builder->plain.size > HF_DICTIONARY_CONTENT_MAX_BYTES || now <= HF_HASH_BYTES) {
+        return HF_OK;
+    }
+    hf_buf_clear(data);
+    int rc = hf_compress_dictionary(compressor, dictionary, builder->plain.data,
+                                    builder->plain.size, now - HF_HASH_BYTES, data);
+    if (rc == HF_OK) {
+        block->codec = HF_CODEC_DICTIONARY;
+        block->aid = (struct hf_bytes){id, HF_HASH_BYTES};
+        block->data = (struct hf_bytes){data->data, data->size};
+    }
+    return rc == HF_ERR_LIMIT ? HF_OK : rc;
 }
 
 void hf_block_clear(struct hf_block_builder *builder)

@@ -36,8 +36,9 @@ size_t hf_block_chunk_count(const struct hf_block *block);
 uint32_t hf_block_chunk_size(const struct hf_block *block, size_t i);
 const uint8_t *hf_block_chunk_id(const struct hf_block *block, size_t i);
 /* The length of its plaintext; 0 when a rule is broken: each chunk's length in
- * 1..HF_CHUNK_MAX_BYTES, their number and sum within the limits, an aid where the codec wants one
- * and nowhere else, raw data as long as it says. */
+ * 1..HF_CHUNK_MAX_BYTES, their number and sum within the limits (with HF_CODEC_DICTIONARY at most
+ * HF_DICTIONARY_CONTENT_MAX_BYTES), an aid where the codec wants one and nowhere else, raw data as
+ * long as it says. */
 uint32_t hf_block_plain_size(const struct hf_block *block);
 
 /* Decode into plain (hf_block_plain_size bytes). aid: the content of what block->aid names. The
@@ -61,6 +62,11 @@ int hf_block_add(struct hf_block_builder *builder, const uint8_t id[HF_HASH_BYTE
 /* Compress what was added. The block's views are the builder's, until it is cleared. */
 int hf_block_finish(struct hf_block_builder *builder, struct hf_compressor *compressor,
                     struct hf_block *out);
+/* Where that makes it shorter, the aid counted, compress a finished block with the dictionary of
+ * that id instead; data takes the bytes, and id and data are viewed by the block then. */
+int hf_block_shorten(const struct hf_block_builder *builder, struct hf_compressor *compressor,
+                     const uint8_t id[HF_HASH_BYTES], const struct hf_dictionary *dictionary,
+                     struct hf_buf *data, struct hf_block *block);
 void hf_block_clear(struct hf_block_builder *builder); /* memory is kept */
 void hf_block_builder_free(struct hf_block_builder *builder);
 

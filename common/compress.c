@@ -7,6 +7,7 @@
 #include <zstd.h>
 
 #include "common/bytes.h"
+#include "common/dictionary_private.h"
 
 #define PROBE_BYTES    4096u
 #define PROBE_FROM     65536u /* below this a probe costs more than it saves */
@@ -18,18 +19,29 @@ struct hf_compressor {
     int level;
 };
 
+#define PREPARED 4 /* dictionaries kept: there is one a class */
+
+/* A dictionary that was used, ready to be used again. */
+struct prepared {
+    uint64_t used; /* 0: free */
+    struct hf_buf bytes;
+    ZSTD_DDict *dictionary;
+};
+
 struct hf_decompressor {
     ZSTD_DCtx *context;
+    struct prepared prepared[PREPARED];
+    uint64_t clock;
 };
 
 bool hf_codec_is_known(unsigned codec)
 {
-    return codec == HF_CODEC_RAW || codec == HF_CODEC_ZSTD || codec == HF_CODEC_DELTA;
+    return codec <= HF_CODEC_LAST;
 }
 
 bool hf_codec_has_aid(enum hf_codec codec)
 {
-    return codec == HF_CODEC_DELTA;
+    return codec == HF_CODEC_DICTIONARY || codec == HF_CODEC_DELTA;
 }
 
 static ZSTD_CCtx *make_context(int level)
@@ -128,6 +140,30 @@ int hf_compress(struct hf_compressor *compressor, const uint8_t *data, size_t si
     return HF_OK;
 }
 
+int hf_compress_dictionary(struct hf_compressor *compressor, const struct hf_dictionary *dictionary,
+                           const uint8_t *data, size_t size, size_t limit, struct hf_buf *out)
+{
+    size_t room = limit < size ? limit : size;
+    int rc = hf_buf_reserve(out, room);
+    if (rc != HF_OK) {
+        return rc;
+    }
+    ZSTD_CCtx *context = compressor->context;
+    size_t got = ZSTD_CCtx_refCDict(context, dictionary_of(dictionary));
+    if (!ZSTD_isError(got)) {
+        /* Which one it was the block says; four bytes more would be a lot of a small one. */
+        ZSTD_CCtx_setParameter(context, ZSTD_c_dictIDFlag, 0);
+        got = ZSTD_compress2(context, out->data + out->size, room, data, size);
+        ZSTD_CCtx_setParameter(context, ZSTD_c_dictIDFlag, 1);
+    }
+    ZSTD_CCtx_refCDict(context, NULL);
+    if (ZSTD_isError(got) || got >= room) {
+        return HF_ERR_LIMIT;
+    }
+    out->size += got;
+    return HF_OK;
+}
+
 /* Base and content have to be within one window. */
 static int window_log(size_t bytes)
 {
@@ -179,9 +215,19 @@ struct hf_decompressor *hf_decompressor_new(void)
     return decompressor;
 }
 
+static void forget_prepared(struct prepared *prepared)
+{
+    ZSTD_freeDDict(prepared->dictionary);
+    hf_buf_free(&prepared->bytes);
+    *prepared = (struct prepared){0};
+}
+
 void hf_decompressor_free(struct hf_decompressor *decompressor)
 {
     if (decompressor) {
+        for (size_t i = 0; i < PREPARED; i++) {
+            forget_prepared(&decompressor->prepared[i]);
+        }
         ZSTD_freeDCtx(decompressor->context);
         free(decompressor);
     }
@@ -198,6 +244,44 @@ static bool window_too_large(const uint8_t *frame, size_t size)
     unsigned exponent = 10u + (frame[WINDOW_AT] >> 3);
     unsigned mantissa = frame[WINDOW_AT] & 7;
     return exponent > WINDOW_LOG_MAX || (exponent == WINDOW_LOG_MAX && mantissa > 0);
+}
+
+/* NULL when the bytes are no dictionary, or there is no memory. */
+static const ZSTD_DDict *prepare(struct hf_decompressor *decompressor, struct hf_bytes bytes)
+{
+    struct prepared *oldest = &decompressor->prepared[0];
+    if (!hf_dictionary_is_one(bytes)) {
+        return NULL; /* zstd would take any bytes for a prefix */
+    }
+    for (size_t i = 0; i < PREPARED; i++) {
+        struct prepared *prepared = &decompressor->prepared[i];
+        if (prepared->used && prepared->bytes.size == bytes.size &&
+            memcmp(prepared->bytes.data, bytes.data, bytes.size) == 0) {
+            prepared->used = ++decompressor->clock;
+            return prepared->dictionary;
+        }
+        oldest = prepared->used < oldest->used ? prepared : oldest;
+    }
+    forget_prepared(oldest);
+    if (hf_buf_append(&oldest->bytes, bytes.data, bytes.size) != HF_OK) {
+        return NULL;
+    }
+    oldest->dictionary = ZSTD_createDDict(bytes.data, bytes.size);
+    oldest->used = oldest->dictionary ? ++decompressor->clock : 0;
+    return oldest->dictionary;
+}
+
+static int decompress_with_dictionary(struct hf_decompressor *decompressor, struct hf_bytes aid,
+                                      const uint8_t *data, size_t size, uint8_t *out,
+                                      size_t plain_size)
+{
+    const ZSTD_DDict *dictionary = prepare(decompressor, aid);
+    if (!dictionary) {
+        return HF_ERR_CORRUPT;
+    }
+    size_t got =
+        ZSTD_decompress_usingDDict(decompressor->context, out, plain_size, data, size, dictionary);
+    return ZSTD_isError(got) || got != plain_size ? HF_ERR_CORRUPT : HF_OK;
 }
 
 int hf_decompress(struct hf_decompressor *decompressor, enum hf_codec codec, struct hf_bytes aid,
@@ -219,6 +303,9 @@ int hf_decompress(struct hf_decompressor *decompressor, enum hf_codec codec, str
     if (declared != plain_size || window_too_large(data, size) ||
         ZSTD_findFrameCompressedSize(data, size) != size) {
         return HF_ERR_CORRUPT; /* ERROR and UNKNOWN are numbers that no plain_size has */
+    }
+    if (codec == HF_CODEC_DICTIONARY) {
+        return decompress_with_dictionary(decompressor, aid, data, size, out, plain_size);
     }
     /* A prefix is for one frame; without one the reference is none. */
     bool delta = codec == HF_CODEC_DELTA;

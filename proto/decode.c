@@ -123,11 +123,22 @@ void decode_source(struct proto_reader *reader, struct hf_frame *frame)
                                &source->root_count);
 }
 
+/* The id of a dictionary; min 0: or empty. */
+static struct hf_bytes read_dictionary_id(struct proto_reader *reader, size_t min)
+{
+    struct hf_bytes id = reader_bytes(reader, "dictionary", HF_HASH_BYTES);
+    if (reader->rc == HF_OK && id.size != HF_HASH_BYTES && (min > 0 || id.size > 0)) {
+        reader_fail(reader, HF_ERR_PROTOCOL, "has %zu bytes; it needs %d", id.size, HF_HASH_BYTES);
+    }
+    return id;
+}
+
 void decode_source_state(struct proto_reader *reader, struct hf_frame *frame)
 {
     frame->source_state.stream = read_stream(reader);
     frame->source_state.version_seq = reader_uint(reader, "version-seq", 0, INT64_MAX);
     frame->source_state.file_count = reader_uint(reader, "files", 0, INT64_MAX);
+    frame->source_state.dictionary = read_dictionary_id(reader, 0);
 }
 
 void decode_ids(struct proto_reader *reader, struct hf_frame *frame)
@@ -261,6 +272,20 @@ void decode_listing(struct proto_reader *reader, struct hf_frame *frame)
 void decode_blob(struct proto_reader *reader, struct hf_frame *frame)
 {
     frame->blob.data = reader_bytes(reader, "data", HF_BLOB_MAX_BYTES);
+}
+
+void decode_dictionary_get(struct proto_reader *reader, struct hf_frame *frame)
+{
+    frame->dictionary.id = read_dictionary_id(reader, HF_HASH_BYTES);
+}
+
+void decode_dictionary(struct proto_reader *reader, struct hf_frame *frame)
+{
+    frame->dictionary.id = read_dictionary_id(reader, HF_HASH_BYTES);
+    frame->dictionary.bytes = reader_bytes(reader, "bytes", HF_DICTIONARY_MAX_BYTES);
+    if (reader->rc == HF_OK && frame->dictionary.bytes.size == 0) {
+        reader_fail(reader, HF_ERR_PROTOCOL, "is empty");
+    }
 }
 
 void decode_offer(struct proto_reader *reader, struct hf_frame *frame)

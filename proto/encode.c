@@ -76,6 +76,10 @@ void encode_source_state(const struct hf_frame *frame, struct proto_writer *writ
     write_uint(writer, frame->source_state.stream);
     write_uint(writer, frame->source_state.version_seq);
     write_uint(writer, frame->source_state.file_count);
+    if (frame->source_state.dictionary.size % HF_HASH_BYTES != 0) {
+        writer_refuse(writer);
+    }
+    write_bytes(writer, frame->source_state.dictionary, HF_HASH_BYTES);
 }
 
 void encode_ids(const struct hf_frame *frame, struct proto_writer *writer)
@@ -174,6 +178,23 @@ void encode_listing(const struct hf_frame *frame, struct proto_writer *writer)
 void encode_blob(const struct hf_frame *frame, struct proto_writer *writer)
 {
     write_bytes(writer, frame->blob.data, HF_BLOB_MAX_BYTES);
+}
+
+void encode_dictionary_get(const struct hf_frame *frame, struct proto_writer *writer)
+{
+    if (frame->dictionary.id.size != HF_HASH_BYTES) {
+        writer_refuse(writer);
+    }
+    write_bytes(writer, frame->dictionary.id, HF_HASH_BYTES);
+}
+
+void encode_dictionary(const struct hf_frame *frame, struct proto_writer *writer)
+{
+    encode_dictionary_get(frame, writer);
+    if (frame->dictionary.bytes.size == 0) {
+        writer_refuse(writer);
+    }
+    write_bytes(writer, frame->dictionary.bytes, HF_DICTIONARY_MAX_BYTES);
 }
 
 void encode_offer(const struct hf_frame *frame, struct proto_writer *writer)

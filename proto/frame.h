@@ -48,6 +48,8 @@ enum hf_frame_type {
     HF_FRAME_LISTING = 15,        /* collector: this */
     HF_FRAME_RENEW = 16,          /* agent: certificate request for a new key */
     HF_FRAME_RENEWED = 17,        /* collector: the certificate */
+    HF_FRAME_DICTIONARY_GET = 18, /* agent: give me this dictionary */
+    HF_FRAME_DICTIONARY = 19,     /* collector: here it is */
     HF_FRAME_RESTORE_OFFER = 32,  /* collector: a restore job for you */
     HF_FRAME_RESTORE_ANSWER = 33, /* agent: accepted (all is captured) or refused, why */
     HF_FRAME_RESTORE_NEXT = 34,   /* agent: the files after this cursor */
@@ -108,7 +110,9 @@ enum hf_restore_status { /* of one file */
 enum hf_job_outcome { HF_JOB_SUCCEEDED = 1, HF_JOB_FAILED = 2, HF_JOB_CANCELLED = 3 };
 
 #define HF_INSTANCE_BYTES 16
-#define HF_CHUNKING_BYTES 32 /* HF_CHUNK_SEED_BYTES */
+/* Of HELLO and WELCOME: the agent may compress with dictionaries that the collector trained. */
+#define HF_CAPABILITY_DICTIONARIES "dictionaries"
+#define HF_CHUNKING_BYTES          32 /* HF_CHUNK_SEED_BYTES */
 
 struct hf_ack {
     uint32_t stream;
@@ -155,6 +159,9 @@ struct hf_source_committed {
     uint32_t stream;
     uint64_t version_seq; /* 0: nothing yet */
     uint64_t file_count;  /* alive now */
+    /* HF_HASH_BYTES: the dictionary for small content of its class; empty: there is none, or the
+     * agent can't use it. */
+    struct hf_bytes dictionary;
 };
 
 struct hf_ids {          /* HAVE, CHUNK_GET */
@@ -196,6 +203,11 @@ struct hf_refusal { /* ERROR and GOAWAY */
 struct hf_list {
     uint32_t stream;
     struct hf_bytes after_path;
+};
+
+struct hf_dictionary_frame { /* DICTIONARY_GET, DICTIONARY */
+    struct hf_bytes id;      /* HF_HASH_BYTES: the SHA-256 of its bytes */
+    struct hf_bytes bytes;   /* DICTIONARY: 1..HF_DICTIONARY_MAX_BYTES; not looked into */
 };
 
 struct hf_blob { /* RENEW: PKCS#10 in DER; RENEWED: PEM chain, leaf first */
@@ -273,6 +285,7 @@ struct hf_frame {
         struct hf_refusal refusal; /* ERROR, GOAWAY */
         struct hf_list list;
         struct hf_blob blob; /* RENEW, RENEWED */
+        struct hf_dictionary_frame dictionary;
         struct hf_restore_offer offer;
         struct hf_restore_answer answer;
         struct hf_restore_next next;
@@ -309,6 +322,8 @@ int proto_version_decode(const uint8_t *data, size_t size, struct hf_version *ve
 /* Upper bound of the encoded size, for packing frames to their limit. */
 size_t proto_version_size_bound(const struct hf_version *version);
 
+/* Whether the agent's HELLO, or the collector's WELCOME, has that capability. */
+bool proto_has_capability(const struct hf_bytes *capabilities, size_t count, const char *name);
 const char *proto_frame_name(enum hf_frame_type type);   /* "VERSIONS"; "unknown" */
 const char *proto_code_name(enum hf_wire_code code);     /* "missing-chunks"; "unknown" */
 const char *proto_status_name(enum hf_restore_status s); /* "restored" */

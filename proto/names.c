@@ -1,5 +1,18 @@
 #include "proto/frame.h"
 
+#include <string.h>
+
+bool proto_has_capability(const struct hf_bytes *capabilities, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (capabilities[i].size == strlen(name) &&
+            memcmp(capabilities[i].data, name, capabilities[i].size) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const char *proto_code_name(enum hf_wire_code code)
 {
     static const char *const names[] = {

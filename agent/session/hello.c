@@ -65,10 +65,14 @@ static struct hf_bytes text_bytes(const char *text)
 
 void hello_frame(const struct hf_hello_facts *facts, struct hf_frame *frame)
 {
+    static const struct hf_bytes capabilities[] = {
+        {(const uint8_t *)HF_CAPABILITY_DICTIONARIES, sizeof(HF_CAPABILITY_DICTIONARIES) - 1}};
     *frame = (struct hf_frame){
         .type = HF_FRAME_HELLO,
         .hello = {.version_min = HF_PROTO_VERSION,
                   .version_max = HF_PROTO_VERSION,
+                  .capabilities = capabilities,
+                  .capability_count = 1,
                   .agent_version = text_bytes(HF_VERSION),
                   .hostname = text_bytes(facts->hostname),
                   .machine_id = text_bytes(facts->machine_id),

@@ -309,6 +309,7 @@ static struct hf_queue *inbox_of(struct hf_link *link, const struct hf_frame *fr
     case HF_FRAME_ACK:
     case HF_FRAME_LISTING:
     case HF_FRAME_RENEWED:
+    case HF_FRAME_DICTIONARY:
         return link->shipping;
     case HF_FRAME_CHUNKS:
     case HF_FRAME_RESTORE_OFFER:

@@ -24,6 +24,8 @@ struct hf_packer {
     struct hf_block_builder builder; /* the block that is being filled */
     struct hf_buf plain;             /* of a chunk that came from the spool */
     struct hf_buf delta;
+    const struct hf_known_dictionary *dictionary; /* may be NULL */
+    struct hf_buf shortened;                      /* what it makes of a block */
     struct hf_history *history;
     /* Finished blocks of the next frame; their parts are in arena, which moves as it grows. */
     struct {
@@ -65,6 +67,7 @@ void packer_free(struct hf_packer *packer)
     hf_block_builder_free(&packer->builder);
     hf_buf_free(&packer->plain);
     hf_buf_free(&packer->delta);
+    hf_buf_free(&packer->shortened);
     history_free(packer->history);
     hf_buf_free(&packer->arena);
     free(packer);
@@ -93,7 +96,13 @@ void packer_rest(struct hf_packer *packer)
     packer->builder = (struct hf_block_builder){0};
     hf_buf_free(&packer->plain);
     hf_buf_free(&packer->delta);
+    hf_buf_free(&packer->shortened);
     hf_buf_free(&packer->arena);
+}
+
+void packer_use_dictionary(struct hf_packer *packer, const struct hf_known_dictionary *dictionary)
+{
+    packer->dictionary = dictionary;
 }
 
 static int flush_frame(struct hf_packer *packer)
@@ -159,6 +168,9 @@ static int flush_block(struct hf_packer *packer)
         return 0;
     set_level_for(packer, packer->builder.plain.size);
     int result = hf_block_finish(&packer->builder, packer->compressor, &block);
+    if (!result && packer->dictionary)
+        result = hf_block_shorten(&packer->builder, packer->compressor, packer->dictionary->id,
+                                  packer->dictionary->dictionary, &packer->shortened, &block);
     result = result ? result : put_block(packer, &block);
     hf_block_clear(&packer->builder);
     return result;

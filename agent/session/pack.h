@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "agent/capture/outbox.h"
+#include "agent/session/dictionaries.h"
 #include "common/error.h"
 #include "proto/frame.h"
 
@@ -27,6 +28,10 @@ void packer_rest(struct hf_packer *packer);
 void packer_set_level(struct hf_packer *packer, int level);
 /* Frames of that size rather than HF_PACK_FRAME_BYTES, where a long one would take too long. */
 void packer_set_frame_bytes(struct hf_packer *packer, size_t bytes);
+
+/* From now on compress what is small with it, where that is shorter; NULL: with none. It has to
+ * live until the next call of this. */
+void packer_use_dictionary(struct hf_packer *packer, const struct hf_known_dictionary *dictionary);
 
 /* Compress and send the unit's chunks that needed (a NEED bitmap over them) asks for; NULL: all.
  * acked_seq: up to there the collector has the source's versions. */

@@ -23,7 +23,9 @@
 /* And on top, what is small and precious: it doesn't wait behind the rest. */
 #define URGENT_FLIGHTS       4u
 #define URGENT_FLIGHTS_BYTES (4u * 1024u * 1024u)
-#define ASKED_MAX_BYTES      (192u * 1024u)
+/* A unit that takes less memory may well be one small block. */
+#define DICTIONARY_UNIT_BYTES (2u * HF_DICTIONARY_CONTENT_MAX_BYTES)
+#define ASKED_MAX_BYTES       (192u * 1024u)
 /* A host at rest wakes up no more often than its marks demand; one at work tells of it sooner. */
 #define TICK_MAX_NS       (5 * HF_NS_PER_SECOND)
 #define TICK_WORK_NS      HF_NS_PER_SECOND
@@ -35,7 +37,9 @@ struct stream {
     size_t listed;           /* versions in all LISTINGs so far */
     struct hf_buf listed_to; /* the last of their paths */
     uint64_t sent_seq, acked_seq;
-    struct hf_mark_state marked; /* the last MARK sent */
+    bool has_dictionary;
+    uint8_t dictionary[HF_HASH_BYTES]; /* the one of its class, if it has one */
+    struct hf_mark_state marked;       /* the last MARK sent */
     int64_t marked_at_ns;
 };
 
@@ -52,6 +56,7 @@ struct hf_shipper {
     struct hf_flights flights;
     struct hf_packer *packer;
     struct hf_effort effort;
+    struct hf_dictionaries dictionaries;
     bool launched;     /* a unit, since the last tick */
     bool packer_tired; /* since it last gave its memory back */
     bool urgent;       /* what is sent at this moment */
@@ -136,6 +141,8 @@ static void on_closed(struct hf_shipper *shipper)
     if (shipper->renewal.asked_at_ns)
         renewal_failed(&shipper->renewal, hf_clock_monotonic_ns());
     flights_clear(&shipper->flights);
+    packer_use_dictionary(shipper->packer, NULL);
+    dictionaries_clear(&shipper->dictionaries);
     outbox_offline(shipper->options.outbox);
 }
 
@@ -155,8 +162,13 @@ static void on_source_state(struct hf_shipper *shipper, const struct hf_frame *f
 {
     const struct hf_source_committed *committed = &frame->source_state;
     struct stream *stream = stream_of(shipper, committed->stream);
-    if (!stream || stream->open || stream->listing)
+    if (!stream)
         return;
+    stream->has_dictionary = committed->dictionary.size == sizeof(stream->dictionary);
+    if (stream->has_dictionary)
+        memcpy(stream->dictionary, committed->dictionary.data, sizeof(stream->dictionary));
+    if (stream->open || stream->listing)
+        return; /* it tells of a dictionary that is new */
     size_t source = committed->stream - 1;
     stream->sent_seq = stream->acked_seq = committed->version_seq;
     if (outbox_online(shipper->options.outbox, source, committed->version_seq,
@@ -211,6 +223,14 @@ static void on_listing(struct hf_shipper *shipper, const struct hf_frame *frame)
     hf_buf_free(&stream->listed_to);
     stream->listing = false;
     stream->open = true;
+}
+
+static void on_dictionary(struct hf_shipper *shipper, const struct hf_frame *frame)
+{
+    struct hf_error error;
+    if (dictionaries_take(&shipper->dictionaries, frame->dictionary.id, frame->dictionary.bytes,
+                          &error))
+        link_drop(shipper->options.link, shipper->connection, error.message);
 }
 
 static void on_need(struct hf_shipper *shipper, const struct hf_frame *frame)
@@ -415,12 +435,31 @@ static void ask(struct hf_shipper *shipper, const struct hf_flight *flight)
     hf_buf_free(&ids);
 }
 
+/* The one for the unit's class, if it is here; else it is asked for when the unit is small. */
+static const struct hf_known_dictionary *dictionary_of(struct hf_shipper *shipper,
+                                                       const struct hf_unit *unit)
+{
+    const struct stream *stream = &shipper->streams[unit->source];
+    bool ask = false;
+    if (!stream->has_dictionary || unit->chunk_count == 0 || unit->bytes > DICTIONARY_UNIT_BYTES)
+        return NULL;
+    const struct hf_known_dictionary *known =
+        dictionaries_find(&shipper->dictionaries, stream->dictionary, &ask);
+    struct hf_frame frame = {
+        .type = HF_FRAME_DICTIONARY_GET,
+        .dictionary = {.id = {stream->dictionary, sizeof(stream->dictionary)}}};
+    if (ask)
+        send_frame(shipper, &frame);
+    return known;
+}
+
 /* The chunks and versions of a unit, which go out in this order. */
 static int send_unit(struct hf_shipper *shipper, const struct hf_flight *flight)
 {
     const struct hf_unit *unit = flight->unit;
     uint64_t acked_seq = shipper->streams[unit->source].acked_seq;
     shipper->launched = true;
+    packer_use_dictionary(shipper->packer, dictionary_of(shipper, unit));
     shipper->urgent = flight->rank <= HF_URGENT_RANK;
     packer_set_level(shipper->packer, effort_level(&shipper->effort));
     int result = packer_send_chunks(shipper->packer, unit, flight->needed, acked_seq);
@@ -506,6 +545,7 @@ static const struct {
     {HF_FRAME_LISTING, on_listing},
     {HF_FRAME_ERROR, on_error},
     {HF_FRAME_RENEWED, on_renewed},
+    {HF_FRAME_DICTIONARY, on_dictionary},
 };
 
 static void handle_event(struct hf_shipper *shipper, struct hf_link_event *event)
@@ -608,6 +648,7 @@ static struct hf_packer *make_packer(struct hf_shipper *shipper)
 static void shipper_free(struct hf_shipper *shipper)
 {
     packer_free(shipper->packer);
+    dictionaries_clear(&shipper->dictionaries);
     flights_clear(&shipper->flights);
     if (shipper->streams)
         forget_streams(shipper);

@@ -25,6 +25,7 @@ static const struct {
     {HF_EVENT_JOB_STATE, check_job_state, apply_job_state},
     {HF_EVENT_JOB_RESULTS, check_job_results, apply_job_results},
     {HF_EVENT_AUDIT, check_audit, apply_audit},
+    {HF_EVENT_DICTIONARY_TRAINED, check_dictionary_trained, apply_dictionary_trained},
 };
 
 #define ACTION_COUNT (sizeof actions / sizeof actions[0])

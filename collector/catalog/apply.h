@@ -28,6 +28,7 @@ APPLY_PAIR(job_created);
 APPLY_PAIR(job_state);
 APPLY_PAIR(job_results);
 APPLY_PAIR(audit);
+APPLY_PAIR(dictionary_trained);
 #undef APPLY_PAIR
 
 /* HF_ERR_CORRUPT: the journal says something that can't follow from what it said before. */

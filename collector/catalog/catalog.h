@@ -115,6 +115,14 @@ int catalog_chunk_is_held(struct hf_catalog *catalog, uint64_t host_row,
 int catalog_missing_refs(struct hf_catalog *catalog, uint64_t host_row, struct hf_bytes refs,
                          struct hf_buf *missing, struct hf_error *error);
 
+/* The bytes of the dictionary of that id, appended; HF_ERR_NOT_FOUND when none has it. */
+int catalog_dictionary_find(struct hf_catalog *catalog, const uint8_t id[HF_HASH_BYTES],
+                            struct hf_buf *bytes, struct hf_error *error);
+/* The newest dictionary of the source's class; HF_ERR_NOT_FOUND, without a message, when it has
+ * none. */
+int catalog_source_dictionary(struct hf_catalog *catalog, uint64_t source_row,
+                              uint8_t id[HF_HASH_BYTES], struct hf_error *error);
+
 struct hf_source_state_row {
     uint64_t host_row;
     uint64_t committed_seq;
@@ -265,6 +273,15 @@ int catalog_chunks_missing(struct hf_catalog_reader *reader, uint64_t host_row, 
 int catalog_chunks_locate(struct hf_catalog_reader *reader, uint64_t host_row, const uint8_t *ids,
                           size_t count, struct hf_chunk_place *places, bool *held,
                           struct hf_error *error);
+
+/* ---- Dictionaries (query_dictionary.c) ---- */
+
+/* The bytes of the dictionary of that id, appended; HF_ERR_NOT_FOUND when none has it. */
+int catalog_dictionary_get(struct hf_catalog_reader *reader, const uint8_t id[HF_HASH_BYTES],
+                           struct hf_buf *bytes, struct hf_error *error);
+/* The id of the newest of a class; HF_ERR_NOT_FOUND when it has none. */
+int catalog_dictionary_newest(struct hf_catalog_reader *reader, const char *class_name,
+                              uint8_t id[HF_HASH_BYTES], struct hf_error *error);
 
 /* ---- The timeline (query_list.c, query_tree.c, query_version.c, query_diff.c) ---- */
 

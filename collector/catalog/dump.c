@@ -28,6 +28,7 @@ static const struct {
     {"job_paths", "SELECT * FROM job_paths ORDER BY job_id, position"},
     {"job_results", "SELECT * FROM job_results ORDER BY job_id, path"},
     {"audit", "SELECT * FROM audit ORDER BY seq"},
+    {"dictionaries", "SELECT * FROM dictionaries ORDER BY row"},
     {"totals", "SELECT * FROM totals"},
 };
 

@@ -50,7 +50,8 @@ enum hf_event_type {
     HF_EVENT_JOB_CREATED = 15,
     HF_EVENT_JOB_STATE = 16,
     HF_EVENT_JOB_RESULTS = 17,
-    HF_EVENT_AUDIT = 18
+    HF_EVENT_AUDIT = 18,
+    HF_EVENT_DICTIONARY_TRAINED = 19
 };
 
 enum hf_token_kind { HF_TOKEN_ENROL = 1, HF_TOKEN_API = 2 };
@@ -233,6 +234,16 @@ struct hf_event_audit {
     uint8_t hash[HF_HASH_BYTES]; /* [check] */
 };
 
+/* From now on small content of the class may be compressed with this; earlier ones stay. check
+ * answers HF_ERR_EXISTS when it is the class's newest already, HF_ERR_INVALID when id is not its
+ * SHA-256. */
+struct hf_event_dictionary_trained {
+    uint64_t row; /* [check] */
+    struct hf_bytes class_name;
+    uint8_t id[HF_HASH_BYTES];
+    struct hf_bytes bytes; /* 1..HF_DICTIONARY_MAX_BYTES */
+};
+
 struct hf_event {
     enum hf_event_type type;
     int64_t time_ns;       /* the collector's clock when it happened */
@@ -255,6 +266,7 @@ struct hf_event {
         struct hf_event_job_state job_state;
         struct hf_event_job_results job_results;
         struct hf_event_audit audit;
+        struct hf_event_dictionary_trained dictionary_trained;
     };
     void *owned; /* of the decoder; NULL in events made for encoding */
 };

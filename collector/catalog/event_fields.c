@@ -203,6 +203,15 @@ static void describe_audit(struct event_codec *codec, struct hf_event *event)
     field_hash(codec, "hash", event->audit.hash);
 }
 
+static void describe_dictionary_trained(struct event_codec *codec, struct hf_event *event)
+{
+    struct hf_event_dictionary_trained *e = &event->dictionary_trained;
+    field_uint(codec, "row", &e->row, ROW_MAX);
+    field_text(codec, "class", &e->class_name, TEXT_MAX);
+    field_hash(codec, "id", e->id);
+    field_bytes(codec, "bytes", &e->bytes, HF_DICTIONARY_MAX_BYTES);
+}
+
 static int append(void *context, const char *data, size_t size)
 {
     return hf_buf_append(context, data, size) == HF_OK ? 0 : -1;
@@ -245,6 +254,7 @@ static const struct event_kind kinds[] = {
     {HF_EVENT_JOB_STATE, "JOB_STATE", 6, describe_job_state},
     {HF_EVENT_JOB_RESULTS, "JOB_RESULTS", 2, describe_job_results},
     {HF_EVENT_AUDIT, "AUDIT", 6, describe_audit},
+    {HF_EVENT_DICTIONARY_TRAINED, "DICTIONARY_TRAINED", 4, describe_dictionary_trained},
 };
 
 const struct event_kind *event_kind_find(enum hf_event_type type)

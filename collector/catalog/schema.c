@@ -142,8 +142,17 @@ static const char schema_4[] =
     " ORDER BY v.source_row, v.path, v.at_ns DESC, v.seq DESC;"
     "DROP TABLE old_versions;";
 
+/* What small content is compressed with: the newest of its class, the others as long as a block
+ * names them. */
+static const char schema_5[] =
+    "CREATE TABLE dictionaries ("
+    " row INTEGER PRIMARY KEY, class TEXT NOT NULL, id BLOB NOT NULL, trained_ns INTEGER NOT NULL,"
+    " bytes BLOB NOT NULL) STRICT;"
+    "CREATE INDEX dictionaries_class ON dictionaries (class, row);"
+    "CREATE INDEX dictionaries_id ON dictionaries (id);";
+
 /* migrations[n] makes schema n + 1 of schema n. Published ones never change; new ones are added. */
-static const char *const migrations[] = {schema_1, schema_2, schema_3, schema_4};
+static const char *const migrations[] = {schema_1, schema_2, schema_3, schema_4, schema_5};
 
 int schema_newest(void)
 {

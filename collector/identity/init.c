@@ -259,6 +259,10 @@ static int write_config(struct setup *setup, struct hf_error *error)
         "[certificates]\n"
         "# Of hosts; they renew by themselves between half and two thirds of it.\n"
         "#validity = 7d\n\n"
+        "[dictionaries]\n"
+        "# How often to see whether small files would take less room with a dictionary trained on\n"
+        "# what at least three hosts have in common. 0s: never.\n"
+        "#interval = 1h\n\n"
         "[log]\n"
         "# error, warning, info or debug.\n"
         "#level = info\n",

@@ -1,7 +1,9 @@
-/* Questions of agents that only read: HAVE and LIST. On workers. */
+/* Questions of agents that only read: HAVE, LIST and DICTIONARY_GET. On workers. */
 #include "collector/ingest/pipeline.h"
 
 #include <string.h>
+
+#include "common/log.h"
 
 #define LISTING_BYTES_MAX (512u * 1024u)
 #define LISTING_ROWS_MAX  512u
@@ -81,6 +83,54 @@ void answer_list(struct ingest_item *item, struct hf_catalog_reader *catalog)
                      .versions = versions,
                      .count = page.count,
                      .last = page.last},
+    };
+    session_deliver(item->session, reply);
+}
+
+/* Honest agents ask for what SOURCE_STATE named. */
+static void refuse_dictionary(const struct ingest_item *item, enum hf_wire_code code,
+                              const char *message)
+{
+    struct hf_ingest_reply *reply = reply_new(HF_REPLY_HOSTILE);
+    if (reply) {
+        reply->frame = (struct hf_frame){
+            .type = HF_FRAME_ERROR,
+            .refusal = {.code = code, .about_seq = item->frame.seq, .message = event_text(message)},
+        };
+        atomic_fetch_add(&item->session->ingest->refused, 1);
+        session_deliver(item->session, reply);
+    }
+}
+
+void answer_dictionary(struct ingest_item *item, struct hf_store_reader *store)
+{
+    struct hf_bytes id = item->frame.dictionary.id;
+    struct hf_bytes bytes = {0};
+    struct hf_error error = {0};
+    if (!item->session->dictionaries) {
+        refuse_dictionary(item, HF_WIRE_STATE,
+                          "DICTIONARY_GET without the capability dictionaries");
+        return;
+    }
+    int rc = store_read_dictionary(store, id.data, &bytes, &error);
+    if (rc == HF_ERR_NOT_FOUND) {
+        refuse_dictionary(item, HF_WIRE_NOT_FOUND,
+                          "This collector has not trained the dictionary that was asked for");
+        return;
+    }
+    struct hf_ingest_reply *reply = rc == HF_OK ? reply_new(HF_REPLY_FRAME) : NULL;
+    if (!reply || hf_buf_append(&reply->memory, id.data, id.size) != HF_OK ||
+        hf_buf_append(&reply->memory, bytes.data, bytes.size) != HF_OK) {
+        /* The agent goes on without it. */
+        hf_log_error("A dictionary can't be sent to host %s: %s", item->session->host_id,
+                     error.message[0] ? error.message : "out of memory");
+        ingest_reply_free(reply);
+        return;
+    }
+    reply->frame = (struct hf_frame){
+        .type = HF_FRAME_DICTIONARY,
+        .dictionary = {.id = {reply->memory.data, id.size},
+                       .bytes = {reply->memory.data + id.size, bytes.size}},
     };
     session_deliver(item->session, reply);
 }

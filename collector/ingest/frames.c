@@ -143,6 +143,45 @@ static int commit_chunks(struct hf_ingest *ingest, struct ingest_item *item, str
 
 /* --- SOURCE --- */
 
+/* Where the agent can use one and its class has one. */
+static int offer_dictionary(struct hf_ingest *ingest, const struct ingest_item *item,
+                            uint64_t source_row, struct hf_ingest_reply *reply,
+                            struct hf_error *error)
+{
+    uint8_t id[HF_HASH_BYTES];
+    if (!item->session->dictionaries) {
+        return HF_OK;
+    }
+    int rc = catalog_source_dictionary(ingest->catalog, source_row, id, error);
+    if (rc == HF_ERR_NOT_FOUND) {
+        return HF_OK;
+    }
+    rc = rc == HF_OK ? hf_buf_append(&reply->memory, id, sizeof id) : rc;
+    reply->frame.source_state.dictionary =
+        (struct hf_bytes){reply->memory.data, reply->memory.size};
+    return rc;
+}
+
+static int reply_state(struct hf_ingest *ingest, struct ingest_item *item, uint32_t number,
+                       const struct hf_source_state_row *state, struct hf_error *error)
+{
+    struct ingest_stream *stream = session_stream(item->session, number);
+    struct hf_ingest_reply *reply = reply_new(HF_REPLY_FRAME);
+    int rc = HF_OK;
+    if (reply) {
+        reply->frame = (struct hf_frame){
+            .type = HF_FRAME_SOURCE_STATE,
+            .source_state = {.stream = number,
+                             .version_seq = state->committed_seq,
+                             .file_count = state->live_files},
+        };
+        stream->trained = atomic_load(&ingest->trained);
+        rc = offer_dictionary(ingest, item, stream->source_row, reply, error);
+    }
+    item_reply(item, reply);
+    return rc;
+}
+
 static int commit_source(struct hf_ingest *ingest, struct ingest_item *item, struct hf_error *error)
 {
     const struct hf_source_open *open = &item->frame.source;
@@ -177,17 +216,7 @@ static int commit_source(struct hf_ingest *ingest, struct ingest_item *item, str
     stream->awaiting_seq = 0;
     stream->group_ack = NULL; /* what is acknowledged after SOURCE_STATE is said after it */
     atomic_store(&stream->source_row, row);
-    struct hf_ingest_reply *reply = reply_new(HF_REPLY_FRAME);
-    if (reply) {
-        reply->frame = (struct hf_frame){
-            .type = HF_FRAME_SOURCE_STATE,
-            .source_state = {.stream = open->stream,
-                             .version_seq = state.committed_seq,
-                             .file_count = state.live_files},
-        };
-    }
-    item_reply(item, reply);
-    return HF_OK;
+    return reply_state(ingest, item, open->stream, &state, error);
 }
 
 /* --- VERSIONS --- */
@@ -409,6 +438,12 @@ static int commit_mark(struct hf_ingest *ingest, struct ingest_item *item, struc
         rc == HF_OK ? catalog_source_state(ingest->catalog, stream->source_row, &state, error) : rc;
     if (rc != HF_OK || mark->version_seq > state.committed_seq) {
         return rc; /* it speaks of versions that were refused; one that holds will follow */
+    }
+    if (item->session->dictionaries && stream->trained != atomic_load(&ingest->trained)) {
+        rc = reply_state(ingest, item, mark->stream, &state, error);
+        if (rc != HF_OK) {
+            return rc;
+        }
     }
     if (__builtin_add_overflow(mark->until_ns, item->session->skew_ns, &until_ns) ||
         until_ns > now_ns) {

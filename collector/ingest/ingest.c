@@ -55,6 +55,13 @@ static int find_chunk(void *context, const uint8_t id[HF_HASH_BYTES], struct hf_
     return rc;
 }
 
+static int find_dictionary(void *context, const uint8_t id[HF_HASH_BYTES], struct hf_buf *out,
+                           struct hf_error *error)
+{
+    struct hf_ingest *ingest = context;
+    return catalog_dictionary_find(ingest->catalog, id, out, error);
+}
+
 int ingest_start(const struct hf_ingest_options *options, struct hf_ingest **out,
                  struct hf_error *error)
 {
@@ -86,7 +93,7 @@ int ingest_start(const struct hf_ingest_options *options, struct hf_ingest **out
         rc = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory to start");
     }
     struct hf_store_options store = options->store;
-    struct hf_store_resolver resolver = {find_chunk, ingest};
+    struct hf_store_resolver resolver = {find_chunk, find_dictionary, ingest};
     struct hf_location applied = {0};
     rc = rc == HF_OK ? catalog_open(options->catalog_path, &ingest->catalog, error) : rc;
     rc = rc == HF_OK ? catalog_applied(ingest->catalog, &applied, error) : rc;
@@ -226,6 +233,11 @@ int ingest_run(struct hf_ingest *ingest,
         return HF_ERR_CLOSED;
     }
     return HF_OK;
+}
+
+void ingest_note_trained(struct hf_ingest *ingest)
+{
+    atomic_fetch_add(&ingest->trained, 1);
 }
 
 uint64_t ingest_queue_bytes(const struct hf_ingest *ingest)

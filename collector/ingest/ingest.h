@@ -43,7 +43,7 @@ void ingest_stop(struct hf_ingest *ingest);
 /* --- agents' sessions --- */
 
 enum hf_ingest_reply_kind {
-    HF_REPLY_FRAME,    /* send this frame: SOURCE_STATE, NEED, ACK, ERROR, LISTING */
+    HF_REPLY_FRAME,    /* send this frame: SOURCE_STATE, NEED, ACK, ERROR, LISTING, DICTIONARY */
     HF_REPLY_RELEASED, /* nothing to send: only what is released; frame.type is a released frame's
                         */
     HF_REPLY_STORAGE, /* the repository can't take data: memory is text that says why, with its NUL;
@@ -72,12 +72,14 @@ void ingest_reply_free(struct hf_ingest_reply *reply);
 struct hf_ingest_session *ingest_session_open(
     struct hf_ingest *ingest, uint64_t host_row, const char *host_id, int64_t skew_ns,
     void (*deliver)(void *context, struct hf_ingest_reply *reply), void *context);
+/* Its agent can use dictionaries: to be called before the first ingest_submit, or not at all. */
+void ingest_session_take_dictionaries(struct hf_ingest_session *session);
 /* No deliver call is running or starts after this returned. Work in the pipe is finished. */
 void ingest_session_close(struct hf_ingest_session *session);
 
 /* Takes message (the received bytes) and frame (decoded from them; it may be NULL'd out by the
- * caller after). CHUNKS, VERSIONS, MARK, SOURCE, HAVE, LIST; others are HF_ERR_INVALID. Never
- * blocks. On failure the caller still owns both. */
+ * caller after). CHUNKS, VERSIONS, MARK, SOURCE, HAVE, LIST, DICTIONARY_GET; others are
+ * HF_ERR_INVALID. Never blocks. On failure the caller still owns both. */
 int ingest_submit(struct hf_ingest_session *session, struct hf_buf *message,
                   struct hf_frame *frame);
 
@@ -108,6 +110,15 @@ int ingest_run(struct hf_ingest *ingest,
                void (*fn)(void *arg, struct hf_catalog_reader *catalog,
                           struct hf_store_reader *store),
                void *arg);
+
+/* Readers for a thread of one's own; to be closed, the store's first, before ingest_stop. On
+ * failure there is nothing to close. */
+int ingest_readers_open(const struct hf_ingest *ingest, struct hf_catalog_reader **catalog,
+                        struct hf_store_reader **store, struct hf_error *error);
+
+/* A dictionary was committed: agents that can use them are told with the answer to their next MARK.
+ * Any thread. */
+void ingest_note_trained(struct hf_ingest *ingest);
 
 /* The newest mark of a source in this run of the process. (Marks are journalled when their state or
  * note is another, else about every 30 s, many together.) False when there was none. */

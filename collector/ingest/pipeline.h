@@ -15,6 +15,7 @@ struct ingest_stream {
     _Atomic uint64_t source_row; /* 0: not opened; set by the committer, read by workers too */
     uint64_t awaiting_seq;       /* after a refusal: everything but this is dropped; 0: none */
     struct hf_ack *group_ack;    /* of the open group: what else is committed is added to it */
+    uint64_t trained;            /* as ingest->trained was when SOURCE_STATE was last sent */
 };
 
 struct hf_ingest_session {
@@ -22,6 +23,7 @@ struct hf_ingest_session {
     uint64_t host_row;
     char host_id[64];
     int64_t skew_ns;
+    bool dictionaries;           /* its agent can use them; from before the first frame */
     _Atomic unsigned references; /* the opener's and one an item */
     pthread_mutex_t lock;        /* protects deliver: NULL once closed */
     void (*deliver)(void *context, struct hf_ingest_reply *reply);
@@ -48,7 +50,7 @@ struct item_events {
     struct hf_error result;
 };
 
-enum task_kind { TASK_VERIFY, TASK_RUN, TASK_HAVE, TASK_LIST };
+enum task_kind { TASK_VERIFY, TASK_RUN, TASK_HAVE, TASK_LIST, TASK_DICTIONARY };
 
 struct ingest_task {
     struct ingest_task *next;
@@ -147,6 +149,7 @@ struct hf_ingest {
     _Atomic uint64_t bytes, chunks, chunks_stored, versions, commits, refused, queue_bytes,
         commit_ns_sum, commit_buckets[HF_INGEST_LATENCY_BUCKETS];
     _Atomic int64_t last_commit_ns;
+    _Atomic uint64_t trained; /* dictionaries in this run of the process */
 };
 
 /* pipeline.c */
@@ -216,6 +219,7 @@ void verify_chunks(struct ingest_worker *worker, struct ingest_item *item);
 /* answer.c, on workers */
 void answer_have(struct ingest_item *item, struct hf_catalog_reader *catalog);
 void answer_list(struct ingest_item *item, struct hf_catalog_reader *catalog);
+void answer_dictionary(struct ingest_item *item, struct hf_store_reader *store);
 
 /* commit.c, frames.c: on the committer */
 void *committer_main(void *arg);

@@ -70,6 +70,11 @@ bool session_has_open(struct hf_ingest_session *session, uint64_t source_row)
     return false;
 }
 
+void ingest_session_take_dictionaries(struct hf_ingest_session *session)
+{
+    session->dictionaries = true;
+}
+
 bool session_is_open(struct hf_ingest_session *session)
 {
     pthread_mutex_lock(&session->lock);
@@ -137,6 +142,10 @@ static int route(struct hf_ingest *ingest, struct ingest_item *item, enum ingest
         break;
     case HF_FRAME_LIST:
         item->task.kind = TASK_LIST;
+        to_ring = false;
+        break;
+    case HF_FRAME_DICTIONARY_GET:
+        item->task.kind = TASK_DICTIONARY;
         to_ring = false;
         break;
     case HF_FRAME_VERSIONS:

@@ -44,6 +44,29 @@ static int no_memory(struct hf_error *error)
     return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory to verify a block");
 }
 
+/* The dictionary that the block was compressed with. There is none but what SOURCE_STATE named:
+ * other ids are no mistake of an honest agent's. */
+static int read_dictionary(struct ingest_worker *worker, struct ingest_item *item,
+                           const struct hf_block *block)
+{
+    struct hf_error *error = &worker->failure;
+    struct hf_bytes bytes = {0};
+    int rc = item->session->dictionaries
+                 ? store_read_dictionary(worker->store, block->aid.data, &bytes, error)
+                 : HF_ERR_NOT_FOUND;
+    if (rc == HF_ERR_NOT_FOUND) {
+        char id[17];
+        hf_hex_encode(block->aid.data, 8, id);
+        item->is_false = true;
+        return hf_error_set(error, HF_ERR_CORRUPT, 0,
+                            "A block is compressed with dictionary %s, which this collector has "
+                            "not trained or not offered",
+                            id);
+    }
+    rc = rc == HF_OK ? hf_buf_append(&worker->aid, bytes.data, bytes.size) : rc;
+    return rc == HF_ERR_NO_MEMORY ? no_memory(error) : rc;
+}
+
 /* The content that the block was compressed against, if this very host has stored it: a host must
  * not learn what others have. HF_ERR_NOT_FOUND. */
 static int read_aid(struct ingest_worker *worker, uint64_t host_row, const struct hf_block *block,
@@ -52,8 +75,8 @@ static int read_aid(struct ingest_worker *worker, uint64_t host_row, const struc
     struct hf_chunk_place place;
     bool held = false;
     hf_buf_clear(&worker->aid);
-    if (!hf_codec_has_aid(block->codec)) {
-        *depth = 0;
+    *depth = 0;
+    if (block->codec != HF_CODEC_DELTA) {
         return HF_OK;
     }
     int rc = catalog_chunk_held(worker->catalog, host_row, block->aid.data, &held, &place, error);
@@ -174,6 +197,9 @@ static void verify_all(struct ingest_worker *worker, struct ingest_item *item)
         const uint8_t *plain = NULL;
         uint8_t depth = 0;
         rc = read_aid(worker, item->session->host_row, block, &depth, &worker->failure);
+        if (rc == HF_OK && block->codec == HF_CODEC_DICTIONARY) {
+            rc = read_dictionary(worker, item, block);
+        }
         if (rc == HF_ERR_NOT_FOUND) {
             rc = HF_OK; /* as if it had not been sent: its version will be refused for it */
             continue;

@@ -99,28 +99,15 @@ static size_t take_tasks(struct hf_ingest *ingest, struct ingest_task *tasks[BAT
     return taken;
 }
 
-/* Where the content is that a block was compressed against. */
-static int find_chunk(void *context, const uint8_t id[HF_HASH_BYTES], struct hf_place *out,
-                      struct hf_error *error)
-{
-    struct ingest_worker *worker = context;
-    struct hf_chunk_place found;
-    int rc = catalog_chunk_locate(worker->catalog, id, &found, error);
-    *out = found.place;
-    return rc;
-}
-
 static int worker_open(struct ingest_worker *worker, const struct hf_ingest *ingest,
                        struct hf_error *error)
 {
-    struct hf_store_resolver resolver = {find_chunk, worker};
     worker->decompressor = hf_decompressor_new();
     worker->compressor = hf_compressor_new(INGEST_LEVEL);
     if (!worker->decompressor || !worker->compressor) {
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "out of memory");
     }
-    int rc = catalog_reader_open(ingest->catalog_path, &worker->catalog, error);
-    return rc == HF_OK ? store_reader_new(ingest->store, resolver, &worker->store, error) : rc;
+    return ingest_readers_open(ingest, &worker->catalog, &worker->store, error);
 }
 
 static void worker_close(struct ingest_worker *worker)
@@ -144,6 +131,8 @@ static void run_asked(struct ingest_worker *worker, struct ingest_task *task)
     }
     if (task->kind == TASK_HAVE) {
         answer_have(item, worker->catalog);
+    } else if (task->kind == TASK_DICTIONARY) {
+        answer_dictionary(item, worker->store);
     } else {
         answer_list(item, worker->catalog);
     }

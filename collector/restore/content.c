@@ -103,14 +103,15 @@ static int gather_anew(struct hf_restore *restore, struct hf_store_reader *store
     return rc == HF_OK ? gather(gathered, memory, &block) : rc;
 }
 
-/* Whether a block may go out as it is: it can be read by itself, nearly all of it is wanted, and
+/* Whether a block may go out as it is: it can be read by itself (an agent that restores has no
+ * dictionary), nearly all of it is wanted, and
  * the host whose files these are has sent it whole. */
 static bool may_go_out(const struct hf_restore *restore, const struct hf_stored_block *stored,
                        size_t count, uint64_t plain)
 {
     bool whole = count == hf_block_chunk_count(&stored->block);
     bool most = plain >= hf_block_plain_size(&stored->block) / 4 * 3;
-    return stored->depth == 0 && (whole || (most && stored->owner == restore->origin_row));
+    return stored->block.aid.size == 0 && (whole || (most && stored->owner == restore->origin_row));
 }
 
 static int gather_block(struct hf_restore *restore, struct hf_store_reader *store,

@@ -163,6 +163,7 @@ static const struct {
     {HF_FRAME_VERSIONS, to_ingest},
     {HF_FRAME_MARK, to_ingest},
     {HF_FRAME_LIST, to_ingest},
+    {HF_FRAME_DICTIONARY_GET, to_ingest},
     {HF_FRAME_RENEW, on_renew},
     {HF_FRAME_ERROR, on_error},
     {HF_FRAME_GOAWAY, on_goaway},

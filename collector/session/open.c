@@ -109,8 +109,10 @@ static bool claim_identity(struct hf_session *session)
     return false;
 }
 
-static void welcome(struct hf_session *session)
+static void welcome(struct hf_session *session, bool dictionaries)
 {
+    static const struct hf_bytes capabilities[] = {
+        {(const uint8_t *)HF_CAPABILITY_DICTIONARIES, sizeof HF_CAPABILITY_DICTIONARIES - 1}};
     struct hf_ingest_reply *reply = session_frame(HF_FRAME_WELCOME);
     if (!reply) {
         return;
@@ -118,6 +120,8 @@ static void welcome(struct hf_session *session)
     ingest_chunking_seed(session->sessions->options.ingest, session->chunking);
     reply->frame.welcome = (struct hf_welcome){
         .version = HF_PROTO_VERSION,
+        .capabilities = capabilities,
+        .capability_count = dictionaries ? 1 : 0,
         .host_id = event_text(session->host_id),
         .session = session->id,
         .now_ns = hf_clock_now_ns(),
@@ -148,6 +152,8 @@ void session_on_hello(struct hf_session *session, const struct hf_frame *frame)
 {
     const struct hf_hello *hello = &frame->hello;
     char text[128];
+    bool dictionaries = proto_has_capability(hello->capabilities, hello->capability_count,
+                                             HF_CAPABILITY_DICTIONARIES);
     if (hello->version_min > HF_PROTO_VERSION || hello->version_max < HF_PROTO_VERSION) {
         snprintf(text, sizeof text,
                  "This collector speaks version %d of the protocol, the agent %u to %u: %s",
@@ -170,7 +176,10 @@ void session_on_hello(struct hf_session *session, const struct hf_frame *frame)
     session->state = SESSION_OPEN;
     rounds_heard(session);
     note_host_seen(session, hello);
-    welcome(session);
+    if (dictionaries) {
+        ingest_session_take_dictionaries(session->ingest);
+    }
+    welcome(session, dictionaries);
     restore_wake(session->restore);
     hf_log_info("Host %s (%.*s) is online from %s", session->host_id, (int)hello->hostname.size,
                 (const char *)hello->hostname.data, session->peer);

@@ -84,10 +84,14 @@ uint64_t store_free_bytes(const struct hf_store *store);
 /* Any thread. */
 void store_stats(struct hf_store *store, struct hf_store_stats *out);
 
-/* Where a chunk is that a block's aid names; HF_ERR_NOT_FOUND. */
+/* What a block's aid names; HF_ERR_NOT_FOUND. */
 struct hf_store_resolver {
+    /* Of a delta: where that chunk is. */
     int (*find)(void *context, const uint8_t id[HF_HASH_BYTES], struct hf_place *out,
                 struct hf_error *error);
+    /* Of HF_CODEC_DICTIONARY: that dictionary's bytes, appended to out. */
+    int (*dictionary)(void *context, const uint8_t id[HF_HASH_BYTES], struct hf_buf *out,
+                      struct hf_error *error);
     void *context;
 };
 
@@ -106,6 +110,11 @@ void store_read_ahead(struct hf_store_reader *reader, const struct hf_location *
  * block, in order, cost one reading. */
 int store_read_chunk(struct hf_store_reader *reader, const struct hf_place *place,
                      const uint8_t id[HF_HASH_BYTES], struct hf_buf *plain, struct hf_error *error);
+
+/* The bytes of a dictionary; the last few are kept. *bytes holds until the reader's next call.
+ * HF_ERR_NOT_FOUND; HF_ERR_CORRUPT when they are not what the id says. */
+int store_read_dictionary(struct hf_store_reader *reader, const uint8_t id[HF_HASH_BYTES],
+                          struct hf_bytes *bytes, struct hf_error *error);
 
 /* A block as it was stored: for sending on. */
 struct hf_stored_block {

@@ -11,8 +11,9 @@
  * (mm/readahead.c, force_page_cache_ra). */
 #define AHEAD_BYTES 131072u
 #define AHEAD_GAP                                                                                  \
-    65536u        /* reading so much for nothing costs less than another request of the disk */
-#define DECODED 4 /* blocks kept a reader: those that go on being asked for, and their aids */
+    65536u             /* reading so much for nothing costs less than another request of the disk */
+#define DECODED      4 /* blocks kept a reader: those that go on being asked for, and their aids */
+#define DICTIONARIES 4 /* kept a reader */
 
 struct open_file {
     uint64_t number; /* 0: free */
@@ -27,11 +28,18 @@ struct decoded {
     struct hf_buf plain;
 };
 
+struct kept_dictionary {
+    uint64_t used; /* 0: free */
+    uint8_t id[HF_HASH_BYTES];
+    struct hf_buf bytes;
+};
+
 struct hf_store_reader {
     struct hf_store *store;
     struct hf_store_resolver resolver;
     struct open_file files[OPEN_PACKS];
     struct decoded decoded[DECODED];
+    struct kept_dictionary dictionaries[DICTIONARIES];
     uint64_t clock;
     struct hf_buf payload;
     struct hf_decompressor *decompressor;
@@ -71,6 +79,9 @@ void store_reader_free(struct hf_store_reader *reader)
         }
         for (size_t i = 0; i < DECODED; i++) {
             hf_buf_free(&reader->decoded[i].plain);
+        }
+        for (size_t i = 0; i < DICTIONARIES; i++) {
+            hf_buf_free(&reader->dictionaries[i].bytes);
         }
         hf_buf_free(&reader->payload);
         hf_decompressor_free(reader->decompressor);
@@ -171,6 +182,38 @@ int store_read_block(struct hf_store_reader *reader, const struct hf_location *l
     return read_stored(reader, location, out, error);
 }
 
+int store_read_dictionary(struct hf_store_reader *reader, const uint8_t id[HF_HASH_BYTES],
+                          struct hf_bytes *bytes, struct hf_error *error)
+{
+    struct kept_dictionary *oldest = &reader->dictionaries[0];
+    uint8_t hash[HF_HASH_BYTES];
+    for (size_t i = 0; i < DICTIONARIES; i++) {
+        struct kept_dictionary *kept = &reader->dictionaries[i];
+        if (kept->used && memcmp(kept->id, id, HF_HASH_BYTES) == 0) {
+            kept->used = ++reader->clock;
+            *bytes = (struct hf_bytes){kept->bytes.data, kept->bytes.size};
+            return HF_OK;
+        }
+        oldest = kept->used < oldest->used ? kept : oldest;
+    }
+    hf_buf_clear(&oldest->bytes);
+    oldest->used = 0;
+    int rc = reader->resolver.dictionary(reader->resolver.context, id, &oldest->bytes, error);
+    if (rc != HF_OK) {
+        return rc;
+    }
+    hf_sha256(oldest->bytes.data, oldest->bytes.size, hash);
+    if (memcmp(hash, id, HF_HASH_BYTES) != 0) {
+        return hf_error_set(error, HF_ERR_CORRUPT, 0,
+                            "A dictionary of the catalog is not what its id says: move the catalog "
+                            "away, and it will be made anew from the packs");
+    }
+    memcpy(oldest->id, id, HF_HASH_BYTES);
+    oldest->used = ++reader->clock;
+    *bytes = (struct hf_bytes){oldest->bytes.data, oldest->bytes.size};
+    return HF_OK;
+}
+
 static struct decoded *find_decoded(struct hf_store_reader *reader,
                                     const struct hf_location *location)
 {
@@ -218,7 +261,7 @@ static int read_aid(struct hf_store_reader *reader, const uint8_t *id, unsigned 
 }
 
 static int decode_anew(struct hf_store_reader *reader, const struct hf_location *location,
-                       const struct hf_block *block, const struct hf_buf *aid, struct decoded **out,
+                       const struct hf_block *block, struct hf_bytes aid, struct decoded **out,
                        struct hf_error *error)
 {
     struct decoded *decoded = oldest_decoded(reader);
@@ -228,8 +271,7 @@ static int decode_anew(struct hf_store_reader *reader, const struct hf_location 
     if (hf_buf_extend(&decoded->plain, hf_block_plain_size(block), &plain) != HF_OK) {
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory for a block");
     }
-    if (hf_block_decode(block, reader->decompressor, (struct hf_bytes){aid->data, aid->size},
-                        plain) != HF_OK) {
+    if (hf_block_decode(block, reader->decompressor, aid, plain) != HF_OK) {
         return corrupt(reader, location, "A block", "does not have its content", error);
     }
     decoded->pack = location->pack;
@@ -244,14 +286,23 @@ static int decode_block(struct hf_store_reader *reader, const struct hf_location
                         unsigned depth, struct decoded **out, struct hf_error *error)
 {
     struct hf_stored_block stored = {0};
+    struct hf_bytes dictionary = {0};
     struct hf_buf aid = {0};
     *out = find_decoded(reader, location);
     if (*out) {
         return HF_OK;
     }
     int rc = read_stored(reader, location, &stored, error);
-    if (rc != HF_OK || stored.block.aid.size == 0) {
-        return rc == HF_OK ? decode_anew(reader, location, &stored.block, &aid, out, error) : rc;
+    if (rc == HF_OK && stored.block.codec == HF_CODEC_DICTIONARY) {
+        rc = store_read_dictionary(reader, stored.block.aid.data, &dictionary, error);
+    }
+    if (rc == HF_ERR_NOT_FOUND) {
+        return corrupt(reader, location, "A block", "needs a dictionary that no journal entry has",
+                       error);
+    }
+    if (rc != HF_OK || stored.block.codec != HF_CODEC_DELTA) {
+        return rc == HF_OK ? decode_anew(reader, location, &stored.block, dictionary, out, error)
+                           : rc;
     }
     if (depth == 0) {
         return corrupt(reader, location, "A block", "stands on more others than it may", error);
@@ -260,7 +311,8 @@ static int decode_block(struct hf_store_reader *reader, const struct hf_location
     struct hf_buf payload = reader->payload;
     reader->payload = (struct hf_buf){0};
     rc = read_aid(reader, stored.block.aid.data, depth - 1, &aid, error);
-    rc = rc == HF_OK ? decode_anew(reader, location, &stored.block, &aid, out, error) : rc;
+    struct hf_bytes content = {aid.data, aid.size};
+    rc = rc == HF_OK ? decode_anew(reader, location, &stored.block, content, out, error) : rc;
     hf_buf_free(&reader->payload);
     reader->payload = payload;
     hf_buf_free(&aid);

@@ -31,7 +31,7 @@ CHUNK_MAX_BYTES = 512 << 10
  EXPIRED) = range(1, 21)
 
 ABSENT, REGULAR, DIRECTORY, SYMLINK = range(4)
-RAW, ZSTD, DELTA = 0, 1, 3
+RAW, ZSTD, DICTIONARY, DELTA = range(4)
 
 # --- the frames, as PROTOCOL.md's tables have them ---
 # A kind is a Python type, or a list: of one kind (an array of any length), or of (name, kind)
@@ -56,7 +56,7 @@ FRAMES = {
                     ("chunking", bytes)]),
     3: ("SOURCE", [("stream", int), ("name", str), ("kind", str), ("class", str),
                    ("roots", [bytes])]),
-    4: ("SOURCE_STATE", [("stream", int), ("version_seq", int), ("files", int)]),
+    4: ("SOURCE_STATE", [("stream", int), ("version_seq", int), ("files", int), ("dictionary", bytes)]),
     5: ("HAVE", [("request", int), ("ids", bytes)]),
     6: ("NEED", [("request", int), ("bitmap", bytes)]),
     7: ("CHUNKS", [("job", int), ("blocks", [BLOCK_FIELDS])]),
@@ -72,6 +72,8 @@ FRAMES = {
     15: ("LISTING", [("stream", int), ("versions", [VERSION_FIELDS]), ("last", bool)]),
     16: ("RENEW", [("request", bytes)]),
     17: ("RENEWED", [("chain", bytes)]),
+    18: ("DICTIONARY_GET", [("id", bytes)]),
+    19: ("DICTIONARY", [("id", bytes), ("bytes", bytes)]),
     32: ("RESTORE_OFFER", [("job", int), ("source", str), ("origin_host", str), ("at", int),
                            ("destination", bytes), ("conflict", int), ("dry_run", bool),
                            ("files", int), ("bytes", int), ("expires", int)]),

@@ -123,6 +123,9 @@ class Collector:
         self.job = 0
         self.plan = None
         self.misdeed = None
+        self.dictionary = b""  # the id that it names
+        self.dictionary_bytes = b"x"  # what it sends when it is asked for that
+        self.dictionary_asked = 0
         self.forgetful = False  # with the next session it knows of nothing
         self.renew = None  # is asked for a certificate: renew(agent, request)
         self.listing = no_listing  # what it says it has after a path
@@ -177,13 +180,17 @@ class Collector:
                     self.committed.clear()
                     self.forgetful = False
                 agent.send("SOURCE_STATE", stream=frame["stream"],
-                           version_seq=self.committed.get(frame["name"], 0), files=0)
+                           version_seq=self.committed.get(frame["name"], 0), files=0,
+                           dictionary=self.dictionary)
             elif name == "HAVE":
                 agent.send("NEED", request=frame["request"], bitmap=b"\xff" * ((len(frame["ids"]) // 32 + 7) // 8))
             elif name == "VERSIONS":
                 seq = frame["versions"][-1]["version_seq"]
                 self.committed[streams[frame["stream"]]] = seq
                 agent.send("ACK", acks=[{"stream": frame["stream"], "version_seq": seq, "received": time.time_ns()}])
+            elif name == "DICTIONARY_GET":
+                self.dictionary_asked += 1
+                agent.send("DICTIONARY", id=frame["id"], bytes=self.dictionary_bytes)
             elif name == "RENEW" and self.renew:
                 self.renew(agent, frame["request"])
             elif name == "LIST":
@@ -479,6 +486,8 @@ MISDEEDS = {
     "text": lambda agent: agent.send_raw(b"hello", 0x81),
     "chunks that nobody asked for": lambda agent: agent.send("CHUNKS", job=1, blocks=[wire.chunk(b"x")]),
     "a page of no job": lambda agent: agent.send("RESTORE_PAGE", job=5, versions=[], next_cursor=b"", last=True),
+    "a dictionary that was not asked for": lambda agent: agent.send("DICTIONARY", id=bytes(32), bytes=b"x"),
+    "a dictionary's id of the wrong length": lambda agent: agent.send_values(4, 1, 0, 0, bytes(31)),
     "a certificate that was not asked for": lambda agent: agent.send("RENEWED", chain=b"-----BEGIN NOTHING"),
     "go away": lambda agent: agent.send("GOAWAY", code=wire.OVERLOADED, retry_after_ms=100, message="x"),
 }
@@ -488,6 +497,26 @@ MISDEEDS = {
 def test_frames_that_may_not_be_harm_nothing(scene, name):
     scene.collector.misdeed = MISDEEDS[name]
     scene.wait(lambda: scene.collector.misdeed is None, "the misdeed")
+    scene.check()
+
+
+@pytest.mark.parametrize("bytes_", [b"not what the id says", b"no dictionary of zstd's"])
+def test_a_dictionary_that_is_none_or_another_is_not_used_and_nothing_is_left_out(scene, bytes_):
+    collector, before = scene.collector, len(scene.host.output())
+    collector.dictionary = hashlib.sha256(b"no dictionary of zstd's").digest()
+    collector.dictionary_bytes = bytes_
+    asked, committed = collector.dictionary_asked, collector.committed["data"]
+    collector.misdeed = hang_up  # the next session names it
+    scene.wait(lambda: collector.misdeed is None, "the session's end")
+    number = 0
+    while collector.dictionary_asked == asked and number < 200:
+        scene.host.write(f"data/small-{number}", f"small {number}\n" * 9)
+        number += 1
+        time.sleep(0.3)
+    scene.wait(lambda: "other bytes than dictionary" in scene.host.output()[before:], "the agent to complain")
+    collector.dictionary = b""
+    collector.misdeed = hang_up
+    scene.wait(lambda: collector.committed["data"] >= committed + number, "all to be captured")
     scene.check()
 
 

@@ -54,6 +54,7 @@ static void an_empty_file_gives_the_defaults(void **state)
     assert_int_equal(config.memory_bytes, 256u << 20);
     assert_int_equal(config.sessions_max, 20000);
     assert_true(config.validity_ns == 7 * 86400 * HF_NS_PER_SECOND);
+    assert_true(config.dictionary_interval_ns == 3600 * HF_NS_PER_SECOND);
     assert_int_equal(config.log_level, HF_LOG_INFO);
 }
 
@@ -63,14 +64,16 @@ static void every_key_is_taken(void **state)
     char directory[64];
     char expected[128];
     (void)state;
-    assert_int_equal(load("[collector]\nadvertise = backup.example\ncatalog = /fast/catalog.db\n"
-                          "[listen]\nagents = 192.0.2.1:1\nenrol = [2001:db8::1]:2\n"
-                          "api = 127.0.0.1:0\n"
-                          "[store]\nrepository = big\nkey = /etc/key\npack_size = 16MiB\n"
-                          "[limits]\nmemory = 1GiB\nsessions = 7\n"
-                          "[certificates]\nvalidity = 90s\n[log]\nlevel = debug\n",
-                          &config, directory),
-                     HF_OK);
+    assert_int_equal(
+        load(
+            "[collector]\nadvertise = backup.example\ncatalog = /fast/catalog.db\n"
+            "[listen]\nagents = 192.0.2.1:1\nenrol = [2001:db8::1]:2\n"
+            "api = 127.0.0.1:0\n"
+            "[store]\nrepository = big\nkey = /etc/key\npack_size = 16MiB\n"
+            "[limits]\nmemory = 1GiB\nsessions = 7\n"
+            "[certificates]\nvalidity = 90s\n[dictionaries]\ninterval = 0s\n[log]\nlevel = debug\n",
+            &config, directory),
+        HF_OK);
     assert_string_equal(config.advertise, "backup.example");
     assert_string_equal(config.catalog, "/fast/catalog.db");
     snprintf(expected, sizeof expected, "%s/big", directory);
@@ -85,6 +88,7 @@ static void every_key_is_taken(void **state)
     assert_int_equal(config.memory_bytes, 1u << 30);
     assert_int_equal(config.sessions_max, 7);
     assert_true(config.validity_ns == 90 * HF_NS_PER_SECOND);
+    assert_true(config.dictionary_interval_ns == 0);
     assert_int_equal(config.log_level, HF_LOG_DEBUG);
 }
 
@@ -100,6 +104,7 @@ static void a_complaint_names_file_line_section_and_key(void **state)
         {"[limits]\nmemory = 1MiB\n", "collector.conf:2", "4MiB"},
         {"[limits]\nsessions = 0\n", "collector.conf:2", "sessions"},
         {"[certificates]\nvalidity = 1s\n", "collector.conf:2", "validity"},
+        {"[dictionaries]\ninterval = 5ms\n", "collector.conf:2", "interval"},
         {"[log]\nlevel = loud\n", "collector.conf:2", "loud"},
         {"[limits]\nmemroy = 1GiB\n", "collector.conf:2", "memory"},
         {"[log]\nagents = 0.0.0.0:1\n", "collector.conf:2", "agents"},

@@ -10,6 +10,7 @@
 #include "agent/session/pack.h"
 #include "common/bytes.h"
 #include "common/chunker.h"
+#include "trained.h"
 
 /* What a collector would have received. */
 struct received {
@@ -211,6 +212,71 @@ static void many_versions_are_split_in_order(void **state)
     free_unit(&unit);
 }
 
+/* What came of the one block that was sent. */
+struct made {
+    enum hf_codec codec;
+    size_t aid, size;
+    const struct trained *trained;
+};
+
+static int note_made(void *context, const struct hf_frame *frame)
+{
+    struct made *made = context;
+    uint8_t plain[4096];
+    const struct hf_block *block = &frame->chunks.blocks[0];
+    struct hf_decompressor *decompressor = hf_decompressor_new();
+    assert_int_equal(frame->type, HF_FRAME_CHUNKS);
+    assert_int_equal(frame->chunks.count, 1);
+    made->codec = block->codec;
+    made->size = block->data.size;
+    made->aid = block->aid.size;
+    if (block->codec == HF_CODEC_DICTIONARY)
+        assert_memory_equal(block->aid.data, made->trained->id, HF_HASH_BYTES);
+    assert_true(hf_block_plain_size(block) <= sizeof(plain));
+    assert_int_equal(
+        hf_block_decode(block, decompressor,
+                        (struct hf_bytes){made->trained->bytes.data, made->trained->bytes.size},
+                        plain),
+        0);
+    assert_true(hf_block_verify(block, plain, NULL));
+    hf_decompressor_free(decompressor);
+    return 0;
+}
+
+static void what_is_small_is_made_with_the_dictionary_while_there_is_one(void **state)
+{
+    (void)state;
+    struct trained trained;
+    char text[512];
+    trained_new(&trained);
+    struct made made = {.trained = &trained};
+    struct hf_known_dictionary known = {
+        .dictionary = hf_dictionary_new((struct hf_bytes){trained.bytes.data, trained.bytes.size},
+                                        HF_DICTIONARY_LEVEL)};
+    memcpy(known.id, trained.id, HF_HASH_BYTES);
+    struct hf_unit_chunk chunk = {.codec = HF_CODEC_RAW,
+                                  .plain_size = (uint32_t)trained_sample(text, sizeof(text), 9001),
+                                  .data = {(const uint8_t *)text, 0}};
+    chunk.data.size = chunk.plain_size;
+    hf_sha256(text, chunk.data.size, chunk.id);
+    struct hf_unit unit = {.source = 2, .chunks = &chunk, .chunk_count = 1};
+    struct hf_packer *packer = packer_new(note_made, &made);
+    assert_int_equal(packer_send_chunks(packer, &unit, NULL, 0), 0);
+    assert_int_equal(made.codec, HF_CODEC_ZSTD);
+    size_t without = made.size;
+    packer_use_dictionary(packer, &known);
+    assert_int_equal(packer_send_chunks(packer, &unit, NULL, 0), 0);
+    assert_int_equal(made.codec, HF_CODEC_DICTIONARY);
+    assert_true(made.size + made.aid < without);
+    packer_use_dictionary(packer, NULL);
+    assert_int_equal(packer_send_chunks(packer, &unit, NULL, 0), 0);
+    assert_int_equal(made.codec, HF_CODEC_ZSTD);
+    assert_int_equal(made.size, without);
+    packer_free(packer);
+    hf_dictionary_free(known.dictionary);
+    hf_buf_free(&trained.bytes);
+}
+
 static void a_closed_connection_ends_the_packing(void **state)
 {
     (void)state;
@@ -304,6 +370,7 @@ int main(void)
         cmocka_unit_test(short_frames_hold_no_more_than_asked_for_but_for_one_chunk),
         cmocka_unit_test(only_needed_chunks_are_sent),
         cmocka_unit_test(many_versions_are_split_in_order),
+        cmocka_unit_test(what_is_small_is_made_with_the_dictionary_while_there_is_one),
         cmocka_unit_test(a_closed_connection_ends_the_packing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

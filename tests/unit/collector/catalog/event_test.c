@@ -17,7 +17,8 @@ static uint8_t refs[2 * HF_CHUNK_REF_BYTES];
 
 #define TEXT(t) event_text(t)
 
-/* One of each type, every field set; HF_EVENT_AUDIT + 1: a version that is not recorded. */
+/* One of each type, every field set; HF_EVENT_DICTIONARY_TRAINED + 1: a version that is
+ * not recorded. */
 static struct hf_event sample(int type)
 {
     struct hf_event e = {
@@ -135,6 +136,10 @@ static struct hf_event sample(int type)
         e.audit = (struct hf_event_audit){9,          TEXT("restore"),  TEXT("h-1"),
                                           TEXT("{}"), HF_AUDIT_REFUSED, {5, 5, 5}};
         break;
+    case HF_EVENT_DICTIONARY_TRAINED:
+        e.dictionary_trained =
+            (struct hf_event_dictionary_trained){2, TEXT("config"), {6, 6, 6}, TEXT("dictionary")};
+        break;
     default:
         e.type = HF_EVENT_VERSION;
         e.version = (struct hf_event_version){
@@ -144,7 +149,7 @@ static struct hf_event sample(int type)
     return e;
 }
 
-#define SAMPLES (HF_EVENT_AUDIT + 1)
+#define SAMPLES (HF_EVENT_DICTIONARY_TRAINED + 1)
 
 static struct hf_buf encode(const struct hf_event *event)
 {

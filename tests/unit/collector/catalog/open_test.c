@@ -89,7 +89,7 @@ static const char to_schema_3[] =
     " v.captured_ns, v.type, v.flags, v.mode, v.uid, v.gid, v.owner, v.grp, v.mtime_ns, v.size,"
     " v.target, v.depth, v.refs, v.job, v.link, v.xattrs FROM newer v"
     " JOIN paths p ON p.row = v.path_row;"
-    "DROP TABLE newer; DROP TABLE paths; PRAGMA user_version=3";
+    "DROP TABLE newer; DROP TABLE paths; DROP TABLE dictionaries; PRAGMA user_version=3";
 
 /* Two sources with the same paths, whose files were changed, deleted and came back. */
 static void fill_sources(struct fixture *f)

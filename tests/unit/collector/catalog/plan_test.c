@@ -114,6 +114,12 @@ static void ask_everything(struct world *w)
     catalog_certificate_by_token(f->reader, "00", id, &f->memory, &certificate, &f->error);
     catalog_certificate_newest(f->reader, 1, &f->memory, &certificate, &f->error);
     catalog_token_by_id(f->reader, "00", &f->memory, &token, &f->error);
+    struct hf_buf bytes = {0};
+    catalog_dictionary_newest(f->reader, "checkpoints", id, &f->error);
+    catalog_dictionary_get(f->reader, id, &bytes, &f->error);
+    catalog_dictionary_find(f->catalog, id, &bytes, &f->error);
+    catalog_source_dictionary(f->catalog, w->sources[1], id, &f->error);
+    hf_buf_free(&bytes);
 }
 
 /* Each kept statement's plan; every line must be a search, and none may sort. */

@@ -85,10 +85,74 @@ static void what_lies_together_is_read_ahead_as_one_stretch(void **state)
     repository_free(&repository);
 }
 
+/* What the catalog would answer for the one id that there is. */
+struct dictionary {
+    uint8_t id[HF_HASH_BYTES];
+    struct hf_buf bytes;
+    unsigned asked;
+};
+
+static int find_dictionary(void *context, const uint8_t id[HF_HASH_BYTES], struct hf_buf *out,
+                           struct hf_error *error)
+{
+    struct dictionary *dictionary = context;
+    dictionary->asked++;
+    if (memcmp(id, dictionary->id, HF_HASH_BYTES) != 0) {
+        return hf_error_set(error, HF_ERR_NOT_FOUND, 0, "There is no such dictionary");
+    }
+    return hf_buf_append(out, dictionary->bytes.data, dictionary->bytes.size);
+}
+
+static void a_dictionary_is_asked_for_once_checked_and_missed_with_a_sentence(void **state)
+{
+    (void)state;
+    struct repository repository;
+    struct hf_store_reader *reader = NULL;
+    struct hf_error error = {0};
+    struct dictionary dictionary = {.asked = 0};
+    struct hf_bytes bytes = {0};
+    struct hf_buf plain = {0};
+    uint8_t unknown[HF_HASH_BYTES] = {9};
+    repository_new(&repository);
+    open_again(&repository);
+    assert_int_equal(append(&repository, 100, false), HF_OK);
+    struct record record = repository.records[0];
+    struct hf_block block = {.codec = HF_CODEC_DICTIONARY,
+                             .aid = {unknown, HF_HASH_BYTES},
+                             .chunks = {record.id, HF_CHUNK_REF_BYTES},
+                             .data = {record.data, 20}};
+    assert_int_equal(store_append_block(repository.store, 7, 1, &block, &record.location, &error),
+                     HF_ERR_INVALID); /* no other block has to be read for it */
+    assert_int_equal(store_append_block(repository.store, 7, 0, &block, &record.location, &error),
+                     HF_OK);
+    sync_all(&repository);
+    assert_int_equal(hf_buf_append(&dictionary.bytes, "any bytes", 9), HF_OK);
+    hf_sha256("any bytes", 9, dictionary.id);
+    struct hf_store_resolver resolver = {find_nothing, find_dictionary, &dictionary};
+    assert_int_equal(store_reader_new(repository.store, resolver, &reader, &error), HF_OK);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(store_read_dictionary(reader, dictionary.id, &bytes, &error), HF_OK);
+        assert_int_equal(bytes.size, 9);
+    }
+    assert_int_equal(dictionary.asked, 1);
+    assert_int_equal(store_read_dictionary(reader, unknown, &bytes, &error), HF_ERR_NOT_FOUND);
+    struct hf_place place = {.location = record.location, .size = (uint32_t)record.size};
+    assert_int_equal(store_read_chunk(reader, &place, record.id, &plain, &error), HF_ERR_CORRUPT);
+    assert_non_null(strstr(error.message, "needs a dictionary that no journal entry has"));
+    memcpy(dictionary.id, unknown, HF_HASH_BYTES); /* and now it is there, with other bytes */
+    assert_int_equal(store_read_dictionary(reader, unknown, &bytes, &error), HF_ERR_CORRUPT);
+    assert_non_null(strstr(error.message, "not what its id says"));
+    hf_buf_free(&plain);
+    hf_buf_free(&dictionary.bytes);
+    store_reader_free(reader);
+    repository_free(&repository);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_lies_together_is_read_ahead_as_one_stretch),
+        cmocka_unit_test(a_dictionary_is_asked_for_once_checked_and_missed_with_a_sentence),
         cmocka_unit_test(a_chunk_is_not_served_under_anothers_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
