@@ -37,6 +37,12 @@ def held(fleet, host):
     return {entry["path"][len(prefix):]: entry for entry in entries if entry["path"].startswith(prefix)}
 
 
+def held_versions(fleet, host, relative):
+    """Of a path of which there may be none yet."""
+    result = fleet.cli("versions", host.target("data", relative), "--json", check=False)
+    return json.loads(result.stdout)["versions"] if result.returncode == 0 else []
+
+
 def settle(fleet, host, relative):
     """Until what was done to that path is on record: mark it, and wait for the mark's file."""
     host.write("data/zz-mark", str(time.time_ns()))
@@ -65,6 +71,7 @@ def test_no_version_is_torn_however_a_writer_writes(fleet):
 
     def writer():
         dice = random.Random(3)
+        begin = time.monotonic()
         with open(path, "r+b", buffering=0) as handle:
             while not ended.is_set():
                 letter = bytes([dice.randrange(97, 123)])
@@ -72,14 +79,14 @@ def test_no_version_is_torn_however_a_writer_writes(fleet):
                 for _ in range(20):
                     handle.write(letter * 100_000)
                 handle.flush()
-                if dice.random() < 0.5:  # a pause, in which it can be read
-                    time.sleep(0.2)
+                if dice.random() < 0.5:  # a pause, in which it can be read, also where that takes longer
+                    time.sleep(0.2 + (time.monotonic() - begin) / 10)
 
     thread = threading.Thread(target=writer)
     thread.start()
     try:
         time.sleep(4)
-        wait_until(lambda: len(fleet.versions(host, "data", "data/state")) >= 2, "versions of a state in between")
+        wait_until(lambda: len(held_versions(fleet, host, "data/state")) >= 2, "a state in between")
     finally:
         ended.set()
         thread.join()
