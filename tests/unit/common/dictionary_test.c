@@ -11,6 +11,7 @@
 #include "common/block.h"
 #include "common/bytes.h"
 #include "common/dictionary.h"
+#include "tests/unit/common/small_file.h"
 
 #define SAMPLES 600u
 
@@ -22,24 +23,13 @@ struct trained {
     struct hf_decompressor *decompressor;
 };
 
-/* A small file of a kind of which there are many. */
-static size_t write_sample(char *out, size_t size, unsigned seed)
-{
-    return (size_t)snprintf(
-        out, size,
-        "{\"workflow\": \"nightly-import\", \"step\": %u, \"state\": \"waiting\",\n"
-        " \"retries\": {\"allowed\": 5, \"left\": %u}, \"owner\": \"robot-%02u\",\n"
-        " \"checkpoint\": \"/var/lib/casare/checkpoints/%08x.json\"}\n",
-        seed, seed % 5, seed % 40, seed * 2654435761u);
-}
-
 static int train(struct hf_buf *out, unsigned count)
 {
     struct hf_buf samples = {0};
     size_t *sizes = calloc(count + 1, sizeof *sizes);
     char text[512];
     for (unsigned i = 0; i < count; i++) {
-        sizes[i] = write_sample(text, sizeof text, i * 7);
+        sizes[i] = small_file(text, sizeof text, i * 7);
         assert_int_equal(hf_buf_append(&samples, text, sizes[i]), HF_OK);
     }
     int rc = hf_dictionary_train((struct hf_bytes){samples.data, samples.size}, sizes, count, out);
@@ -119,7 +109,7 @@ static void what_was_made_with_one_comes_back_with_it_alone(void **state)
     struct hf_buf data = {0};
     struct hf_buf whole = {0};
     enum hf_codec codec;
-    size_t size = write_sample(text, sizeof text, 4001);
+    size_t size = small_file(text, sizeof text, 4001);
     assert_int_equal(hf_compress(trained->compressor, (uint8_t *)text, size, &whole, &codec),
                      HF_OK);
     assert_int_equal(hf_compress_dictionary(trained->compressor, trained->dictionary,
@@ -172,7 +162,7 @@ static void several_can_be_used_in_turns(void **state)
     struct hf_buf data[6] = {{0}};
     char text[512];
     char plain[512];
-    size_t size = write_sample(text, sizeof text, 77);
+    size_t size = small_file(text, sizeof text, 77);
     for (unsigned i = 0; i < 6; i++) {
         assert_int_equal(train(&bytes[i], SAMPLES + 50 * i), HF_OK);
         struct hf_dictionary *dictionary = hf_dictionary_new(view(&bytes[i]), 1);
@@ -206,7 +196,7 @@ static void a_block_is_shortened_only_where_that_pays_and_may(void **state)
     uint8_t id[HF_HASH_BYTES];
     static uint8_t random[2000];
     static uint8_t plain[HF_DICTIONARY_CONTENT_MAX_BYTES];
-    size_t size = write_sample(text, sizeof text, 5003);
+    size_t size = small_file(text, sizeof text, 5003);
     hf_sha256(text, size, id);
     assert_int_equal(hf_block_add(&builder, id, (uint8_t *)text, size), HF_OK);
     assert_int_equal(hf_block_finish(&builder, trained->compressor, &block), HF_OK);
@@ -234,7 +224,7 @@ static void a_block_is_shortened_only_where_that_pays_and_may(void **state)
     /* Too long a plaintext: of the many that it holds each shrinks, and it stays as it is. */
     hf_block_clear(&builder);
     for (unsigned i = 0; builder.plain.size <= HF_DICTIONARY_CONTENT_MAX_BYTES; i++) {
-        size = write_sample(text, sizeof text, i);
+        size = small_file(text, sizeof text, i);
         hf_sha256(text, size, id);
         assert_int_equal(hf_block_add(&builder, id, (uint8_t *)text, size), HF_OK);
     }

@@ -255,7 +255,7 @@ static void what_is_small_is_made_with_the_dictionary_while_there_is_one(void **
                                         HF_DICTIONARY_LEVEL)};
     memcpy(known.id, trained.id, HF_HASH_BYTES);
     struct hf_unit_chunk chunk = {.codec = HF_CODEC_RAW,
-                                  .plain_size = (uint32_t)trained_sample(text, sizeof(text), 9001),
+                                  .plain_size = (uint32_t)small_file(text, sizeof(text), 9001),
                                   .data = {(const uint8_t *)text, 0}};
     chunk.data.size = chunk.plain_size;
     hf_sha256(text, chunk.data.size, chunk.id);
