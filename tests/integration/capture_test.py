@@ -192,7 +192,7 @@ def test_a_large_log_that_never_stands_still_is_on_record_as_far_as_it_was(fleet
     try:
         time.sleep(0.2)
         size = path.stat().st_size
-        fleet.wait()
+        fleet.wait(180)
         content = fleet.cli("cat", host.target("data", "data/hot.log"), text=False)
     finally:
         ended.set()
