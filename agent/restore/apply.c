@@ -12,6 +12,7 @@
 #include "agent/restore/metadata.h"
 #include "agent/restore/siblings.h"
 #include "agent/restore/stage.h"
+#include "agent/restore/tree.h"
 #include "common/log.h"
 
 /* A directory of the plan between its making and its finishing, when its files are in place. */
@@ -73,28 +74,46 @@ static int explain_rename(int failure, struct hf_error *error)
     }
 }
 
+/* A file or link of the plan. */
+struct item {
+    const struct hf_version *version;
+    uint64_t index;
+    struct hf_target target; /* where it belongs, and in the staged tree is */
+    bool in_tree;
+};
+
 /* A file's way from the staging directory into place. */
 struct move {
-    int staging_fd, parent_fd;
-    char staged[HF_STAGED_NAME_BYTES];
+    struct hf_staged staged;
+    int parent_fd;
     const char *name;
     unsigned flags; /* of renameat2 */
 };
 
-static int move_file(const struct hf_apply_options *options, const struct hf_version *version,
+static bool rename_staged(const struct move *move)
+{
+    return !renameat2(move->staged.dir_fd, move->staged.name, move->parent_fd, move->name,
+                      move->flags);
+}
+
+static int move_file(const struct hf_apply_options *options, const struct item *item,
                      const struct hf_target *target, const struct move *move,
                      struct hf_error *error)
 {
-    if (!renameat2(move->staging_fd, move->staged, move->parent_fd, move->name, move->flags))
+    if (rename_staged(move))
         return 0;
     int failure = errno;
-    if ((failure == EISDIR || failure == EEXIST) && !move->flags &&
-        !unlinkat(move->parent_fd, move->name, AT_REMOVEDIR)) {
-        if (!renameat2(move->staging_fd, move->staged, move->parent_fd, move->name, move->flags))
+    /* A directory of the staged tree has the mode that it should have in place, which may keep
+     * whoever isn't root from taking something out of it. */
+    bool again = failure == EACCES && geteuid() != 0 && !fchmod(move->staged.dir_fd, 0700);
+    again = again || ((failure == EISDIR || failure == EEXIST) && !move->flags &&
+                      !unlinkat(move->parent_fd, move->name, AT_REMOVEDIR));
+    if (again) {
+        if (rename_staged(move))
             return 0;
         failure = errno;
     }
-    if (failure == ENOENT && was_placed(options, version, target))
+    if (failure == ENOENT && was_placed(options, item->version, target))
         return 0;
     if (failure == EEXIST && move->flags)
         return hf_error_set(error, HF_ERR_EXISTS, failure,
@@ -110,36 +129,39 @@ static bool is_there(int dir_fd, const char *name)
 
 /* What lies beside the database goes first; but not if the database won't move: because it may not
  * replace what is there, or because it has moved already and this is beside it. */
-static int move_database(const struct hf_apply_options *options, const struct hf_version *version,
-                         const struct hf_target *target, const struct move *move, uint64_t index,
+static int move_database(const struct hf_apply_options *options, const struct item *item,
+                         const struct hf_target *target, const struct move *move,
                          struct hf_error *error)
 {
     struct siblings siblings;
-    if (!is_there(move->staging_fd, move->staged) ||
+    int shard_fd;
+    if (!is_there(move->staged.dir_fd, move->staged.name) ||
         (move->flags && is_there(move->parent_fd, move->name)))
-        return move_file(options, version, target, move, error);
-    int result =
-        siblings_take(move->parent_fd, move->name, move->staging_fd, index, &siblings, error);
+        return move_file(options, item, target, move, error);
+    int result = targets_staging(options->targets, target->anchor, item->index, &shard_fd, error);
+    if (!result)
+        result =
+            siblings_take(move->parent_fd, move->name, shard_fd, item->index, &siblings, error);
     if (result)
         return result;
-    result = move_file(options, version, target, move, error);
+    result = move_file(options, item, target, move, error);
     if (result)
         siblings_return(&siblings);
     else
         siblings_leave(&siblings);
     if (!result && siblings.in_use)
-        job_remark(options->job, index,
+        job_remark(options->job, item->index,
                    "a process has the database open and goes on with the one that was there; "
                    "restart it");
     return result;
 }
 
-static int place_file(const struct hf_apply_options *options, const struct hf_version *version,
-                      const struct hf_target *target, uint64_t index, struct hf_error *error)
+static int place_file(const struct hf_apply_options *options, const struct item *item,
+                      const struct hf_target *target, struct hf_error *error)
 {
     struct move move;
-    stage_name(index, move.staged);
-    int result = targets_staging(options->targets, target->anchor, index, &move.staging_fd, error);
+    int result = stage_find(options->targets, &item->target, item->index, item->in_tree,
+                            &move.staged, error);
     if (!result)
         result = targets_open_parent(options->targets, target, HF_TARGETS_CREATE, &move.parent_fd,
                                      &move.name, error);
@@ -147,9 +169,9 @@ static int place_file(const struct hf_apply_options *options, const struct hf_ve
         return result;
     /* Only the rule `replace` may take what came into being since the decision. */
     move.flags = options->job->offer.conflict == HF_CONFLICT_REPLACE ? 0 : RENAME_NOREPLACE;
-    return version->flags & HF_VERSION_DATABASE
-               ? move_database(options, version, target, &move, index, error)
-               : move_file(options, version, target, &move, error);
+    return item->version->flags & HF_VERSION_DATABASE
+               ? move_database(options, item, target, &move, error)
+               : move_file(options, item, target, &move, error);
 }
 
 static int remember(struct apply *apply, const struct directory *directory, struct hf_error *error)
@@ -271,26 +293,64 @@ static bool rename_beside(struct hf_target *target, uint64_t job)
     return true;
 }
 
-static int place_by_rule(const struct hf_apply_options *options, const struct hf_version *version,
-                         struct hf_target *target, uint64_t index, struct hf_error *error)
+static int place_by_rule(const struct hf_apply_options *options, const struct item *item,
+                         struct hf_error *error)
 {
     struct hf_job *job = options->job;
-    bool beside = job->actions[index] == HF_ACTION_BESIDE;
-    int result = beside ? 0 : place_file(options, version, target, index, error);
+    bool beside = job->actions[item->index] == HF_ACTION_BESIDE;
+    int result = beside ? 0 : place_file(options, item, &item->target, error);
     if (result == HF_ERR_EXISTS && job->offer.conflict == HF_CONFLICT_SKIP) {
-        job->actions[index] = HF_ACTION_SKIPPED;
+        job->actions[item->index] = HF_ACTION_SKIPPED;
         return 0;
     }
     if (beside || result == HF_ERR_EXISTS) {
+        struct hf_target other = item->target;
         beside = true;
-        if (!rename_beside(target, job->id))
+        if (!rename_beside(&other, job->id))
             return hf_error_set(error, HF_ERR_LIMIT, 0,
                                 "the name is too long to put a restored file beside it");
-        result = place_file(options, version, target, index, error);
+        result = place_file(options, item, &other, error);
     }
     if (!result)
-        job->actions[index] = beside ? HF_ACTION_RENAMED : HF_ACTION_RESTORED;
+        job->actions[item->index] = beside ? HF_ACTION_RENAMED : HF_ACTION_RESTORED;
     return result;
+}
+
+/* What was staged in a tree and isn't there any more has been moved with a directory above it. */
+static int place_tree_file(const struct hf_apply_options *options, const struct item *item,
+                           struct hf_error *error)
+{
+    struct hf_job *job = options->job;
+    if (!tree_has_left(options->targets, &item->target))
+        return place_by_rule(options, item, error);
+    bool there = job->applied_before ? was_placed(options, item->version, &item->target)
+                                     : tree_arrived(options->targets, &item->target, item->version);
+    if (!there)
+        return explain_rename(ENOENT, error);
+    job->actions[item->index] = HF_ACTION_RESTORED;
+    return 0;
+}
+
+/* As a whole if nothing is in its place; else it is made, and what is in the tree put into it. */
+static int place_tree(struct apply *apply, const struct hf_version *version,
+                      const struct hf_target *target, uint64_t index, struct hf_error *error)
+{
+    const struct hf_apply_options *options = apply->options;
+    struct hf_job *job = options->job;
+    struct hf_error why = {0};
+    struct stat moved;
+    int result = tree_move(options->targets, target, &moved, &why);
+    if (!result) {
+        const struct directory directory = {index, moved.st_dev, moved.st_ino, true};
+        return remember(apply, &directory, error);
+    }
+    if (result == HF_ERR_NOT_FOUND && !job->applied_before &&
+        tree_arrived(options->targets, target, version)) {
+        job->actions[index] = HF_ACTION_RESTORED;
+        return 0;
+    }
+    job->actions[index] = HF_ACTION_DIRECTORY;
+    return make_directory(apply, version, target, index, error);
 }
 
 static void apply_one(void *context, const struct hf_version *version, uint64_t index)
@@ -299,18 +359,31 @@ static void apply_one(void *context, const struct hf_version *version, uint64_t 
     const struct hf_apply_options *options = apply->options;
     struct hf_job *job = options->job;
     enum hf_action action = (enum hf_action)job->actions[index];
-    bool directory = action == HF_ACTION_DIRECTORY || action == HF_ACTION_DIRECTORY_KEPT;
+    struct item item = {.version = version, .index = index};
     struct hf_error error = {0};
-    struct hf_target target;
-    if (action != HF_ACTION_FILE && action != HF_ACTION_BESIDE && !directory)
+    int result = 0;
+    item.in_tree = action == HF_ACTION_TREE_FILE;
+    switch (action) {
+    case HF_ACTION_FILE:
+    case HF_ACTION_BESIDE:
+    case HF_ACTION_TREE_FILE:
+    case HF_ACTION_DIRECTORY:
+    case HF_ACTION_DIRECTORY_KEPT:
+    case HF_ACTION_TREE:
+        result = targets_locate(options->targets, version, &item.target, &error);
+        break;
+    default:
         return;
-    int result = targets_locate(options->targets, version, &target, &error);
-    if (!result && directory) {
-        /* Its metadata is set, and its outcome known, when all that is in it is in place. */
-        result = make_directory(apply, version, &target, index, &error);
-    } else if (!result) {
-        result = place_by_rule(options, version, &target, index, &error);
     }
+    if (!result && action == HF_ACTION_TREE)
+        result = place_tree(apply, version, &item.target, index, &error);
+    else if (!result && item.in_tree)
+        result = place_tree_file(options, &item, &error);
+    else if (!result && (action == HF_ACTION_FILE || action == HF_ACTION_BESIDE))
+        result = place_by_rule(options, &item, &error);
+    else if (!result) /* its metadata is set, and its outcome known, when what is in it is in place
+                       */
+        result = make_directory(apply, version, &item.target, index, &error);
     if (result)
         job_fail(job, index, error.message);
 }
@@ -324,7 +397,8 @@ static void finish_one(void *context, const struct hf_version *version, uint64_t
     bool kept = job->actions[index] == HF_ACTION_DIRECTORY_KEPT;
     struct hf_error error = {0};
     struct hf_target target;
-    if (!kept && job->actions[index] != HF_ACTION_DIRECTORY)
+    if (!kept && job->actions[index] != HF_ACTION_DIRECTORY &&
+        job->actions[index] != HF_ACTION_TREE)
         return;
     int result = targets_locate(options->targets, version, &target, &error);
     if (!result)
@@ -336,14 +410,15 @@ static void finish_one(void *context, const struct hf_version *version, uint64_t
     job->actions[index] = kept ? HF_ACTION_IDENTICAL : HF_ACTION_RESTORED;
 }
 
-static int walk_plan(struct hf_job *job,
+/* As far as the plan's index end. */
+static int walk_plan(struct hf_job *job, uint64_t end,
                      void (*visit)(void *context, const struct hf_version *version, uint64_t index),
                      void *context, struct hf_error *error)
 {
     struct hf_buf buf = {0};
     struct hf_version version;
     int result = job_plan_rewind(job, error);
-    for (uint64_t i = 0; !result && i < job->count; i++) {
+    for (uint64_t i = 0; !result && i < end; i++) {
         result = job_plan_next(job, &buf, &version, error);
         if (!result)
             visit(context, &version, i);
@@ -358,9 +433,10 @@ int apply_job(const struct hf_apply_options *options, struct hf_error *error)
 {
     struct apply apply = {.options = options};
     targets_forget(options->targets);
-    int result = walk_plan(options->job, apply_one, &apply, error);
+    int result = walk_plan(options->job, options->job->count, apply_one, &apply, error);
+    uint64_t end = apply.count > 0 ? apply.directories[apply.count - 1].index + 1 : 0;
     if (!result)
-        result = walk_plan(options->job, finish_one, &apply, error);
+        result = walk_plan(options->job, end, finish_one, &apply, error);
     /* Promise 1's twin for restores: what is reported as restored survives a power cut. */
     if (!result)
         result = targets_sync(options->targets, error);
@@ -405,5 +481,5 @@ int apply_tell(const struct hf_apply_options *options,
                void *context, struct hf_error *error)
 {
     struct telling telling = {.options = options, .placed = placed, .context = context};
-    return walk_plan(options->job, tell_one, &telling, error);
+    return walk_plan(options->job, options->job->count, tell_one, &telling, error);
 }

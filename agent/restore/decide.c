@@ -124,7 +124,7 @@ int decide_action(struct hf_targets *targets, const struct hf_version *version,
         *action = HF_ACTION_NONE;
         return 0;
     }
-    *action = version->type == HF_FILE_DIRECTORY ? HF_ACTION_DIRECTORY : HF_ACTION_FILE;
+    *action = version->type == HF_FILE_DIRECTORY ? HF_ACTION_TREE : HF_ACTION_FILE;
     int result = targets_open_parent(targets, target, HF_TARGETS_LEAVE, &parent_fd, &name, error);
     if (result == HF_ERR_NOT_FOUND)
         return 0;

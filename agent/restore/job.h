@@ -34,7 +34,9 @@ enum hf_action {
     HF_ACTION_RESTORED = 8,
     HF_ACTION_RENAMED = 9,
     /* It was there and as wanted, but what changes inside it will change its times. */
-    HF_ACTION_DIRECTORY_KEPT = 10
+    HF_ACTION_DIRECTORY_KEPT = 10,
+    HF_ACTION_TREE = 11,     /* a directory that is missing: staged, with all in it (tree.h) */
+    HF_ACTION_TREE_FILE = 12 /* a file or link that is staged in such a directory */
 };
 
 enum hf_job_phase { HF_JOB_STAGING = 0, HF_JOB_APPLYING = 1, HF_JOB_DONE = 2 };

@@ -7,7 +7,7 @@
 #include "common/bytes.h"
 
 /* Of `phase` and `decided`. What another release of the agent left is staged anew. */
-#define PHASE_FORMAT "2"
+#define PHASE_FORMAT "3"
 
 int job_decided_encode(const struct hf_job *job, struct hf_buf *out)
 {
@@ -39,7 +39,7 @@ int job_decided_decode(struct hf_job *job, const struct hf_buf *in)
     memcpy(job->actions, in->data + 8, count);
     job->count = job->capacity = count;
     for (size_t i = 0; i < count; i++)
-        if (job->actions[i] > HF_ACTION_DIRECTORY_KEPT)
+        if (job->actions[i] > HF_ACTION_TREE_FILE)
             return HF_ERR_CORRUPT;
     while (in->size - at >= 12) {
         uint64_t index = hf_get_le64(in->data + at);

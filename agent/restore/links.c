@@ -20,6 +20,7 @@ struct group {
     uint8_t key[HF_HASH_BYTES];
     bool is_made; /* one of them is staged: */
     uint64_t made;
+    char *made_path; /* in the tree, where it will be; NULL: not in the tree */
     size_t anchor;
     char *there; /* one of them is on this host, beneath the anchor, as: */
     dev_t dev;
@@ -29,6 +30,7 @@ struct group {
 struct member {
     size_t group;
     uint64_t index;
+    char *path; /* as made_path */
     bool there; /* on this host, as: */
     dev_t dev;
     ino_t ino;
@@ -58,8 +60,12 @@ void links_free(struct hf_links *links)
 {
     if (!links)
         return;
-    for (size_t i = 0; i < links->group_count; i++)
+    for (size_t i = 0; i < links->group_count; i++) {
         free(links->groups[i].there);
+        free(links->groups[i].made_path);
+    }
+    for (size_t i = 0; i < links->member_count; i++)
+        free(links->members[i].path);
     hf_hash_free(links->hash);
     free(links->groups);
     free(links->buckets);
@@ -163,16 +169,24 @@ static int add_member(struct hf_links *links, const struct member *member)
 }
 
 bool links_add_made(struct hf_links *links, const struct hf_version *version, uint64_t index,
-                    size_t anchor)
+                    const struct hf_target *target, bool in_tree)
 {
     size_t at;
-    if (version->link == 0 || find_group(links, version, anchor, &at))
+    if (version->link == 0 || find_group(links, version, target->anchor, &at))
         return false;
     struct group *group = &links->groups[at];
-    if (group->is_made)
-        return !add_member(links, &(struct member){.group = at, .index = index});
+    char *path = in_tree ? strdup(target->path) : NULL;
+    if (in_tree && !path)
+        return false;
+    if (group->is_made) {
+        bool added = !add_member(links, &(struct member){at, index, path, .there = false});
+        if (!added)
+            free(path);
+        return added;
+    }
     group->is_made = true;
     group->made = index;
+    group->made_path = path;
     return false;
 }
 
@@ -205,19 +219,25 @@ int links_add_there(struct hf_links *links, struct hf_targets *targets,
     return result ? hf_error_set(error, (enum hf_err)result, 0, "no memory for a restore") : 0;
 }
 
-/* The file that the group's others become names of: staged, or the one that is there. */
-static int open_first(const struct group *group, struct hf_targets *targets,
-                      struct hf_target *target, char staged[HF_STAGED_NAME_BYTES],
-                      const char **name, int *dir_fd, struct hf_error *error)
+/* Where a name of the group is staged; target is room for its path. */
+static int find_staged(struct hf_targets *targets, size_t anchor, uint64_t index, const char *path,
+                       struct hf_target *target, struct hf_staged *out, struct hf_error *error)
 {
-    if (group->is_made) {
-        stage_name(group->made, staged);
-        *name = staged;
-        return targets_staging(targets, group->anchor, group->made, dir_fd, error);
-    }
+    target->anchor = anchor;
+    snprintf(target->path, sizeof(target->path), "%s", path ? path : "");
+    return stage_find(targets, target, index, path != NULL, out, error);
+}
+
+/* The file that the group's others become names of: staged, or the one that is there. */
+static int find_first(const struct group *group, struct hf_targets *targets,
+                      struct hf_target *target, struct hf_staged *out, struct hf_error *error)
+{
+    if (group->is_made)
+        return find_staged(targets, group->anchor, group->made, group->made_path, target, out,
+                           error);
     target->anchor = group->anchor;
     snprintf(target->path, sizeof(target->path), "%s", group->there);
-    return targets_open_parent(targets, target, HF_TARGETS_LEAVE, dir_fd, name, error);
+    return targets_open_parent(targets, target, HF_TARGETS_LEAVE, &out->dir_fd, &out->name, error);
 }
 
 /* The staged name is what is there, not what somebody has put into its place since. */
@@ -237,22 +257,20 @@ static int check_same(const struct group *group, int staging_fd, const char *nam
                         "restore again");
 }
 
-static int make_link(const struct group *group, struct hf_targets *targets, uint64_t index,
-                     struct hf_error *error)
+static int make_link(const struct group *group, struct hf_targets *targets,
+                     const struct member *member, struct hf_error *error)
 {
-    char first[HF_STAGED_NAME_BYTES], name[HF_STAGED_NAME_BYTES];
-    struct hf_target target;
-    const char *first_name;
-    int dir_fd, staging_fd;
-    int result = open_first(group, targets, &target, first, &first_name, &dir_fd, error);
+    struct hf_target first_target, target;
+    struct hf_staged first, staged;
+    int result = find_first(group, targets, &first_target, &first, error);
     if (!result)
-        result = targets_staging(targets, group->anchor, index, &staging_fd, error);
+        result = find_staged(targets, group->anchor, member->index, member->path, &target, &staged,
+                             error);
     if (result)
         return result;
-    stage_name(index, name);
-    unlinkat(staging_fd, name, 0); /* of an interrupted run */
-    if (!linkat(dir_fd, first_name, staging_fd, name, 0))
-        return check_same(group, staging_fd, name, error);
+    unlinkat(staged.dir_fd, staged.name, 0); /* of an interrupted run */
+    if (!linkat(first.dir_fd, first.name, staged.dir_fd, staged.name, 0))
+        return check_same(group, staged.dir_fd, staged.name, error);
     return hf_error_set(error, errno == ENOSPC || errno == EDQUOT ? HF_ERR_NO_SPACE : HF_ERR_IO,
                         errno, "can't make it another name of the same file");
 }
@@ -269,7 +287,7 @@ static int make_member(const struct group *group, const struct member *member, s
         job_fail(job, member->index, "the file that it is another name of could not be restored");
         return 0;
     }
-    int result = make_link(group, targets, member->index, &why);
+    int result = make_link(group, targets, member, &why);
     if (result == HF_ERR_NO_SPACE) {
         *error = why;
         return result;

@@ -20,10 +20,11 @@ struct hf_links;
 struct hf_links *links_new(void); /* NULL when out of memory */
 void links_free(struct hf_links *links);
 
-/* The version at index has to be made there. True: it needs no content of its own, for it will be a
- * link to one before it. Without memory it becomes a file of its own. */
+/* The version at index has to be made at target; in_tree: it is staged there. True: it needs no
+ * content of its own, for it will be a link to one before it. Without memory it becomes a file of
+ * its own. */
 bool links_add_made(struct hf_links *links, const struct hf_version *version, uint64_t index,
-                    size_t anchor);
+                    const struct hf_target *target, bool in_tree);
 /* The version at index is on this host at target and stays. HF_ERR_NO_MEMORY. */
 int links_add_there(struct hf_links *links, struct hf_targets *targets,
                     const struct hf_version *version, uint64_t index,

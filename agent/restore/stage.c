@@ -9,7 +9,9 @@
 
 #include "agent/restore/decide.h"
 #include "agent/restore/stage_private.h"
+#include "agent/restore/tree.h"
 #include "common/bytes.h"
+#include "common/fs.h"
 #include "common/log.h"
 
 /* Room that a restore leaves on a file system for everybody else. */
@@ -19,6 +21,17 @@
 void stage_name(uint64_t index, char out[HF_STAGED_NAME_BYTES])
 {
     snprintf(out, HF_STAGED_NAME_BYTES, "%llx", (unsigned long long)index);
+}
+
+int stage_find(struct hf_targets *targets, const struct hf_target *target, uint64_t index,
+               bool in_tree, struct hf_staged *out, struct hf_error *error)
+{
+    if (in_tree)
+        return targets_open_staged(targets, target, HF_TARGETS_LEAVE, &out->dir_fd, &out->name,
+                                   error);
+    stage_name(index, out->text);
+    out->name = out->text;
+    return targets_staging(targets, target->anchor, index, &out->dir_fd, error);
 }
 
 int stage_new(const struct hf_stage_options *options, struct hf_stage **out, struct hf_error *error)
@@ -125,13 +138,13 @@ int stage_open(struct hf_stage *stage, struct stage_file *file, struct hf_error 
 {
     if (file->fd >= 0)
         return 0;
-    char name[HF_STAGED_NAME_BYTES];
-    stage_name(file->index, name);
     /* The mode is set before anything is in it: nobody but us can enter the directory anyway. */
     bool keep = file == stage->current && stage->current_leftover;
-    file->fd = openat(file->staging_fd, name,
-                      O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | (keep ? 0 : O_TRUNC), 0600);
-    return file->fd >= 0 ? 0 : no_room(errno, "making a file for the restore", error);
+    struct hf_error why = {0};
+    return hf_open_beneath(file->staging_fd, file->name, O_RDWR | O_CREAT | (keep ? 0 : O_TRUNC),
+                           0600, &file->fd, &why)
+               ? no_room(why.sys_errno, "making a file for the restore", error)
+               : 0;
 }
 
 int stage_write(struct hf_stage *stage, struct stage_file *file, const uint8_t *data, size_t size,
@@ -163,18 +176,25 @@ static int file_finish(struct hf_stage *stage, struct stage_file *file, struct h
     return 0;
 }
 
+static void remove_staged(const struct stage_file *file)
+{
+    const char *name;
+    int dir_fd;
+    if (hf_open_parent_beneath(file->staging_fd, file->name, &dir_fd, &name, NULL))
+        return;
+    unlinkat(dir_fd, name, 0);
+    close(dir_fd);
+}
+
 int stage_settle(struct hf_stage *stage, struct stage_file *file, struct hf_error *error)
 {
     if (file->waiting > 0 || !file->complete)
         return 0;
     int result = 0;
-    if (file->failed) {
-        char name[HF_STAGED_NAME_BYTES];
-        stage_name(file->index, name);
-        unlinkat(file->staging_fd, name, 0);
-    } else if (!file->made) {
+    if (file->failed)
+        remove_staged(file);
+    else if (!file->made)
         result = file_finish(stage, file, error);
-    }
     file_free(file);
     return result;
 }
@@ -305,49 +325,50 @@ int stage_advance(struct hf_stage *stage, struct hf_error *error)
 }
 
 /* Staging directories must be found again after a crash, so they are written down first. */
-static int open_staging(struct hf_stage *stage, size_t anchor, uint64_t index, int *fd,
-                        struct hf_error *error)
+static int announce_staging(struct hf_stage *stage, size_t anchor, struct hf_error *error)
 {
     struct hf_targets *targets = stage->options.targets;
-    if (anchor < ANCHORS && stage->free_bytes[anchor] == 0) {
-        struct hf_buf text = {0};
-        int result = 0;
-        for (size_t i = 0; !result && i < targets_anchor_count(targets); i++)
-            result = hf_buf_append_format(&text, "%s\n", targets_anchor_path(targets, i));
-        if (!result)
-            result = hf_buf_terminate(&text);
-        if (result)
-            hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
-        else
-            result = job_save_anchors(stage->options.job, (const char *)text.data, error);
-        hf_buf_free(&text);
-        if (result)
-            return result;
-    }
-    return targets_staging(targets, anchor, index, fd, error);
+    if (anchor >= ANCHORS || stage->free_bytes[anchor] > 0)
+        return 0;
+    struct hf_buf text = {0};
+    int result = 0;
+    for (size_t i = 0; !result && i < targets_anchor_count(targets); i++)
+        result = hf_buf_append_format(&text, "%s\n", targets_anchor_path(targets, i));
+    if (!result)
+        result = hf_buf_terminate(&text);
+    if (result)
+        hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
+    else
+        result = job_save_anchors(stage->options.job, (const char *)text.data, error);
+    hf_buf_free(&text);
+    return result;
 }
 
-static int stage_symlink(const struct hf_version *version, uint64_t index,
-                         const struct hf_metadata *metadata, int staging_fd,
-                         struct hf_error *shortfall, struct hf_error *error)
+static int stage_symlink(struct hf_targets *targets, const struct hf_version *version,
+                         uint64_t index, const struct hf_metadata *metadata,
+                         const struct hf_target *target, bool in_tree, struct hf_error *shortfall,
+                         struct hf_error *error)
 {
-    char target[HF_PATH_MAX_BYTES + 1], name[HF_STAGED_NAME_BYTES];
+    char points_to[HF_PATH_MAX_BYTES + 1];
+    struct hf_staged staged;
+    int result = stage_find(targets, target, index, in_tree, &staged, error);
+    if (result)
+        return result;
     if (version->target.size == 0 || version->target.size > HF_PATH_MAX_BYTES)
         return hf_error_set(error, HF_ERR_INVALID, 0, "the link's target is too long");
-    memcpy(target, version->target.data, version->target.size);
-    target[version->target.size] = '\0';
-    stage_name(index, name);
-    unlinkat(staging_fd, name, 0); /* of an interrupted run */
-    if (symlinkat(target, staging_fd, name))
+    memcpy(points_to, version->target.data, version->target.size);
+    points_to[version->target.size] = '\0';
+    unlinkat(staged.dir_fd, staged.name, 0); /* of an interrupted run */
+    if (symlinkat(points_to, staged.dir_fd, staged.name))
         return hf_error_set(error, HF_ERR_IO, errno, "can't make a symbolic link");
-    return metadata_set_link(staging_fd, name, metadata, shortfall, error);
+    return metadata_set_link(staged.dir_fd, staged.name, metadata, shortfall, error);
 }
 
 static struct stage_file *file_new(struct hf_stage *stage, const struct hf_version *version,
                                    uint64_t index, const struct hf_metadata *metadata,
-                                   size_t anchor, int staging_fd)
+                                   size_t anchor, int staging_fd, const char *name)
 {
-    struct stage_file *file = calloc(1, sizeof(*file));
+    struct stage_file *file = calloc(1, sizeof(*file) + strlen(name) + 1);
     uint8_t *xattrs = metadata->xattrs.size > 0 ? malloc(metadata->xattrs.size) : NULL;
     if (!file || (metadata->xattrs.size > 0 && !xattrs)) {
         free(file);
@@ -360,6 +381,7 @@ static struct stage_file *file_new(struct hf_stage *stage, const struct hf_versi
                                 .anchor = anchor,
                                 .staging_fd = staging_fd,
                                 .fd = -1};
+    memcpy(file->name, name, strlen(name) + 1);
     if (xattrs)
         memcpy(xattrs, metadata->xattrs.data, metadata->xattrs.size);
     file->metadata.xattrs.data = xattrs;
@@ -370,9 +392,9 @@ static struct stage_file *file_new(struct hf_stage *stage, const struct hf_versi
 
 static int begin_file(struct hf_stage *stage, const struct hf_version *version, uint64_t index,
                       const struct hf_metadata *metadata, size_t anchor, int staging_fd,
-                      struct hf_local *local, struct hf_error *error)
+                      const char *name, struct hf_local *local, struct hf_error *error)
 {
-    struct stage_file *file = file_new(stage, version, index, metadata, anchor, staging_fd);
+    struct stage_file *file = file_new(stage, version, index, metadata, anchor, staging_fd, name);
     if (!file) {
         local_free(local);
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
@@ -392,20 +414,87 @@ static int begin_file(struct hf_stage *stage, const struct hf_version *version, 
     if (!local && version->size > 0 && stage->options.find_content &&
         !stage->options.find_content(stage->options.context, version, &path) &&
         !hf_buf_terminate(&path)) {
-        const char *name = (const char *)path.data;
+        const char *other = (const char *)path.data;
         if (file->whole) {
             result =
-                stage_copy(stage, version->refs.data, (uint32_t)version->size, file, name, error);
+                stage_copy(stage, version->refs.data, (uint32_t)version->size, file, other, error);
             stage->ref_at = 1;
             stage->offset = version->size;
         } else {
-            stage->current_other = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+            stage->current_other = open(other, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
         }
     }
     hf_buf_free(&path);
     if (result)
         return result;
     return stage_advance(stage, error);
+}
+
+/* A directory that is missing is made now, so that what belongs in it finds it. What can't be made
+ * so is made when the rest is put into place. */
+static int add_tree(struct hf_stage *stage, const struct hf_target *target, uint64_t index,
+                    struct hf_error *error)
+{
+    struct hf_error why = {0};
+    int result = announce_staging(stage, target->anchor, error);
+    if (!result)
+        result = reserve(stage, target->anchor, 0, error);
+    if (result)
+        return result;
+    if (!tree_add(stage->options.targets, target, &why))
+        return 0;
+    if (why.code == HF_ERR_NO_SPACE) {
+        *error = why;
+        return why.code;
+    }
+    stage->options.job->actions[index] = HF_ACTION_DIRECTORY;
+    return 0;
+}
+
+/* Takes over local. */
+static int add_file(struct hf_stage *stage, const struct hf_version *version, uint64_t index,
+                    const struct hf_metadata *metadata, const struct hf_target *target,
+                    struct hf_local *local, struct hf_error *error)
+{
+    struct hf_job *job = stage->options.job;
+    struct hf_targets *targets = stage->options.targets;
+    struct hf_error why = {0}, shortfall = {0};
+    char flat[HF_STAGED_NAME_BYTES];
+    bool in_tree = job->actions[index] == HF_ACTION_FILE && tree_holds(targets, target);
+    bool sparse = version->flags & HF_VERSION_SPARSE; /* its holes need no room */
+    int staging_fd = -1;
+    if (in_tree)
+        job->actions[index] = HF_ACTION_TREE_FILE;
+    int result = announce_staging(stage, target->anchor, error);
+    if (!result)
+        result = in_tree ? targets_tree(targets, target->anchor, &staging_fd, error)
+                         : targets_staging(targets, target->anchor, index, &staging_fd, error);
+    if (!result && links_add_made(stage->links, version, index, target, in_tree)) {
+        local_free(local);
+        return 0; /* another name of one that is being made */
+    }
+    if (!result)
+        result = reserve(stage, target->anchor, sparse ? 0 : version->size, error);
+    if (result) {
+        local_free(local);
+        return result;
+    }
+    stage_name(index, flat);
+    if (version->type == HF_FILE_REGULAR)
+        return begin_file(stage, version, index, metadata, target->anchor, staging_fd,
+                          in_tree ? target->path : flat, local, error);
+    local_free(local);
+    if (stage_symlink(targets, version, index, metadata, target, in_tree, &shortfall, &why))
+        job_fail(job, index, why.message);
+    else if (shortfall.code)
+        job_remark(job, index, shortfall.message);
+    return 0;
+}
+
+static bool is_change(enum hf_action action)
+{
+    return action == HF_ACTION_FILE || action == HF_ACTION_BESIDE || action == HF_ACTION_TREE ||
+           action == HF_ACTION_DIRECTORY;
 }
 
 int stage_add(struct hf_stage *stage, const struct hf_version *version, struct hf_error *error)
@@ -416,7 +505,7 @@ int stage_add(struct hf_stage *stage, const struct hf_version *version, struct h
     struct hf_metadata metadata;
     struct hf_target target = {0};
     struct hf_local *local = NULL;
-    struct hf_error why = {0}, shortfall = {0};
+    struct hf_error why = {0};
     uint64_t index = job->count;
 
     metadata_of(&stage->options.rules, version, &metadata);
@@ -425,14 +514,10 @@ int stage_add(struct hf_stage *stage, const struct hf_version *version, struct h
     if (!failed)
         failed = decide_action(targets, version, &target, &metadata, &stage->options.cutting,
                                job->offer.conflict, &action, &local, &why);
-    bool staged = !failed && (action == HF_ACTION_FILE || action == HF_ACTION_BESIDE);
-    if (!failed && job->offer.dry_run) {
-        bool changes = staged || action == HF_ACTION_DIRECTORY;
-        action = changes                              ? HF_ACTION_WOULD
+    if (!failed && job->offer.dry_run)
+        action = is_change(action)                    ? HF_ACTION_WOULD
                  : action == HF_ACTION_DIRECTORY_KEPT ? HF_ACTION_IDENTICAL
                                                       : action;
-        staged = false;
-    }
     if (!failed && action == HF_ACTION_IDENTICAL)
         job->reused_bytes += version->size;
     int result = job_plan_append(job, version, failed ? HF_ACTION_FAILED : action, error);
@@ -441,33 +526,12 @@ int stage_add(struct hf_stage *stage, const struct hf_version *version, struct h
     if (!result && !failed && action == HF_ACTION_IDENTICAL &&
         job->offer.conflict == HF_CONFLICT_REPLACE)
         result = links_add_there(stage->links, targets, version, index, &target, error);
-    if (result || !staged) {
-        local_free(local);
-        return result;
-    }
-
-    int staging_fd = -1;
-    bool sparse = version->flags & HF_VERSION_SPARSE; /* its holes need no room */
-    result = open_staging(stage, target.anchor, index, &staging_fd, error);
-    if (!result && links_add_made(stage->links, version, index, target.anchor)) {
-        local_free(local);
-        return 0; /* another name of one that is being made */
-    }
-    if (!result)
-        result = reserve(stage, target.anchor, sparse ? 0 : version->size, error);
-    if (result) {
-        local_free(local);
-        return result;
-    }
-    if (version->type == HF_FILE_REGULAR)
-        return begin_file(stage, version, index, &metadata, target.anchor, staging_fd, local,
-                          error);
+    if (!result && !failed && action == HF_ACTION_TREE)
+        result = add_tree(stage, &target, index, error);
+    if (!result && !failed && (action == HF_ACTION_FILE || action == HF_ACTION_BESIDE))
+        return add_file(stage, version, index, &metadata, &target, local, error);
     local_free(local);
-    if (stage_symlink(version, index, &metadata, staging_fd, &shortfall, &why))
-        job_fail(job, index, why.message);
-    else if (shortfall.code)
-        job_remark(job, index, shortfall.message);
-    return 0;
+    return result;
 }
 
 int stage_end_flushing(struct hf_stage *stage, struct hf_error *error)
@@ -481,7 +545,10 @@ int stage_end_flushing(struct hf_stage *stage, struct hf_error *error)
 
 int stage_finish(struct hf_stage *stage, struct hf_error *error)
 {
-    return links_make(stage->links, stage->options.job, stage->options.targets, error);
+    struct hf_job *job = stage->options.job;
+    struct hf_targets *targets = stage->options.targets;
+    int result = links_make(stage->links, job, targets, error);
+    return result ? result : tree_finish(job, targets, &stage->options.rules, error);
 }
 
 bool stage_wants_more(const struct hf_stage *stage)

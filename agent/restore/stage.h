@@ -65,7 +65,7 @@ int stage_flush(struct hf_stage *stage, struct hf_error *error);
 /* At the end, also of a run that is interrupted: an error says that what was staged may not be what
  * the disk has, though it reads well, so that no later run may take it up. */
 int stage_end_flushing(struct hf_stage *stage, struct hf_error *error);
-/* After the last version, when stage_idle: the files' other names. */
+/* After the last version, when stage_idle: the files' other names, the trees' directories. */
 int stage_finish(struct hf_stage *stage, struct hf_error *error);
 bool stage_wants_more(const struct hf_stage *stage);
 /* Nothing is being staged and nothing outstanding. */
@@ -74,5 +74,16 @@ bool stage_idle(const struct hf_stage *stage);
 /* The name of the staged file or link of a plan's index. */
 #define HF_STAGED_NAME_BYTES 24
 void stage_name(uint64_t index, char out[HF_STAGED_NAME_BYTES]);
+
+/* Where the file or link of a plan's index is staged: by that name, or (in_tree:
+ * HF_ACTION_TREE_FILE) where it will be. dir_fd is as that of targets_open_parent; name may point
+ * into the target. HF_ERR_NOT_FOUND when that directory of the tree isn't there. */
+struct hf_staged {
+    int dir_fd;
+    const char *name;
+    char text[HF_STAGED_NAME_BYTES];
+};
+int stage_find(struct hf_targets *targets, const struct hf_target *target, uint64_t index,
+               bool in_tree, struct hf_staged *out, struct hf_error *error);
 
 #endif

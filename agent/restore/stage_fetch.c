@@ -53,6 +53,7 @@ static struct hf_write_use *use_new(struct stage_file *file, uint64_t offset)
         use->whole = file->whole;
         use->index = file->index;
         use->staging_fd = file->staging_fd;
+        use->name = file->name;
         use->metadata = file->metadata;
         use->sparse = file->sparse;
     }

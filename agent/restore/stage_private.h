@@ -18,7 +18,7 @@ struct stage_file {
     uint64_t size;
     struct hf_metadata metadata; /* its extended attributes are this file's own */
     size_t anchor;
-    int staging_fd; /* of targets */
+    int staging_fd; /* of targets; name is beneath it */
     int fd;         /* -1 until the first chunk is written */
     size_t waiting; /* chunks asked for and not written */
     bool complete;  /* all its chunks are written or asked for */
@@ -26,6 +26,7 @@ struct stage_file {
     bool whole;  /* one chunk: if it is fetched, a writer makes the file, metadata included, */
     bool made;   /* and has done so */
     bool sparse; /* what is zero in it is left out */
+    char name[];
 };
 
 /* A chunk that was asked for. */

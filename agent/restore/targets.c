@@ -162,7 +162,7 @@ static int find_anchor(struct hf_targets *targets, const char *path, size_t leng
     if (!copy)
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a path");
     targets->anchors[targets->anchor_count] =
-        (struct anchor){.path = copy, .fd = -1, .staging_fd = -1};
+        (struct anchor){.path = copy, .fd = -1, .staging_fd = -1, .tree_fd = -1};
     for (size_t i = 0; i < HF_STAGING_SHARDS; i++)
         targets->anchors[targets->anchor_count].shard_fds[i] = -1;
     *out = targets->anchor_count++;
@@ -447,17 +447,13 @@ static int make_parents(int dir_fd, const char *path, struct hf_error *error)
     return 0;
 }
 
-int targets_open_parent(struct hf_targets *targets, const struct hf_target *target,
-                        enum hf_targets_missing missing, int *fd, const char **name,
-                        struct hf_error *error)
+/* The directory at base_fd (in place, or in the staged tree) that holds the target. */
+static int open_parent(struct hf_targets *targets, const struct hf_target *target, int base_fd,
+                       bool staged, enum hf_targets_missing missing, int *fd, const char **name,
+                       struct hf_error *error)
 {
-    struct hf_error local = {0};
-    error = error ? error : &local;
-    int result = anchor_open(targets, target->anchor, missing, error);
-    if (result)
-        return result;
     const char *slash = strrchr(target->path, '/');
-    *fd = targets->anchors[target->anchor].fd;
+    *fd = base_fd;
     *name = slash ? slash + 1 : target->path[0] ? target->path : ".";
     if (!slash)
         return 0;
@@ -466,8 +462,13 @@ int targets_open_parent(struct hf_targets *targets, const struct hf_target *targ
     struct parent *slot = &targets->parents[0];
     for (size_t i = 0; i < PARENTS_CACHED; i++) {
         struct parent *parent = &targets->parents[i];
-        if (parent->path && parent->anchor == target->anchor &&
-            !strncmp(parent->path, target->path, length) && !parent->path[length]) {
+        bool same = parent->path && parent->anchor == target->anchor && parent->staged == staged &&
+                    !strncmp(parent->path, target->path, length) && !parent->path[length];
+        if (same && parent->fd < 0 && missing == HF_TARGETS_CREATE) {
+            slot = parent; /* it is made now */
+            break;
+        }
+        if (same) {
             parent->used = ++targets->parent_clock;
             *fd = parent->fd;
             return *fd >= 0 ? 0
@@ -482,11 +483,11 @@ int targets_open_parent(struct hf_targets *targets, const struct hf_target *targ
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a path");
     int opened = -1;
     *error = (struct hf_error){0};
-    result = hf_open_beneath(*fd, path, O_RDONLY | O_DIRECTORY, 0, &opened, error);
+    int result = hf_open_beneath(base_fd, path, O_RDONLY | O_DIRECTORY, 0, &opened, error);
     if (result && error->sys_errno == ENOENT && missing == HF_TARGETS_CREATE) {
-        result = make_parents(*fd, path, error);
+        result = make_parents(base_fd, path, error);
         if (!result)
-            result = hf_open_beneath(*fd, path, O_RDONLY | O_DIRECTORY, 0, &opened, error);
+            result = hf_open_beneath(base_fd, path, O_RDONLY | O_DIRECTORY, 0, &opened, error);
     }
     if (result)
         result = explain(path, error);
@@ -497,9 +498,32 @@ int targets_open_parent(struct hf_targets *targets, const struct hf_target *targ
     if (slot->path && slot->fd >= 0)
         close(slot->fd);
     free(slot->path);
-    *slot = (struct parent){target->anchor, path, opened, ++targets->parent_clock};
+    *slot = (struct parent){target->anchor, staged, path, opened, ++targets->parent_clock};
     *fd = opened;
     return result;
+}
+
+int targets_open_parent(struct hf_targets *targets, const struct hf_target *target,
+                        enum hf_targets_missing missing, int *fd, const char **name,
+                        struct hf_error *error)
+{
+    struct hf_error local = {0};
+    error = error ? error : &local;
+    int result = anchor_open(targets, target->anchor, missing, error);
+    return result ? result
+                  : open_parent(targets, target, targets->anchors[target->anchor].fd, false,
+                                missing, fd, name, error);
+}
+
+int targets_open_staged(struct hf_targets *targets, const struct hf_target *target,
+                        enum hf_targets_missing missing, int *fd, const char **name,
+                        struct hf_error *error)
+{
+    struct hf_error local = {0};
+    int tree_fd;
+    error = error ? error : &local;
+    int result = targets_tree(targets, target->anchor, &tree_fd, error);
+    return result ? result : open_parent(targets, target, tree_fd, true, missing, fd, name, error);
 }
 
 size_t targets_anchor_count(const struct hf_targets *targets)

@@ -44,7 +44,7 @@ enum hf_targets_missing { HF_TARGETS_LEAVE, HF_TARGETS_CREATE };
 
 /* The directory that holds the target and the target's name in it, which points into target (for
  * the anchor itself: the anchor and "."). The descriptor belongs to targets and stays good until
- * the next call. HF_ERR_NOT_FOUND when it isn't there and missing says to leave it so;
+ * the next call but one. HF_ERR_NOT_FOUND when it isn't there and missing says to leave it so;
  * HF_ERR_DENIED when a component is a symbolic link or no directory. */
 int targets_open_parent(struct hf_targets *targets, const struct hf_target *target,
                         enum hf_targets_missing missing, int *fd, const char **name,
@@ -57,6 +57,13 @@ void targets_forget(struct hf_targets *targets);
  * targets. HF_ERR_DENIED when something that isn't ours has its name. */
 int targets_staging(struct hf_targets *targets, size_t anchor, uint64_t index, int *fd,
                     struct hf_error *error);
+/* The directory of the staging directory in which trees are staged: what is missing as a whole,
+ * each where it will be beneath the anchor. As targets_staging. */
+int targets_tree(struct hf_targets *targets, size_t anchor, int *fd, struct hf_error *error);
+/* As targets_open_parent, of the target's place in that tree. */
+int targets_open_staged(struct hf_targets *targets, const struct hf_target *target,
+                        enum hf_targets_missing missing, int *fd, const char **name,
+                        struct hf_error *error);
 /* Whether the anchor's staging directory is open; then its file system's free bytes are asked. */
 int targets_free_bytes(struct hf_targets *targets, size_t anchor, uint64_t *bytes,
                        struct hf_error *error);

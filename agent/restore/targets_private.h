@@ -12,12 +12,14 @@ struct anchor {
     int fd;     /* -1: not opened yet */
     int staging_fd;
     int shard_fds[HF_STAGING_SHARDS];
+    int tree_fd;
 };
 
 struct parent {
     size_t anchor;
-    char *path; /* NULL: empty slot */
-    int fd;     /* -1: it isn't there */
+    bool staged; /* in the staged tree, not in place */
+    char *path;  /* NULL: empty slot */
+    int fd;      /* -1: it isn't there */
     uint64_t used;
 };
 

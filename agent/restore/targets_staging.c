@@ -10,6 +10,8 @@
 
 #include "agent/restore/targets_private.h"
 
+#define TREE "tree" /* in a staging directory, beside the shards: targets_tree */
+
 size_t targets_shard(uint64_t index)
 {
     return (size_t)(index / HF_STAGING_RUN % HF_STAGING_SHARDS);
@@ -22,9 +24,11 @@ void anchor_close_staging(struct anchor *anchor)
             close(anchor->shard_fds[i]);
         anchor->shard_fds[i] = -1;
     }
+    if (anchor->tree_fd >= 0)
+        close(anchor->tree_fd);
     if (anchor->staging_fd >= 0)
         close(anchor->staging_fd);
-    anchor->staging_fd = -1;
+    anchor->staging_fd = anchor->tree_fd = -1;
 }
 
 static int staging_open(int dir_fd, const char *name, const char *path, int *out,
@@ -53,6 +57,16 @@ static void keep_time(int dir_fd, const struct stat *before)
     futimens(dir_fd, times);
 }
 
+/* A directory within the staging directory. */
+static int part_make(const struct anchor *anchor, const char *part, const char *name, int *out,
+                     struct hf_error *error)
+{
+    if (mkdirat(anchor->staging_fd, part, 0700) && errno != EEXIST)
+        return hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
+                            "can't make the working directory %s/%s", anchor->path, name);
+    return staging_open(anchor->staging_fd, part, name, out, error);
+}
+
 static int staging_make(struct hf_targets *targets, struct anchor *anchor, struct hf_error *error)
 {
     char name[64];
@@ -74,11 +88,21 @@ static int staging_make(struct hf_targets *targets, struct anchor *anchor, struc
     for (size_t i = 0; !result && i < HF_STAGING_SHARDS; i++) {
         char shard[24];
         snprintf(shard, sizeof(shard), "%zu", i);
-        if (mkdirat(anchor->staging_fd, shard, 0700) && errno != EEXIST)
-            return hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
-                                "can't make the working directory %s/%s", anchor->path, name);
-        result = staging_open(anchor->staging_fd, shard, name, &anchor->shard_fds[i], error);
+        result = part_make(anchor, shard, name, &anchor->shard_fds[i], error);
     }
+    return result ? result : part_make(anchor, TREE, name, &anchor->tree_fd, error);
+}
+
+static int open_all(struct hf_targets *targets, struct anchor *anchor, size_t index,
+                    struct hf_error *error)
+{
+    if (anchor->tree_fd >= 0)
+        return 0;
+    int result = anchor_open(targets, index, HF_TARGETS_CREATE, error);
+    if (!result)
+        result = staging_make(targets, anchor, error);
+    if (result)
+        anchor_close_staging(anchor);
     return result;
 }
 
@@ -86,15 +110,17 @@ int targets_staging(struct hf_targets *targets, size_t index_of_anchor, uint64_t
                     struct hf_error *error)
 {
     struct anchor *anchor = &targets->anchors[index_of_anchor];
+    int result = open_all(targets, anchor, index_of_anchor, error);
     *fd = anchor->shard_fds[targets_shard(index)];
-    if (*fd >= 0)
-        return 0;
-    int result = anchor_open(targets, index_of_anchor, HF_TARGETS_CREATE, error);
-    if (!result)
-        result = staging_make(targets, anchor, error);
-    if (result)
-        anchor_close_staging(anchor);
-    *fd = anchor->shard_fds[targets_shard(index)];
+    return result;
+}
+
+int targets_tree(struct hf_targets *targets, size_t index_of_anchor, int *fd,
+                 struct hf_error *error)
+{
+    struct anchor *anchor = &targets->anchors[index_of_anchor];
+    int result = open_all(targets, anchor, index_of_anchor, error);
+    *fd = anchor->tree_fd;
     return result;
 }
 
@@ -115,30 +141,79 @@ int targets_free_bytes(struct hf_targets *targets, size_t index, uint64_t *bytes
     return 0;
 }
 
-/* Empties a directory of ours; what is in it is flat but for the shards. */
-static void staging_empty(int fd, bool shards)
+static int open_subdirectory(int dir_fd, const char *name)
 {
+    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    /* What was staged has the mode that it should have in place. */
+    if (fd < 0 && errno == EACCES && !fchmodat(dir_fd, name, 0700, 0))
+        fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0)
+        fchmod(fd, 0700);
+    return fd;
+}
+
+/* Removes what is in a directory of ours and is no directory. What is one is moved to above_fd,
+ * under a name that none there has; with above_fd < 0 it is counted only. */
+static size_t remove_files(int fd, int above_fd, uint64_t *number)
+{
+    size_t directories = 0;
     int copy = dup(fd);
     DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
     if (!dir) {
         if (copy >= 0)
             close(copy);
-        return;
+        return 0;
     }
     rewinddir(dir);
     for (struct dirent *entry; (entry = readdir(dir));) {
-        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+        char above[32];
+        struct stat status;
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
+            !unlinkat(fd, entry->d_name, 0) ||
+            fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) || !S_ISDIR(status.st_mode))
             continue;
-        int shard = shards
-                        ? openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-                        : -1;
-        if (shard >= 0) {
-            staging_empty(shard, false);
-            close(shard);
-        }
-        unlinkat(fd, entry->d_name, shard >= 0 ? AT_REMOVEDIR : 0);
+        directories++;
+        if (above_fd < 0)
+            continue;
+        /* Whoever isn't root has to be able to write to what he moves: ".." in it changes. */
+        if (geteuid() != 0 && fchmodat(fd, entry->d_name, 0700, 0))
+            continue;
+        do
+            snprintf(above, sizeof(above), "moved-%llu", (unsigned long long)(*number)++);
+        while (renameat2(fd, entry->d_name, above_fd, above, RENAME_NOREPLACE) && errno == EEXIST);
     }
     closedir(dir);
+    return directories;
+}
+
+/* Empties a directory of ours, whatever the depth of what is in it, with few descriptors: what lies
+ * deeper is moved up before what held it is removed. */
+static void staging_empty(int fd)
+{
+    uint64_t number = 0;
+    bool progress = true;
+    while (progress && remove_files(fd, -1, &number) > 0) {
+        progress = false;
+        int copy = dup(fd);
+        DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+        if (!dir) {
+            if (copy >= 0)
+                close(copy);
+            return;
+        }
+        rewinddir(dir);
+        for (struct dirent *entry; (entry = readdir(dir));) {
+            if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+                continue;
+            int below = open_subdirectory(fd, entry->d_name);
+            if (below < 0)
+                continue;
+            remove_files(below, fd, &number);
+            close(below);
+            progress = !unlinkat(fd, entry->d_name, AT_REMOVEDIR) || progress;
+        }
+        closedir(dir);
+    }
 }
 
 static void staging_remove(int dir_fd, int staging_fd, uint64_t job)
@@ -146,7 +221,7 @@ static void staging_remove(int dir_fd, int staging_fd, uint64_t job)
     char name[64];
     struct stat before;
     snprintf(name, sizeof(name), HF_STAGING_PREFIX "%llu", (unsigned long long)job);
-    staging_empty(staging_fd, true);
+    staging_empty(staging_fd);
     bool timed = !fstat(dir_fd, &before);
     if (!unlinkat(dir_fd, name, AT_REMOVEDIR) && timed)
         keep_time(dir_fd, &before);

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/restore/stage.h"
 #include "agent/restore/targets.h"
 #include "common/chunker.h"
 #include "common/fs.h"
@@ -95,14 +94,13 @@ static int write_bytes(struct hf_write_use *use, int fd, const uint8_t *data, si
 /* Few system calls: this is what a restore of many small files consists of. */
 static void write_whole(struct hf_write_use *use, const uint8_t *data, size_t size, bool own_umask)
 {
-    char name[HF_STAGED_NAME_BYTES];
     struct hf_error error, shortfall = {0};
-    stage_name(use->index, name);
     /* Set-id bits are for last: who writes to a file takes them off it. */
     mode_t mode = own_umask ? use->metadata.mode & 0777 : 0600;
-    int fd =
-        openat(use->staging_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
-    if (fd < 0) {
+    int fd;
+    if (hf_open_beneath(use->staging_fd, use->name, O_WRONLY | O_CREAT | O_TRUNC, mode, &fd,
+                        &error)) {
+        errno = error.sys_errno;
         use_failed(use, false, "making a file for the restore");
         return;
     }

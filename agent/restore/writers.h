@@ -29,6 +29,7 @@ struct hf_write_use {
     bool whole;
     bool sparse; /* blocks that are all zero are left out: nothing else is there */
     int staging_fd, fd;
+    const char *name; /* beneath staging_fd; the file's own */
     uint64_t index;
     struct hf_metadata metadata;
     /* How it went: 0, HF_ERR_NO_SPACE or HF_ERR_IO with sys_errno, and what was being done;

@@ -203,17 +203,11 @@ static int count_known(struct hf_catalog *catalog, uint64_t job_id, struct hf_by
     return rc < 0 ? rc : HF_OK;
 }
 
-static int put_result(struct hf_catalog *catalog, uint64_t job_id,
-                      const struct hf_event_job_result *row, struct tally *tally,
-                      struct hf_error *error)
+static int write_result(struct hf_catalog *catalog, const char *sql, uint64_t job_id,
+                        const struct hf_event_job_result *row, struct hf_error *error)
 {
-    static const char sql[] = "INSERT OR REPLACE INTO job_results (job_id, path, status, bytes,"
-                              " message) VALUES (?1, ?2, ?3, ?4, ?5)";
     DB_STATEMENT statement = NULL;
-    int rc = count_known(catalog, job_id, row->path, tally, error);
-    if (rc == HF_OK) {
-        rc = db_prepare(&catalog->db, sql, &statement, error);
-    }
+    int rc = db_prepare(&catalog->db, sql, &statement, error);
     if (rc != HF_OK) {
         return rc;
     }
@@ -222,10 +216,28 @@ static int put_result(struct hf_catalog *catalog, uint64_t job_id,
     db_bind_uint(statement, 3, row->status);
     db_bind_uint(statement, 4, row->bytes);
     db_bind_text(statement, 5, row->message);
+    return db_run(&catalog->db, statement, error);
+}
+
+/* Nearly all are of paths that have none yet: whether one has is asked of the row that is put. */
+static int put_result(struct hf_catalog *catalog, uint64_t job_id,
+                      const struct hf_event_job_result *row, struct tally *tally,
+                      struct hf_error *error)
+{
+#define PUT "INTO job_results (job_id, path, status, bytes, message) VALUES (?1, ?2, ?3, ?4, ?5)"
+    int rc = write_result(catalog, "INSERT OR IGNORE " PUT, job_id, row, error);
+    bool known = rc == HF_OK && db_changed(&catalog->db) == 0;
+    if (known) {
+        rc = count_known(catalog, job_id, row->path, tally, error);
+    }
+    if (known && rc == HF_OK) {
+        rc = write_result(catalog, "REPLACE " PUT, job_id, row, error);
+    }
+#undef PUT
     tally->done++;
     tally->failed += row->status == HF_RESTORE_FAILED;
     tally->bytes += (int64_t)row->bytes;
-    return db_run(&catalog->db, statement, error);
+    return rc;
 }
 
 int apply_job_results(struct hf_catalog *catalog, const struct hf_event *event,

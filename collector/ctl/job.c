@@ -6,7 +6,7 @@
 #include "common/clock.h"
 
 #define POLL_FIRST_MS 20
-#define POLL_LAST_MS  500
+#define POLL_LAST_MS  200
 /* Looks at a job that waits, from one question whether its host is there to the next. */
 #define OFFLINE_LOOKS   4
 #define WOULD_SHOWN_MAX 1000

@@ -1,7 +1,6 @@
 #include "rename_hook.h"
 #include "restore_builder.h"
 
-#include <signal.h>
 #include <sys/wait.h>
 
 static void the_rule_skip_leaves_what_is_there(void **state)
@@ -193,31 +192,6 @@ static void a_restore_elsewhere_keeps_the_whole_path(void **state)
     assert_content(b, name, "then", 4);
     assert_content(b, "file", "now", 3);
     builder_free(b);
-}
-
-static void kill_after_renames(void *context)
-{
-    size_t *left = context;
-    if (--*left == 0)
-        kill(getpid(), SIGKILL);
-}
-
-/* In a child: restore, killed after `renames` files are in place. */
-static void restore_until_killed(struct builder *b, size_t renames)
-{
-    struct hf_error error = {0};
-    int result = builder_stage(b, &error);
-    if (!result && b->job->phase == HF_JOB_STAGING)
-        result = job_save_phase(b->job, HF_JOB_APPLYING, &error);
-    if (result)
-        _exit(1);
-    if (renames == 0)
-        kill(getpid(), SIGKILL);
-    struct hf_apply_options options = {
-        .job = b->job, .targets = b->targets, .rules = {.owners = b->owners}};
-    hook_renames(kill_after_renames, &renames);
-    apply_job(&options, &error);
-    _exit(2);
 }
 
 static void an_agent_killed_anywhere_in_applying_finishes_the_job_later(void **state)

@@ -3,7 +3,9 @@
 #ifndef HF_TEST_RENAME_HOOK_H
 #define HF_TEST_RENAME_HOOK_H
 
-#include <stdio.h>
+#include "restore_builder.h"
+
+#include <signal.h>
 
 int __real_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
 int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
@@ -24,6 +26,31 @@ static inline void hook_renames(void (*hook)(void *context), void *context)
 {
     after_rename = hook;
     after_rename_context = context;
+}
+
+static inline void kill_after_renames(void *context)
+{
+    size_t *left = context;
+    if (--*left == 0)
+        kill(getpid(), SIGKILL);
+}
+
+/* In a child: restore, killed after `renames` files are in place. */
+static inline void restore_until_killed(struct builder *b, size_t renames)
+{
+    struct hf_error error = {0};
+    int result = builder_stage(b, &error);
+    if (!result && b->job->phase == HF_JOB_STAGING)
+        result = job_save_phase(b->job, HF_JOB_APPLYING, &error);
+    if (result)
+        _exit(1);
+    if (renames == 0)
+        kill(getpid(), SIGKILL);
+    struct hf_apply_options options = {
+        .job = b->job, .targets = b->targets, .rules = {.owners = b->owners}};
+    hook_renames(kill_after_renames, &renames);
+    apply_job(&options, &error);
+    _exit(2);
 }
 
 #endif

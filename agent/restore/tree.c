@@ -1,0 +1,137 @@
+#include "agent/restore/tree.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+int tree_add(struct hf_targets *targets, const struct hf_target *target, struct hf_error *error)
+{
+    const char *name;
+    int dir_fd;
+    int result = targets_open_staged(targets, target, HF_TARGETS_CREATE, &dir_fd, &name, error);
+    if (result || !mkdirat(dir_fd, name, 0700))
+        return result;
+    int failure = errno;
+    struct stat status;
+    /* An earlier run may have made it. */
+    if (failure == EEXIST && !fstatat(dir_fd, name, &status, AT_SYMLINK_NOFOLLOW) &&
+        S_ISDIR(status.st_mode) && !fchmodat(dir_fd, name, 0700, 0))
+        return 0;
+    bool full = failure == ENOSPC || failure == EDQUOT;
+    return hf_error_set(error, full ? HF_ERR_NO_SPACE : HF_ERR_IO, failure,
+                        "making a directory for the restore failed; nothing was changed");
+}
+
+bool tree_holds(struct hf_targets *targets, const struct hf_target *target)
+{
+    const char *name;
+    int dir_fd;
+    return targets_open_parent(targets, target, HF_TARGETS_LEAVE, &dir_fd, &name, NULL) ==
+               HF_ERR_NOT_FOUND &&
+           !targets_open_staged(targets, target, HF_TARGETS_LEAVE, &dir_fd, &name, NULL);
+}
+
+static int open_directory(int dir_fd, const char *name, struct stat *status, int *out,
+                          struct hf_error *error)
+{
+    *out = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (*out >= 0 && !fstat(*out, status))
+        return 0;
+    int failure = errno;
+    if (*out >= 0)
+        close(*out);
+    return hf_error_set(error, failure == ENOENT ? HF_ERR_NOT_FOUND : HF_ERR_IO, failure,
+                        "can't open the staged directory");
+}
+
+static void finish_directory(struct hf_job *job, struct hf_targets *targets,
+                             const struct hf_metadata_rules *rules,
+                             const struct hf_version *version, uint64_t index)
+{
+    struct hf_error error = {0}, shortfall = {0};
+    struct hf_metadata metadata;
+    struct hf_target target;
+    struct stat status;
+    const char *name;
+    int dir_fd, fd;
+    int result = targets_locate(targets, version, &target, &error);
+    if (!result)
+        result = targets_open_staged(targets, &target, HF_TARGETS_LEAVE, &dir_fd, &name, &error);
+    if (!result)
+        result = open_directory(dir_fd, name, &status, &fd, &error);
+    if (result) {
+        job_fail(job, index, error.message);
+        return;
+    }
+    metadata_of(rules, version, &metadata);
+    if (metadata_set(fd, &metadata, &status, &shortfall, &error))
+        job_fail(job, index, error.message);
+    else if (shortfall.code)
+        job_remark(job, index, shortfall.message);
+    close(fd);
+}
+
+int tree_finish(struct hf_job *job, struct hf_targets *targets,
+                const struct hf_metadata_rules *rules, struct hf_error *error)
+{
+    struct hf_buf buf = {0};
+    struct hf_version version;
+    int result = job_plan_rewind(job, error);
+    for (uint64_t i = 0; !result && i < job->count; i++) {
+        result = job_plan_next(job, &buf, &version, error);
+        if (!result && job->actions[i] == HF_ACTION_TREE)
+            finish_directory(job, targets, rules, &version, i);
+        else if (result == HF_ERR_NOT_FOUND)
+            hf_error_set(error, HF_ERR_CORRUPT, 0, "the restore's plan ends too soon");
+    }
+    hf_buf_free(&buf);
+    return result;
+}
+
+bool tree_has_left(struct hf_targets *targets, const struct hf_target *target)
+{
+    const char *name;
+    struct stat status;
+    int dir_fd;
+    int result = targets_open_staged(targets, target, HF_TARGETS_LEAVE, &dir_fd, &name, NULL);
+    return result == HF_ERR_NOT_FOUND ||
+           (!result && fstatat(dir_fd, name, &status, AT_SYMLINK_NOFOLLOW) && errno == ENOENT);
+}
+
+bool tree_arrived(struct hf_targets *targets, const struct hf_target *target,
+                  const struct hf_version *version)
+{
+    const char *name;
+    struct stat status;
+    int dir_fd;
+    if (targets_open_parent(targets, target, HF_TARGETS_LEAVE, &dir_fd, &name, NULL) ||
+        fstatat(dir_fd, name, &status, AT_SYMLINK_NOFOLLOW))
+        return false;
+    return version->type == HF_FILE_REGULAR     ? S_ISREG(status.st_mode)
+           : version->type == HF_FILE_DIRECTORY ? S_ISDIR(status.st_mode)
+                                                : S_ISLNK(status.st_mode);
+}
+
+int tree_move(struct hf_targets *targets, const struct hf_target *target, struct stat *moved,
+              struct hf_error *error)
+{
+    const char *name, *staged;
+    int dir_fd, parent_fd, fd;
+    int result = targets_open_staged(targets, target, HF_TARGETS_LEAVE, &dir_fd, &staged, error);
+    if (!result)
+        result = open_directory(dir_fd, staged, moved, &fd, error);
+    if (result)
+        return result;
+    result = targets_open_parent(targets, target, HF_TARGETS_CREATE, &parent_fd, &name, error);
+    /* Whoever isn't root has to be able to write to what he moves: ".." in it changes. Its mode is
+     * set once more when it is in place. */
+    if (!result && geteuid() != 0 && !(moved->st_mode & S_IWUSR))
+        fchmod(fd, (moved->st_mode & 07777) | S_IRWXU);
+    if (!result && renameat2(dir_fd, staged, parent_fd, name, RENAME_NOREPLACE))
+        result = hf_error_set(error, HF_ERR_IO, errno, "can't put the directory into place");
+    close(fd);
+    if (!result)
+        targets_forget(targets); /* what was known to be missing is there, what was staged is not */
+    return result;
+}
