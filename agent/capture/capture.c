@@ -49,8 +49,26 @@ struct hf_unit *unit_of(struct hf_capture *capture, size_t source)
     struct source_work *work = &capture->work[source];
     if (!work->unit) {
         work->unit = unit_new(source);
+        work->unit_number++;
     }
     return work->unit;
+}
+
+struct unit_mark mark_unit(struct hf_capture *capture, size_t source)
+{
+    const struct hf_unit *unit = unit_of(capture, source);
+    return (struct unit_mark){.number = capture->work[source].unit_number,
+                              .chunk_count = unit ? unit->chunk_count : 0,
+                              .version_count = unit ? unit->version_count : 0};
+}
+
+void rewind_unit(struct hf_capture *capture, size_t source, const struct unit_mark *mark)
+{
+    const struct source_work *work = &capture->work[source];
+    if (work->unit && work->unit_number == mark->number &&
+        work->unit->version_count == mark->version_count) {
+        work->unit->chunk_count = mark->chunk_count;
+    }
 }
 
 /* Returns its first number, 0 for none. */

@@ -44,6 +44,7 @@ struct recent {
 
 struct source_work {
     struct hf_unit *unit; /* being filled */
+    uint64_t unit_number; /* how many there were */
     uint64_t last_seq, acked_seq;
     bool scan_wanted, scanned; /* scanned: once at least */
     int64_t scan_due_ns;       /* monotonic */
@@ -360,6 +361,16 @@ void hurry_if_pressed(struct hf_capture *capture);
 /* Hand over the unit of a source; afterwards there is none. */
 int flush_unit(struct hf_capture *capture, size_t source);
 struct hf_unit *unit_of(struct hf_capture *capture, size_t source);
+/* How much is in it. */
+struct unit_mark {
+    uint64_t number;
+    size_t chunk_count, version_count;
+};
+struct unit_mark mark_unit(struct hf_capture *capture, size_t source);
+/* Take chunks out of it again that were put in since, as far as it hasn't been handed over, and no
+ * version that may need them has come: content that was read and proved to be on record, or torn.
+ */
+void rewind_unit(struct hf_capture *capture, size_t source, const struct unit_mark *mark);
 /* In the middle of long work: see to what is more urgent. While a file of `busy` is read that is
  * what is small and precious, of other sources: a checkpoint does not wait for a disk image. */
 void service(struct hf_capture *capture);

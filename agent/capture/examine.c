@@ -284,8 +284,10 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
     join(parent, name, path);
     content.may_wait = unsettled_ns == 0 || now - unsettled_ns < PARSE_LIMIT_NS;
     content.may_grow = unsettled_ns != 0 && now - unsettled_ns >= RACE_LIMIT_NS;
+    const struct unit_mark mark = mark_unit(capture, source);
     for (int i = 0; rc == HF_ERR_RACED && i < RACE_TRIES; i++) {
         content_free(&content);
+        rewind_unit(capture, source, &mark);
         rc = read_once(capture, source, parent_fd, parent, name, &status, &content, &error);
     }
     if (rc == HF_ERR_RACED && capture->work[source].give_ups != give_ups) {
@@ -339,6 +341,7 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
         }
         record_if_changed(capture, source, parent, name, &print, row, &version);
     }
+    rewind_unit(capture, source, &mark); /* nothing, if a version was recorded */
     content_free(&content);
 }
 

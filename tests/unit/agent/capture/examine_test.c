@@ -114,6 +114,33 @@ static void test_a_directory_that_is_known_and_watched_is_not_looked_into_again(
     assert_false(is_on_record(scene, "sub/f"));
 }
 
+static void test_content_that_is_read_once_more_and_is_on_record_is_not_sent_again(void **state)
+{
+    struct scene *scene = *state;
+    struct source_work *work = &scene->capture->work[DATA];
+    write_file(scene, DATA, "content", 0);
+    look_at(scene, "f"); /* so new that it is read again: another write may have the same time */
+    assert_non_null(work->unit);
+    assert_int_equal(work->unit->chunk_count, 1);
+    uint64_t seq = work->last_seq;
+    look_at(scene, "f");
+    assert_int_equal(work->last_seq, seq);
+    assert_int_equal(work->unit->chunk_count, 1);
+    write_file(scene, DATA, "changed", 0);
+    look_at(scene, "f");
+    assert_int_equal(work->last_seq, seq + 1);
+    assert_int_equal(work->unit->chunk_count, 2);
+    /* What was handed over meanwhile is not touched. */
+    struct unit_mark mark = mark_unit(scene->capture, DATA);
+    assert_int_equal(flush_unit(scene->capture, DATA), HF_OK);
+    write_file(scene, DATA, "changed again", 0);
+    look_at(scene, "f");
+    mark.chunk_count = 0;
+    mark.version_count = work->unit->version_count;
+    rewind_unit(scene->capture, DATA, &mark);
+    assert_int_equal(work->unit->chunk_count, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -127,6 +154,9 @@ int main(void)
             teardown),
         cmocka_unit_test_setup_teardown(
             test_a_directory_that_is_known_and_watched_is_not_looked_into_again, setup_stopped,
+            teardown),
+        cmocka_unit_test_setup_teardown(
+            test_content_that_is_read_once_more_and_is_on_record_is_not_sent_again, setup_stopped,
             teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
