@@ -24,6 +24,7 @@ void give_memory_back(struct hf_capture *capture)
     give_back(capture->buffer);
     give_back(capture->spare);
     hf_give_memory_back();
+    hf_give_code_back();
 }
 
 /* A restore can't begin before what is on the host is captured. */

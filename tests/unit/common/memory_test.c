@@ -1,4 +1,5 @@
-/* What a burst of work needed is given back afterwards, whichever thread did the work. */
+/* What a burst of work needed is given back afterwards, whichever thread did the work, and what the
+ * program was loaded with. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -82,10 +83,34 @@ static void what_threads_freed_goes_back_to_the_system(void **state)
     }
 }
 
+#define TABLE_BYTES (1024u * 1024u)
+static const volatile uint8_t table[TABLE_BYTES] = {7, [TABLE_BYTES - 1] = 9};
+static volatile int changed = 1;
+
+static void what_the_program_was_loaded_with_is_let_go_and_comes_back_when_needed(void **state)
+{
+    (void)state;
+    unsigned sum = 0;
+    changed = 2;
+    for (size_t i = 0; i < TABLE_BYTES; i++) {
+        sum += table[i];
+    }
+    assert_int_equal(sum, 16);
+    size_t before = resident_bytes();
+    hf_give_code_back();
+    assert_true(resident_bytes() < before - TABLE_BYTES / 2);
+    for (size_t i = 0; i < TABLE_BYTES; i++) {
+        sum += table[i];
+    }
+    assert_int_equal(sum, 32);
+    assert_int_equal(changed, 2); /* what was written is nowhere else */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_threads_freed_goes_back_to_the_system),
+        cmocka_unit_test(what_the_program_was_loaded_with_is_let_go_and_comes_back_when_needed),
     };
     hf_keep_memory_small();
     return cmocka_run_group_tests(tests, NULL, NULL);
