@@ -7,9 +7,10 @@
 #include <unistd.h>
 
 /* One arena a thread would keep its share each, and a threshold that grows with the largest buffer
- * would keep the next ones. */
+ * would keep the next ones. Less than some frames' worth, and pages come and go with each: 0.8 of
+ * 13.5 CPU seconds of a first capture of 84,000 files with 128 KiB. */
 #define ARENAS_MAX      2
-#define THRESHOLD_BYTES (128 * 1024)
+#define THRESHOLD_BYTES (4 * 1024 * 1024)
 
 void hf_keep_memory_small(void)
 {
