@@ -460,12 +460,12 @@ static int add_file(struct hf_stage *stage, const struct hf_version *version, ui
     struct hf_targets *targets = stage->options.targets;
     struct hf_error why = {0}, shortfall = {0};
     char flat[HF_STAGED_NAME_BYTES];
-    bool in_tree = job->actions[index] == HF_ACTION_FILE && tree_holds(targets, target);
     bool sparse = version->flags & HF_VERSION_SPARSE; /* its holes need no room */
     int staging_fd = -1;
+    int result = announce_staging(stage, target->anchor, error);
+    bool in_tree = !result && job->actions[index] == HF_ACTION_FILE && tree_holds(targets, target);
     if (in_tree)
         job->actions[index] = HF_ACTION_TREE_FILE;
-    int result = announce_staging(stage, target->anchor, error);
     if (!result)
         result = in_tree ? targets_tree(targets, target->anchor, &staging_fd, error)
                          : targets_staging(targets, target->anchor, index, &staging_fd, error);
