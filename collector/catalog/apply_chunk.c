@@ -24,6 +24,7 @@ static int insert_chunk(struct hf_catalog *catalog, const uint8_t *id, const str
     db_bind_uint(statement, 6, place->size);
     db_bind_uint(statement, 7, depth);
     db_bind_uint(statement, 8, owner);
+    known_add(catalog->known, id);
     rc = db_run(&catalog->db, statement, error);
     *inserted = rc == HF_OK && db_changed(&catalog->db) > 0;
     return rc;

@@ -146,6 +146,10 @@ struct hf_catalog_memory { /* where results live; zero-initialise */
 };
 
 int catalog_reader_open(const char *path, struct hf_catalog_reader **out, struct hf_error *error);
+/* Of a catalog that this process has open for writing, which must stay open until the reader is
+ * closed: it need not look for most of the chunks that are not there. */
+int catalog_reader_open_beside(const struct hf_catalog *catalog, struct hf_catalog_reader **out,
+                               struct hf_error *error);
 void catalog_reader_close(struct hf_catalog_reader *reader);
 /* Between these, several calls see one state of the catalog. They nest; keep it short (it holds
  * up the trimming of the write-ahead log). Every single call is consistent by itself. */

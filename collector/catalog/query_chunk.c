@@ -83,8 +83,11 @@ int catalog_chunks_missing(struct hf_catalog_reader *reader, uint64_t host_row, 
     }
     for (size_t i = 0; i < count && rc == HF_OK; i++) {
         struct hf_chunk_place place;
-        bool held;
-        rc = query_chunk_held(&reader->db, host_row, ids + i * HF_HASH_BYTES, &held, &place, error);
+        bool held = known_maybe(reader->known, ids + i * HF_HASH_BYTES);
+        if (held) {
+            rc = query_chunk_held(&reader->db, host_row, ids + i * HF_HASH_BYTES, &held, &place,
+                                  error);
+        }
         if (rc == HF_OK && !held) {
             bitmap[i / 8] = (uint8_t)(bitmap[i / 8] | 1u << i % 8);
         }
@@ -98,8 +101,12 @@ int catalog_refs_known(struct hf_catalog_reader *reader, struct hf_bytes refs, b
 {
     int rc = HF_OK;
     for (size_t i = 0; rc == HF_OK && i < refs.size / HF_CHUNK_REF_BYTES; i++) {
+        const uint8_t *id = refs.data + i * HF_CHUNK_REF_BYTES;
         struct hf_chunk_place place;
-        rc = look_up(&reader->db, refs.data + i * HF_CHUNK_REF_BYTES, &known[i], &place, error);
+        known[i] = known_maybe(reader->known, id);
+        if (known[i]) {
+            rc = look_up(&reader->db, id, &known[i], &place, error);
+        }
     }
     return rc;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "collector/catalog/schema.h"
+#include "collector/catalog/writer.h"
 
 int catalog_reader_open(const char *path, struct hf_catalog_reader **out, struct hf_error *error)
 {
@@ -28,6 +29,16 @@ int catalog_reader_open(const char *path, struct hf_catalog_reader **out, struct
     }
     *out = reader;
     return HF_OK;
+}
+
+int catalog_reader_open_beside(const struct hf_catalog *catalog, struct hf_catalog_reader **out,
+                               struct hf_error *error)
+{
+    int rc = catalog_reader_open(catalog->db.path, out, error);
+    if (*out) {
+        (*out)->known = catalog->known;
+    }
+    return rc;
 }
 
 void catalog_reader_close(struct hf_catalog_reader *reader)

@@ -4,11 +4,13 @@
 
 #include "collector/catalog/catalog.h"
 #include "collector/catalog/db.h"
+#include "collector/catalog/known.h"
 #include "collector/catalog/query.h"
 
 struct hf_catalog_reader {
     struct db db;
-    unsigned depth; /* of catalog_reader_begin */
+    unsigned depth;                   /* of catalog_reader_begin */
+    const struct known_chunks *known; /* the writer's, when it is in this process; or NULL */
 };
 
 /* Rows of a page: the caller's limit, or the most that is allowed. */

@@ -76,6 +76,14 @@ static int find_damage(struct hf_catalog *catalog, struct hf_error *error)
     return db_fail(&catalog->db, SQLITE_CORRUPT, error);
 }
 
+static int start_known(struct hf_catalog *catalog, struct hf_error *error)
+{
+    int64_t chunks = 0;
+    int rc = db_exec_int(&catalog->db, "SELECT chunks FROM totals", &chunks, error);
+    return rc == HF_OK ? known_start(catalog->db.path, (uint64_t)chunks, &catalog->known, error)
+                       : rc;
+}
+
 static int prepare_to_write(struct hf_catalog *catalog, struct hf_error *error)
 {
     /* Chunk ids are random and versions come from everywhere: nearly every row is written to a page
@@ -89,6 +97,9 @@ static int prepare_to_write(struct hf_catalog *catalog, struct hf_error *error)
     }
     if (rc == HF_OK) {
         rc = schema_migrate(&catalog->db, error);
+    }
+    if (rc == HF_OK) {
+        rc = start_known(catalog, error);
     }
     return rc == HF_OK ? checkpoint_start(&catalog->db, &log_limits, &catalog->checkpoint, error)
                        : rc;
@@ -125,6 +136,7 @@ void catalog_close(struct hf_catalog *catalog)
     catalog_rollback(catalog);
     source_cache_clear(&catalog->sources);
     checkpoint_stop(catalog->checkpoint);
+    known_stop(catalog->known);
     db_close(&catalog->db);
     if (catalog->lock_fd >= 0) {
         close(catalog->lock_fd);

@@ -5,13 +5,15 @@
 #include "collector/catalog/catalog.h"
 #include "collector/catalog/checkpoint.h"
 #include "collector/catalog/db.h"
+#include "collector/catalog/known.h"
 #include "collector/catalog/recent.h"
 #include "collector/catalog/source_cache.h"
 
 struct hf_catalog {
     struct db db;
     struct checkpoint *checkpoint;
-    int lock_fd; /* flock'ed PATH-lock: one writer at a time */
+    struct known_chunks *known; /* read by the readers that were opened beside this */
+    int lock_fd;                /* flock'ed PATH-lock: one writer at a time */
     bool in_transaction;
     struct source_cache sources;
     struct recent_chunks recent;

@@ -17,7 +17,6 @@ static void free_ingest(struct hf_ingest *ingest)
     store_close(ingest->store);
     free(ingest->worker_threads);
     marks_free(ingest);
-    free(ingest->catalog_path);
     pthread_mutex_destroy(&ingest->ring_lock);
     pthread_cond_destroy(&ingest->ring_ready);
     pthread_mutex_destroy(&ingest->task_lock);
@@ -87,9 +86,8 @@ int ingest_start(const struct hf_ingest_options *options, struct hf_ingest **out
                            : processors > 2 ? (unsigned)processors
                                             : 2;
     ingest->worker_threads = calloc(ingest->worker_count, sizeof *ingest->worker_threads);
-    ingest->catalog_path = strdup(options->catalog_path);
     int rc = HF_OK;
-    if (!ingest->worker_threads || !ingest->catalog_path) {
+    if (!ingest->worker_threads) {
         rc = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "No memory to start");
     }
     struct hf_store_options store = options->store;

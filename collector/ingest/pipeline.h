@@ -112,7 +112,6 @@ struct source_mark {
 struct hf_ingest {
     struct hf_store *store;
     struct hf_catalog *catalog;
-    char *catalog_path;
     struct hf_store_reader *committer_reader;
 
     pthread_mutex_t task_lock; /* protects the lines and what is said of them */

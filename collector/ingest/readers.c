@@ -19,7 +19,7 @@ static int find_dictionary(void *context, const uint8_t id[HF_HASH_BYTES], struc
 int ingest_readers_open(const struct hf_ingest *ingest, struct hf_catalog_reader **catalog,
                         struct hf_store_reader **store, struct hf_error *error)
 {
-    int rc = catalog_reader_open(ingest->catalog_path, catalog, error);
+    int rc = catalog_reader_open_beside(ingest->catalog, catalog, error);
     if (rc != HF_OK) {
         return rc;
     }
