@@ -153,13 +153,15 @@ static int insert_path(struct hf_catalog *catalog, const struct hf_event_version
     static const char last_row[] = "SELECT max(path_row) FROM versions";
     static const char sql[] = "INSERT INTO paths (source_row, path, row) VALUES (?1, ?2, ?3)";
     DB_STATEMENT statement = NULL;
-    int rc = apply_next_row(catalog, last_row, row, error);
-    if (rc == HF_OK) {
-        rc = db_prepare(&catalog->db, sql, &statement, error);
+    int rc = db_prepare(&catalog->db, sql, &statement, error);
+    *row = catalog->last_path_row + 1;
+    if (rc == HF_OK && catalog->last_path_row == 0) {
+        rc = apply_next_row(catalog, last_row, row, error);
     }
     if (rc != HF_OK) {
         return rc;
     }
+    catalog->last_path_row = *row;
     db_bind_uint(statement, 1, e->source_row);
     db_bind_blob(statement, 2, e->version.path);
     db_bind_uint(statement, 3, *row);

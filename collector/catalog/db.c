@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -126,9 +127,18 @@ static int identify(struct db *db, struct hf_error *error)
     return HF_OK;
 }
 
+/* SQLite counts what it allocates, under a lock that all connections share; nobody asks for it. This
+ * has to be said before the first of them; later it changes nothing. */
+static void leave_memory_uncounted(void)
+{
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 int db_open(struct db *db, const char *path, enum db_mode mode, struct hf_error *error)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     *db = (struct db){0};
+    pthread_once(&once, leave_memory_uncounted);
     int rc = mode == DB_WRITE ? create_private(path, error) : HF_OK;
     if (rc != HF_OK) {
         return rc;

@@ -238,6 +238,7 @@ void catalog_rollback(struct hf_catalog *catalog)
     }
     source_cache_clear(&catalog->sources);
     recent_clear(&catalog->recent);
+    catalog->last_path_row = 0;
     catalog->applied.known = false;
     end_transaction(catalog);
 }

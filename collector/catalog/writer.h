@@ -17,6 +17,7 @@ struct hf_catalog {
     bool in_transaction;
     struct source_cache sources;
     struct recent_chunks recent;
+    uint64_t last_path_row; /* that was given out; 0: look */
     /* What this transaction adds to the table totals. */
     struct {
         uint64_t versions, chunks, stored_bytes, plain_bytes;
