@@ -82,25 +82,36 @@ static int begin_pack(struct hf_store *store, struct hf_error *error)
     return HF_OK;
 }
 
+/* The pending bytes were written: they are to be hashed once they are durable. */
+static int await_hash(struct open_pack *pack)
+{
+    int rc = HF_OK;
+    if (pack->unhashed.size == 0) { /* nearly always: then they need no copy */
+        struct hf_buf empty = pack->unhashed;
+        pack->unhashed = pack->pending;
+        pack->pending = empty;
+    } else {
+        rc = hf_buf_append(&pack->unhashed, pack->pending.data, pack->pending.size);
+    }
+    hf_buf_clear(&pack->pending);
+    return rc;
+}
+
 /* Hand the pending bytes to the kernel. */
 static int write_out(struct hf_store *store, struct hf_error *error)
 {
     struct open_pack *pack = &store->pack;
-    int rc = hf_buf_append(&pack->unhashed, pack->pending.data, pack->pending.size);
-    if (rc != HF_OK) {
-        return hf_error_set(error, rc, 0, "No memory to write a pack");
-    }
     if (lseek(pack->fd, (off_t)pack->written, SEEK_SET) < 0) {
         return hf_error_set(error, HF_ERR_IO, errno, "Can't seek in a pack");
     }
-    rc = hf_write_all(pack->fd, pack->pending.data, pack->pending.size, error);
-    if (rc == HF_OK) {
-        pack->written += pack->pending.size;
-        hf_buf_clear(&pack->pending);
-    } else {
+    int rc = hf_write_all(pack->fd, pack->pending.data, pack->pending.size, error);
+    if (rc != HF_OK) {
         hf_error_prefix(error, "Writing to the repository %s", store->directory);
+        return rc;
     }
-    return rc;
+    pack->written += pack->pending.size;
+    rc = await_hash(pack);
+    return rc == HF_OK ? rc : hf_error_set(error, rc, 0, "No memory to write a pack");
 }
 
 /* Give the pack up at its last good sync. The bytes after that may have reached the disk under
