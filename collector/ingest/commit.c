@@ -344,12 +344,27 @@ static int commit_single(struct hf_ingest *ingest, struct ingest_item *item, str
     return rc;
 }
 
+static bool is_content(const struct ingest_item *item)
+{
+    return item->kind == ITEM_FRAME && item->frame.type == HF_FRAME_CHUNKS;
+}
+
+/* Content first: the entries of the journal then follow each other, and go into the pack as few
+ * large records instead of one after each frame of versions. */
 static int commit_items(struct hf_ingest *ingest, struct ingest_item *first, struct hf_error *error)
 {
     int rc = HF_OK;
     for (struct ingest_item *item = first; item && rc == HF_OK; item = item->next) {
-        rc = item->kind == ITEM_EVENTS ? commit_single(ingest, item, error)
-                                       : commit_frame(ingest, item, error);
+        if (is_content(item)) {
+            rc = commit_frame(ingest, item, error);
+        }
+    }
+    for (struct ingest_item *item = first; item && rc == HF_OK; item = item->next) {
+        if (item->kind == ITEM_EVENTS) {
+            rc = commit_single(ingest, item, error);
+        } else if (!is_content(item)) {
+            rc = commit_frame(ingest, item, error);
+        }
     }
     return rc;
 }
