@@ -9,8 +9,8 @@
  *     store_sync       (now it is durable)
  *     catalog_commit   (or catalog_rollback when the sync failed)
  * check of an event sees everything applied before it in the same transaction. A commit that is
- * lost in a crash (synchronous=NORMAL) is made up by replaying the journal from catalog_applied;
- * applying what is applied already changes nothing.
+ * lost in a crash (none waits for the disk) is made up by replaying the journal from
+ * catalog_applied; applying what is applied already changes nothing.
  *
  * Reading: one struct hf_catalog_reader per thread, a read-only connection of its own. Readers
  * never block the writer. Results are allocated from the struct hf_catalog_memory that the caller

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "collector/catalog/log_vfs.h"
 #include "collector/catalog/schema.h"
 
 #define BUSY_TIMEOUT_MS 5000
@@ -90,10 +91,12 @@ static int configure(struct db *db, enum db_mode mode, struct hf_error *error)
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     int rc = db_exec(db, "PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY;", error);
-    if (rc == HF_OK && mode == DB_READ) {
-        rc = db_exec(db, "PRAGMA query_only=ON; PRAGMA cache_size=-8192;", error);
+    if (rc != HF_OK) {
+        return rc;
     }
-    return rc;
+    return db_exec(
+        db, mode == DB_READ ? "PRAGMA query_only=ON; PRAGMA cache_size=-8192;" : LOG_VFS_SETTINGS,
+        error);
 }
 
 /* Whose is it, and of which age? An empty file is ours to be. */
@@ -127,18 +130,20 @@ static int identify(struct db *db, struct hf_error *error)
     return HF_OK;
 }
 
-/* SQLite counts what it allocates, under a lock that all connections share; nobody asks for it. This
- * has to be said before the first of them; later it changes nothing. */
-static void leave_memory_uncounted(void)
+/* SQLite counts what it allocates, under a lock that all connections share; nobody asks for it.
+ * This has to be said before the first of them; later it changes nothing. Where LOG_VFS can't be
+ * had, opening says so. */
+static void prepare_sqlite(void)
 {
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    log_vfs_register();
 }
 
 int db_open(struct db *db, const char *path, enum db_mode mode, struct hf_error *error)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     *db = (struct db){0};
-    pthread_once(&once, leave_memory_uncounted);
+    pthread_once(&once, prepare_sqlite);
     int rc = mode == DB_WRITE ? create_private(path, error) : HF_OK;
     if (rc != HF_OK) {
         return rc;
@@ -152,7 +157,8 @@ int db_open(struct db *db, const char *path, enum db_mode mode, struct hf_error 
     /* SQLITE_OPEN_NOFOLLOW refuses links anywhere in the path; only the last part is ours to judge.
      */
     char *real = realpath(path, NULL);
-    int opened = sqlite3_open_v2(real ? real : path, &db->handle, flags, NULL);
+    int opened =
+        sqlite3_open_v2(real ? real : path, &db->handle, flags, mode == DB_WRITE ? LOG_VFS : NULL);
     free(real);
     if (opened != SQLITE_OK) {
         return db_fail(db, opened, error);

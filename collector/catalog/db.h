@@ -24,7 +24,8 @@ struct db {
 enum db_mode { DB_READ, DB_WRITE };
 
 /* DB_WRITE creates the file (0600) when there is none. Checks that it is one of ours and no newer
- * one's; migrates nothing. *db is to be closed in any case. */
+ * one's; migrates nothing. How it syncs (LOG_VFS_SETTINGS) is not to be changed. *db is to be
+ * closed in any case. */
 int db_open(struct db *db, const char *path, enum db_mode mode, struct hf_error *error);
 void db_close(struct db *db);
 

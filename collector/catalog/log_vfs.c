@@ -1,10 +1,14 @@
 #include "collector/catalog/log_vfs.h"
 
 #include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define GATHER_BYTES ((size_t)256 * 1024)
+/* The largest page and its head fit in; what SQLite's file of the system takes at a time is less
+ * than 128 KiB. */
+#define GATHER_BYTES ((size_t)96 * 1024)
 
 /* A log that is open; the system's file lies behind it. */
 struct log_file {
@@ -164,7 +168,7 @@ static int open_file(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file
     int rc = system_vfs->xOpen(system_vfs, name, log->system, flags, out_flags);
     if (rc != SQLITE_OK) {
         free(log->gathered);
-        *log = (struct log_file){0}; /* without methods, SQLite closes nothing */
+        *log = (struct log_file){0}; /* no methods: there is nothing for SQLite to close */
         return rc;
     }
     log->base.pMethods = &log_methods;

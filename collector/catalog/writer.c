@@ -88,8 +88,8 @@ static int prepare_to_write(struct hf_catalog *catalog, struct hf_error *error)
 {
     /* Chunk ids are random and versions come from everywhere: nearly every row is written to a page
      * of its own, so small pages keep the log short. Those of a catalog that exists stay. */
-    static const char settings[] = "PRAGMA page_size=2048; PRAGMA journal_mode=WAL; PRAGMA "
-                                   "synchronous=NORMAL; PRAGMA cache_size=-65536;"
+    static const char settings[] = "PRAGMA page_size=2048; PRAGMA journal_mode=WAL; "
+                                   "PRAGMA cache_size=-65536;"
                                    "PRAGMA journal_size_limit=134217728;";
     int rc = db_exec(&catalog->db, settings, error);
     if (rc == HF_OK) {

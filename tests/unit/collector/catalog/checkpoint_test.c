@@ -23,7 +23,7 @@ static void open_place(struct place *p)
     ok(p, db_open(&p->db, p->path, DB_WRITE, &p->error));
     /* The file is cut when the log begins anew, so that its size tells. */
     ok(p, db_exec(&p->db,
-                  "PRAGMA page_size=512; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
+                  "PRAGMA page_size=512; PRAGMA journal_mode=WAL;"
                   "PRAGMA journal_size_limit=0;"
                   "CREATE TABLE t (id BLOB PRIMARY KEY, n INTEGER) WITHOUT ROWID;"
                   "PRAGMA application_id=1212564308",
