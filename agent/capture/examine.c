@@ -482,15 +482,32 @@ int children_gone(struct hf_capture *capture, size_t source, const char *path)
     return rc;
 }
 
+/* All that was in a directory that is gone. No buffer on the stack: they may lie as deep in each
+ * other as paths can be long. */
+static int beneath_gone(struct hf_capture *capture, size_t source, const char *parent,
+                        const char *name)
+{
+    size_t size = strlen(parent) + strlen(name) + 2;
+    char *path = malloc(size);
+    if (!path) {
+        complain(capture, source, parent, "No memory to record what was in it as gone");
+        return HF_ERR_NO_MEMORY;
+    }
+    snprintf(path, size, "%s%s%s", parent, *parent ? "/" : "", name);
+    int rc = children_gone(capture, source, path);
+    if (rc != HF_OK) {
+        complain(capture, source, path, "What was in this directory can't be read in state.db");
+    }
+    free(path);
+    return rc;
+}
+
 void examine_gone(struct hf_capture *capture, size_t source, const char *parent,
                   const struct state_row *row)
 {
-    char path[HF_PATH_MAX_BYTES + 300];
-    join(parent, row->name, path);
-    if (row->type == HF_FILE_DIRECTORY && children_gone(capture, source, path) != HF_OK) {
-        /* Without what was in it the directory stays on record, and is found gone again. */
-        complain(capture, source, path, "What was in this directory can't be read in state.db");
-        return;
+    if (row->type == HF_FILE_DIRECTORY &&
+        beneath_gone(capture, source, parent, row->name) != HF_OK) {
+        return; /* without that the directory stays on record, and is found gone again */
     }
     if (row->link) {
         look_at_links(capture, source, parent, row->name, NULL, row);

@@ -12,7 +12,18 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define DEPTH_MAX 512
+/* Of directories in each other that many are open at a time: how deep a tree is, up to the longest
+ * path, is for its maker to say, and how many descriptors the agent may have is not. */
+#define OPEN_MAX 256
+
+/* A directory whose entries are being compared. */
+struct level {
+    DIR *dir; /* NULL: closed for what is beneath it, and not there any more afterwards */
+    const char *path;
+    dev_t dev;
+    ino_t ino;
+    unsigned depth;
+};
 
 /* Of a directory's names that many at a time, by their order, however many there are. */
 #define NAMES_MAX 65536u
@@ -122,12 +133,15 @@ static void compared_until(struct rows *rows, const char *name)
     snprintf(rows->after, sizeof rows->after, "%s", name);
 }
 
-static void scan_entry(struct hf_capture *capture, size_t source, int dir_fd, const char *path,
-                       const char *name, const struct state_row *row, unsigned depth)
+/* Compare one entry; of a directory whose own entries are to be compared too *fd becomes open on
+ * it. A function of its own, for its buffer is no part of what is taken for each level then. */
+__attribute__((noinline)) static void look_at_entry(struct hf_capture *capture, size_t source,
+                                                    int dir_fd, const char *path, const char *name,
+                                                    const struct state_row *row, int *fd)
 {
     char child[HF_PATH_MAX_BYTES + 300];
     struct stat status;
-    snprintf(child, sizeof child, "%s%s%s", path, *path ? "/" : "", name);
+    int length = snprintf(child, sizeof child, "%s%s%s", path, *path ? "/" : "", name);
     if (fstatat(dir_fd, name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
         if (!means_gone(errno)) {
             complain(capture, source, child, strerror(errno));
@@ -143,47 +157,99 @@ static void scan_entry(struct hf_capture *capture, size_t source, int dir_fd, co
         return;
     }
     examine_entry(capture, source, dir_fd, path, name, &status, row, 0);
-    if (S_ISDIR(status.st_mode) && depth < DEPTH_MAX) {
-        int fd = open_directory(dir_fd, name);
-        if (fd >= 0 && is_mounted_away(capture, source, fd, child)) {
-            children_gone(capture, source, child);
-            close(fd);
-        } else if (fd >= 0) {
-            scan_directory(capture, source, fd, child, depth + 1);
-        } else if (!means_gone(errno)) {
-            complain(capture, source, child, strerror(errno));
-        }
+    if (!S_ISDIR(status.st_mode) || length > (int)HF_PATH_MAX_BYTES) {
+        return; /* too long a path was said, and what is beneath has a longer one */
     }
+    *fd = open_directory(dir_fd, name);
+    if (*fd >= 0 && is_mounted_away(capture, source, *fd, child)) {
+        children_gone(capture, source, child);
+        close(*fd);
+        *fd = -1;
+    } else if (*fd < 0 && !means_gone(errno)) {
+        complain(capture, source, child, strerror(errno));
+    }
+}
+
+/* Open a directory again that was closed for what is beneath it, if it still is the one there. */
+static void open_again(struct hf_capture *capture, size_t source, struct level *level,
+                       const char *child)
+{
+    struct stat status;
+    int parent_fd = open_parent(&capture->config->sources[source], child, level->path);
+    int fd = parent_fd >= 0 ? open_directory(parent_fd, ".") : -1;
+    if (fd < 0 && !means_gone(errno)) {
+        complain(capture, source, level->path, strerror(errno));
+    }
+    if (fd >= 0 && fstat(fd, &status) == 0 && status.st_dev == level->dev &&
+        status.st_ino == level->ino) {
+        level->dir = fdopendir(fd);
+        fd = level->dir ? -1 : fd;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (parent_fd >= 0) {
+        close(parent_fd);
+    }
+}
+
+static void scan_entry(struct hf_capture *capture, size_t source, struct level *level,
+                       const char *name, const struct state_row *row)
+{
+    int fd = -1;
+    look_at_entry(capture, source, dirfd(level->dir), level->path, name, row, &fd);
+    if (fd < 0) {
+        return;
+    }
+    size_t size = strlen(level->path) + strlen(name) + 2;
+    char *child = malloc(size);
+    if (!child) {
+        complain(capture, source, level->path, "No memory to look into what is in it");
+        close(fd);
+        return;
+    }
+    snprintf(child, size, "%s%s%s", level->path, *level->path ? "/" : "", name);
+    bool deep = level->depth >= OPEN_MAX;
+    if (deep) {
+        closedir(level->dir);
+        level->dir = NULL;
+    }
+    scan_directory(capture, source, fd, child, level->depth + 1);
+    if (deep) {
+        open_again(capture, source, level, child);
+    }
+    free(child);
 }
 
 /* Rows without a name, up to that name (NULL: all): they are gone, unless they came after the names
  * were read. */
-static int scan_rows(struct hf_capture *capture, size_t source, int dir_fd, const char *path,
-                     const char *until, struct rows *rows, unsigned depth)
+static int scan_rows(struct hf_capture *capture, size_t source, struct level *level,
+                     const char *until, struct rows *rows)
 {
     const struct state_row *row;
     int rc = HF_OK;
-    while (!interrupted(capture, source) && (row = row_at_hand(capture, source, path, rows, &rc)) &&
+    while (level->dir && !interrupted(capture, source) &&
+           (row = row_at_hand(capture, source, level->path, rows, &rc)) &&
            (!until || strcmp(row->name, until) < 0)) {
         compared_until(rows, row->name);
         rows->at++;
-        scan_entry(capture, source, dir_fd, path, row->name, row, depth);
+        scan_entry(capture, source, level, row->name, row);
     }
     return rc;
 }
 
 /* A name against the rows, which are in the same order. */
-static int scan_name(struct hf_capture *capture, size_t source, int dir_fd, const char *path,
-                     const char *name, struct rows *rows, unsigned depth)
+static int scan_name(struct hf_capture *capture, size_t source, struct level *level,
+                     const char *name, struct rows *rows)
 {
-    int rc = scan_rows(capture, source, dir_fd, path, name, rows, depth);
+    int rc = scan_rows(capture, source, level, name, rows);
     const struct state_row *row =
-        rc == HF_OK ? row_at_hand(capture, source, path, rows, &rc) : NULL;
-    if (rc == HF_OK) {
+        rc == HF_OK ? row_at_hand(capture, source, level->path, rows, &rc) : NULL;
+    if (rc == HF_OK && level->dir) {
         bool known = row && strcmp(row->name, name) == 0;
         compared_until(rows, name);
         rows->at += known;
-        scan_entry(capture, source, dir_fd, path, name, known ? row : NULL, depth);
+        scan_entry(capture, source, level, name, known ? row : NULL);
     }
     return rc;
 }
@@ -202,8 +268,7 @@ static bool is_on_record(struct hf_capture *capture, size_t source, int dir_fd, 
     return known;
 }
 
-static int scan_names(struct hf_capture *capture, size_t source, DIR *dir, const char *path,
-                      unsigned depth)
+static int scan_names(struct hf_capture *capture, size_t source, struct level *level)
 {
     const uint64_t *looks = &capture->work[source].looks;
     struct names names = {.more = true};
@@ -212,17 +277,18 @@ static int scan_names(struct hf_capture *capture, size_t source, DIR *dir, const
     bool here = true;
     int rc = HF_OK;
     while (rc == HF_OK && names.more && here && !interrupted(capture, source)) {
-        rc = read_names(dir, rows.after, &names);
+        rc = read_names(level->dir, rows.after, &names);
         for (size_t i = 0; rc == HF_OK && i < names.count && here && !interrupted(capture, source);
              i++) {
-            rc = scan_name(capture, source, dirfd(dir), path, names.names[i], &rows, depth);
+            rc = scan_name(capture, source, level, names.names[i], &rows);
             service(capture);
-            here = seen == *looks || is_on_record(capture, source, dirfd(dir), path);
+            here = level->dir && (seen == *looks ||
+                                  is_on_record(capture, source, dirfd(level->dir), level->path));
             seen = *looks;
         }
     }
     if (rc == HF_OK && here) {
-        rc = scan_rows(capture, source, dirfd(dir), path, NULL, &rows, depth);
+        rc = scan_rows(capture, source, level, NULL, &rows);
     }
     drop_names(&names, 0);
     free(names.names);
@@ -235,16 +301,22 @@ void scan_directory(struct hf_capture *capture, size_t source, int fd, const cha
 {
     /* Watched first, then read: what happens in between is seen twice rather than never. */
     watch_directory(capture, source, fd, path, WATCH_CONTENT, NULL);
-    DIR *dir = fdopendir(fd);
-    if (!dir) {
+    struct stat status;
+    struct level level = {.path = path, .depth = depth};
+    level.dir = fstat(fd, &status) == 0 ? fdopendir(fd) : NULL;
+    if (!level.dir) {
         complain(capture, source, path, strerror(errno));
         close(fd);
         return;
     }
-    if (scan_names(capture, source, dir, path, depth) != HF_OK) {
+    level.dev = status.st_dev;
+    level.ino = status.st_ino;
+    if (scan_names(capture, source, &level) != HF_OK) {
         complain(capture, source, path, "The directory can't be read whole");
     }
-    closedir(dir);
+    if (level.dir) {
+        closedir(level.dir);
+    }
 }
 
 /* A root's own entry, and everything beneath. */

@@ -234,15 +234,59 @@ def deep_path(top):
     os.close(here)
 
 
+def at_the_end_of(top):
+    """Make a directory in a directory, and so on, as many as fit into a path; the path of a file in the last."""
+    here, path = os.open(top, os.O_RDONLY | os.O_DIRECTORY), os.fsencode(top)
+    while len(path) + len(b"/d/f") <= 4095:
+        os.mkdir(b"d", dir_fd=here)
+        below = os.open(b"d", os.O_RDONLY | os.O_DIRECTORY, dir_fd=here)
+        os.close(here)
+        here, path = below, path + b"/d"
+    os.close(here)
+    return path + b"/f"
+
+
+def test_directories_in_each_other_come_back_as_deep_as_a_path_can_be(fleet):
+    host = fleet.add_host("deep", start=False)
+    host.configure(host.source("data", rescan="1h", verify="1h"))
+    # It may not open as many files as there are directories.
+    host.command = ["sh", "-c", 'ulimit -n 400; exec "$@"', "sh", *host.command]
+    path = at_the_end_of(host.path("data"))
+    try:
+        with open(path, "w") as file:
+            file.write("one")
+        os.mkdir(os.path.dirname(os.path.dirname(path)) + b"/e")  # beside one of the last
+        host.start()
+        fleet.wait()
+        assert fleet.source(host)["live_files"] == path.count(b"/d") - bytes(host.path("data")).count(b"/d") + 3
+        assert fleet.source(host)["note"] == ""
+        with open(path, "w") as file:
+            file.write("two")
+        fleet.wait()
+        assert len(fleet.versions(host, "data", os.fsdecode(path))) == 2
+        moment = now()
+        time.sleep(0.05)
+        subprocess.run(["rm", "-r", host.path("data/d")], check=True)  # Python's would go too deep for itself
+        fleet.wait()
+        assert fleet.source(host)["live_files"] == 1
+        fleet.restore("deep:data", "--at", moment)
+        with open(path) as file:
+            assert file.read() == "two"
+        assert os.path.isdir(os.path.dirname(os.path.dirname(path)) + b"/e")
+    finally:
+        subprocess.run(["rm", "-rf", host.path("data/d")], check=True)
+
+
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_tree_of_hostile_names_and_types_comes_back(fleet, tmp_path, seed):
+def test_a_tree_of_hostile_names_and_types_comes_back(fleet, seed):
     host = fleet.add_host(f"hostile-{seed}")
     tree = Tree(host.path("data"), seed)
     tree.grow(150)
     deep_path(host.path("data"))
     fleet.wait()
     moment = now()
-    keep_copy(host.path("data"), tmp_path / "copy")
+    copy = host.directory / "copy"  # its path is no longer than the tree's: rsync can go wherever that goes
+    keep_copy(host.path("data"), copy)
     tree.make_special()
     tree.make_special()
     fleet.wait()
@@ -251,7 +295,7 @@ def test_a_tree_of_hostile_names_and_types_comes_back(fleet, tmp_path, seed):
     wipe(host.path("data"))
     fleet.wait()
     fleet.restore(f"{host.name}:data", "--at", moment)
-    assert differences(tmp_path / "copy", host.path("data")) == []
+    assert differences(copy, host.path("data")) == []
 
 
 def test_ten_moments_of_a_tree_that_changes_at_random_come_back(fleet, tmp_path):
