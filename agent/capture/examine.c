@@ -30,21 +30,33 @@
 
 /* --- names of owners, remembered --- */
 
+#define NAMES_KEPT_NS HF_NS_PER_SECOND /* users come, and numbers get other names */
+
 struct name_slot {
+    int64_t asked_ns; /* monotonic; 0: never */
     uint32_t id;
-    bool known;
     char name[65];
 };
+
+/* Whether the slot has to be filled for that number, which it is emptied for then. */
+static bool has_to_ask(struct name_slot *slot, uint32_t id)
+{
+    int64_t now = hf_clock_monotonic_ns();
+    if (slot->asked_ns != 0 && slot->id == id && now - slot->asked_ns < NAMES_KEPT_NS) {
+        return false;
+    }
+    *slot = (struct name_slot){.asked_ns = now, .id = id};
+    return true;
+}
 
 static const char *owner_name(uint32_t uid)
 {
     static _Thread_local struct name_slot slots[16];
     struct name_slot *slot = &slots[uid % 16];
-    if (!slot->known || slot->id != uid) {
+    if (has_to_ask(slot, uid)) {
         struct passwd entry;
         struct passwd *found = NULL;
         char memory[2048];
-        *slot = (struct name_slot){.id = uid, .known = true};
         if (getpwuid_r(uid, &entry, memory, sizeof memory, &found) == 0 && found &&
             strlen(entry.pw_name) < sizeof slot->name) {
             snprintf(slot->name, sizeof slot->name, "%s", entry.pw_name);
@@ -57,11 +69,10 @@ static const char *group_name(uint32_t gid)
 {
     static _Thread_local struct name_slot slots[16];
     struct name_slot *slot = &slots[gid % 16];
-    if (!slot->known || slot->id != gid) {
+    if (has_to_ask(slot, gid)) {
         struct group entry;
         struct group *found = NULL;
         char memory[8192];
-        *slot = (struct name_slot){.id = gid, .known = true};
         if (getgrgid_r(gid, &entry, memory, sizeof memory, &found) == 0 && found &&
             strlen(entry.gr_name) < sizeof slot->name) {
             snprintf(slot->name, sizeof slot->name, "%s", entry.gr_name);

@@ -9,6 +9,7 @@ import pytest
 
 from fleet import Fleet, now, wait_until
 from hostile_tree import Tree, acl
+from mount_namespace import begin_with, can_mount
 
 ROOT = os.geteuid() == 0
 ACCESS, DEFAULT, CAPS = ("system.posix_acl_access", "system.posix_acl_default",
@@ -27,15 +28,15 @@ def capability():
 
 
 def differences(one, other, options="-rlptgoHAX"):
-    """What rsync would do to make other like one."""
+    """What rsync would do to make other like one; it compares times to the nanosecond."""
     done = subprocess.run(
-        ["rsync", options + "n", "--checksum", "--delete", "--itemize-changes",
+        ["rsync", options + "n", "--checksum", "--delete", "--itemize-changes", "--modify-window=-1",
          os.fsencode(one) + b"/", os.fsencode(other) + b"/"], stdout=subprocess.PIPE, check=True)
     return done.stdout.decode(errors="backslashreplace").splitlines()
 
 
 def keep_copy(tree, where):
-    subprocess.run(["rsync", "-aHAX", "--sparse", f"{tree}/", f"{where}/"], check=True)
+    subprocess.run(["rsync", "-aHAX", "--sparse", "--modify-window=-1", f"{tree}/", f"{where}/"], check=True)
 
 
 def wipe(directory):
@@ -58,6 +59,7 @@ def make_tree(host):
     host.write("data/alike 1", "the same bytes")
     shutil.copy2(host.write("data/alike 2", "the same bytes"), data / "alike 1")
     os.symlink("one/a", data / "link")
+    os.symlink(b"\xff\n" + b"/t" * 2046 + b"x", data / "link of the longest")
     os.link(data / "link", data / "link too", follow_symlinks=False)
     with open(data / "holes", "wb") as file:
         for at in 0, 3 << 20, 40 << 20:
@@ -210,6 +212,52 @@ def test_powers_come_back_only_where_the_administrator_takes_them(fleet, allowed
     assert os.stat(program).st_mode & 0o7777 == (0o4755 if allowed else 0o755)
     attributes = set(os.listxattr(host.path("data/binds")))
     assert attributes == ({"user.plain", CAPS} if allowed else {"user.plain"})
+
+
+@pytest.mark.skipif(not ROOT or not can_mount(), reason="only root can give files away, and mount")
+def test_owners_come_back_by_name_and_those_without_one_by_number(fleet):
+    host = fleet.add_host("named", start=False)
+    users, groups = host.directory / "passwd", host.directory / "group"
+
+    def names(robot, robots, more=""):
+        """Who has them on this host, from now on."""
+        users.write_text(f"root:x:0:0::/:/bin/sh\nrobot:x:{robot}:{robots}::/:/bin/sh\n{more}")
+        groups.write_text(f"root:x:0:\nrobots:x:{robots}:\n")
+
+    def owner(name):
+        status = os.lstat(host.path("data") / name)
+        return status.st_uid, status.st_gid
+
+    names(4001, 6001)
+    host.write("data/file", "f")
+    host.path("data/directory").mkdir()
+    os.symlink("nowhere", host.path("data/link"))
+    for name in "file", "directory", "link":
+        os.lchown(host.path("data") / name, 4001, 6001)
+    os.chown(host.write("data/number", "n"), 54321, 54322)
+    begin_with(host, 'mount --bind "$1" /etc/passwd; mount --bind "$2" /etc/group', users, groups)
+    host.start()
+    fleet.wait()
+    for name in "file", "directory", "link":
+        version = fleet.versions(host, "data", f"data/{name}")[0]
+        assert (version["owner"], version["group"], version["uid"], version["gid"]) == ("robot", "robots", 4001, 6001)
+    version = fleet.versions(host, "data", "data/number")[0]
+    assert (version["owner"], version["group"]) == ("", "")
+    moment = now()
+    time.sleep(0.05)
+    wipe(host.path("data"))
+    fleet.wait()
+    names(5001, 7001)                               # the same names, of other numbers
+    fleet.restore("named:data", "--at", moment)
+    assert [owner(name) for name in ("file", "directory", "link")] == [(5001, 7001)] * 3
+    assert owner("number") == (54321, 54322)
+    # Who gets a name later has it in what is captured later.
+    names(5001, 7001, "late:x:54321:0::/:/bin/sh\n")
+    def captured():
+        os.utime(host.path("data/number"))
+        fleet.wait()
+        return fleet.versions(host, "data", "data/number")[0]["owner"]
+    wait_until(lambda: captured() == "late", "the new name", pause=0.5)
 
 
 def note_of(fleet, host):
