@@ -381,8 +381,71 @@ def test_equal_trees_after_a_storm_of_random_changes(fleet):
         except OSError:
             pass
     settle(fleet, host, "data/zz-mark")
-    copy = fleet.directory / "storm"
+    check_same(fleet, host)
+
+
+def test_equal_trees_after_directories_were_moved_replaced_and_deleted_by_the_thousand(fleet):
+    """As fast as this machine can, while they are watched and looked at: put in each other's place, with all that is
+    in them, moved into each other and back, deleted and replaced."""
+    host = watched(fleet, "robot-moves", debounce="20ms", verify="1h")
+    dice = random.Random(12)
+    upper = [os.fsencode(host.path(f"data/{a}")) for a in range(8)]
+    lower = [b"%s/%d" % (place, b) for place in upper for b in range(8)]
+
+    def fill(place):
+        os.makedirs(place, exist_ok=True)
+        for i in range(3):
+            with open(b"%s/f%d" % (place, i), "wb") as file:
+                file.write(dice.randbytes(50))
+
+    for place in lower:
+        fill(place)
+    fleet.wait()
+    for _ in range(4000):
+        what = dice.random()
+        one, other = dice.sample(upper if what < 0.3 else lower, 2)
+        if what < 0.9:
+            os.rename(one, one + b"~")
+            os.rename(other, one)
+            os.rename(one + b"~", other)
+        elif what < 0.98:
+            os.rename(one, other + b"/in")
+            os.rename(other + b"/in/f0", other + b"/f0")
+            os.rename(other + b"/in", one)
+            fill(one)
+        else:
+            shutil.rmtree(other)
+            os.mkdir(other)
+            os.rename(one, other)
+            fill(one)
+    settle(fleet, host, "data/zz-mark")
+    check_same(fleet, host)
+
+
+def test_equal_trees_after_files_were_renamed_ten_thousand_times_and_more(fleet):
+    host = watched(fleet, "robot-turns", debounce="20ms", verify="1h")
+    dice = random.Random(13)
+    places = [os.fsencode(host.path(f"data/{name}")) for name in range(200)]
+    for i, place in enumerate(places[::2]):
+        with open(place, "wb") as file:
+            file.write(b"%d" % i)
+    fleet.wait()
+    renamed = 0
+    while renamed < 40_000:
+        place = dice.choice(places)
+        if os.path.exists(place):
+            to = dice.choice(places)
+            if not os.path.exists(to) or dice.random() < 0.0005:  # onto another now and then
+                os.rename(place, to)
+                renamed += 1
+    settle(fleet, host, "data/zz-mark")
+    check_same(fleet, host)
+
+
+def check_same(fleet, host):
+    """What the collector has of it now is what is there."""
+    copy = fleet.directory / f"{host.name}-copy"
     copy.mkdir()
-    fleet.cli("download", "robot-storm:data", "--output", fleet.directory / "storm.tar")
-    subprocess.run(["tar", "-xpf", fleet.directory / "storm.tar", "-C", copy], check=True)
+    fleet.cli("download", host.target("data"), "--output", f"{copy}.tar")
+    subprocess.run(["tar", "-xpf", f"{copy}.tar", "-C", copy], check=True)
     assert tree_digest(str(copy) + str(host.path("data"))) == tree_digest(host.path("data"))

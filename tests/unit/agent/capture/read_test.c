@@ -922,6 +922,59 @@ static void a_file_that_became_a_pipe_counts_as_gone(void **state)
     scene_free(&scene);
 }
 
+/* When it was last read, in whole seconds. */
+static time_t access_time(struct scene *scene, const char *name)
+{
+    struct stat status;
+    assert_int_equal(lstat(at(scene, name), &status), 0);
+    return status.st_atim.tv_sec;
+}
+
+static bool is_on_record(struct scene *scene, const char *name)
+{
+    struct state_row row = {0};
+    bool known = on_record(&scene->capture, 0, at(scene, name) + 1, &row);
+    state_row_free(&row);
+    return known;
+}
+
+static void never_accessed(struct scene *scene, const char *name)
+{
+    const struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    assert_int_equal(utimensat(AT_FDCWD, at(scene, name), times, AT_SYMLINK_NOFOLLOW), 0);
+}
+
+static void read_as_others_do(struct scene *scene, const char *name)
+{
+    char byte;
+    int fd = open(at(scene, name), O_RDONLY | O_CLOEXEC);
+    assert_int_equal(read(fd, &byte, 1), 1);
+    close(fd);
+}
+
+static void capture_leaves_no_trace_in_the_times_of_access(void **state)
+{
+    struct scene scene;
+    uint8_t *data = noise(3 * MIB, 1);
+    scene_new(&scene, state);
+    assert_int_equal(mkdir(at(&scene, "d"), 0700), 0);
+    write_file(&scene, "d/short", data, 1000);
+    write_file(&scene, "d/long", data, 3 * MIB);
+    write_file(&scene, "control", data, 1000);
+    never_accessed(&scene, "d");
+    read_as_others_do(&scene, "control");
+    if (access_time(&scene, "control") != 1000) { /* else this file system keeps none */
+        examine_path(&scene.capture, 0, at(&scene, "d") + 1, EXAMINE_BENEATH, 0);
+        assert_int_equal(access_time(&scene, "d/short"), 1000);
+        assert_int_equal(access_time(&scene, "d/long"), 1000);
+        assert_int_equal(access_time(&scene, "d"), 1000);
+        assert_true(is_on_record(&scene, "d/short"));
+        assert_true(is_on_record(&scene, "d/long"));
+    }
+    free(data);
+    scene_free(&scene);
+}
+
 /* Look at "f" as the regular file that it was a moment ago. */
 static void look_too_late(struct scene *scene, const struct stat *was)
 {
@@ -993,6 +1046,7 @@ int main(void)
         TEST(a_pipe_is_left_out_and_keeps_nobody_waiting),
         TEST(a_file_that_became_a_pipe_counts_as_gone),
         TEST(what_took_a_files_place_meanwhile_is_neither_read_nor_waited_for),
+        TEST(capture_leaves_no_trace_in_the_times_of_access),
     };
     hf_log_set_level(HF_LOG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
