@@ -250,6 +250,45 @@ def test_without_enough_watches_scans_protect_and_it_is_said():
         assert fleet.json("sources")["sources"][0]["note"] == ""
 
 
+def test_what_can_not_be_read_is_named_and_kept_and_all_else_goes_on(fleet):
+    if os.geteuid() == 0 and not shutil.which("setpriv"):
+        pytest.fail("setpriv is missing: deploy/dependencies test")
+    host = fleet.add_host("robot-unreadable", start=False)
+    host.configure(host.source("data", rescan="300ms"))
+    if os.geteuid() == 0:  # the power to read everything
+        host.command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *host.command]
+    for name in ("closed/file", "closed/deep/file", "secret", "open/file", "zz"):
+        host.write(f"data/{name}", "before")
+    host.start()
+    fleet.wait()
+
+    def content(name):
+        return fleet.cli("cat", host.target("data", f"data/{name}"), check=False).stdout
+
+    closed, secret = host.path("data/closed"), host.path("data/secret")
+    for path, what in ((closed, "closed"), (secret, "secret")):
+        until = fleet.source(host)["protected_until"]
+        mode = path.stat().st_mode & 0o777
+        with open(path if path == secret else os.devnull, "r+") as file:
+            path.chmod(0)
+            file.write("meanwhile")
+        wait_until(lambda: fleet.source(host)["state"] == "failing", "it to be said")
+        wait_until(lambda: re.search(f"data/{what}: .*Permission denied", fleet.source(host)["note"]), "it to be named")
+        assert [name for name in fleet.metrics() if name.startswith("holdfast_source_state") and host.name in name
+                and 'state="failing"' in name]
+        for name in ("open/file", "zz"):  # what comes before it in a scan, and after
+            host.write(f"data/{name}", f"while {what}")
+            wait_until(lambda: content(name) == f"while {what}", name)
+        assert content("closed/file") == content("closed/deep/file") == "before", "it is not taken for deleted"
+        if path == secret:
+            assert content("secret") == "before"
+        path.chmod(mode)
+        wait_until(lambda: fleet.source(host)["state"] == "watching", "it to be over")
+        wait_until(lambda: fleet.source(host)["note"] == "", "that to be said")
+        wait_until(lambda: fleet.source(host)["protected_until"] > until, "a later mark")
+    wait_until(lambda: content("secret") == "meanwhile", "what could not be read")
+
+
 def test_a_root_that_comes_later_goes_and_comes_again(fleet):
     host = fleet.add_host("robot-root", start=False)
     late = host.root / "later/on"
