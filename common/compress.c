@@ -94,6 +94,18 @@ void hf_compressor_set_level(struct hf_compressor *compressor, int level)
     ZSTD_CCtx_setParameter(compressor->context, ZSTD_c_compressionLevel, level);
 }
 
+/* As ZSTD_compress2; where what comes doesn't fit zstd takes settings only after a reset, and those
+ * of one call would go on into the next. */
+static size_t compress_fitting(ZSTD_CCtx *context, uint8_t *out, size_t room, const uint8_t *data,
+                               size_t size)
+{
+    size_t got = ZSTD_compress2(context, out, room, data, size);
+    if (ZSTD_isError(got)) {
+        ZSTD_CCtx_reset(context, ZSTD_reset_session_only);
+    }
+    return got;
+}
+
 /* The most that size bytes may become: 3 % less, or it isn't worth the reader's time. */
 static size_t worthwhile(size_t size)
 {
@@ -114,8 +126,8 @@ bool hf_is_incompressible(struct hf_compressor *compressor, const uint8_t *data,
     }
     /* From the middle: headers of incompressible formats often shrink. */
     const uint8_t *sample = data + size / 2 - PROBE_BYTES / 2;
-    size_t got =
-        ZSTD_compress2(compressor->context, scratch, worthwhile(PROBE_BYTES), sample, PROBE_BYTES);
+    size_t got = compress_fitting(compressor->context, scratch, worthwhile(PROBE_BYTES), sample,
+                                  PROBE_BYTES);
     return ZSTD_isError(got) != 0;
 }
 
@@ -131,7 +143,7 @@ int hf_compress(struct hf_compressor *compressor, const uint8_t *data, size_t si
     }
     /* The room given is what makes it worthwhile: zstd stops when that isn't enough. */
     size_t got =
-        ZSTD_compress2(compressor->context, out->data + out->size, worthwhile(size), data, size);
+        compress_fitting(compressor->context, out->data + out->size, worthwhile(size), data, size);
     if (ZSTD_isError(got)) {
         return append_raw(data, size, out, codec);
     }
@@ -153,7 +165,7 @@ int hf_compress_dictionary(struct hf_compressor *compressor, const struct hf_dic
     if (!ZSTD_isError(got)) {
         /* Which one it was the block says; four bytes more would be a lot of a small one. */
         ZSTD_CCtx_setParameter(context, ZSTD_c_dictIDFlag, 0);
-        got = ZSTD_compress2(context, out->data + out->size, room, data, size);
+        got = compress_fitting(context, out->data + out->size, room, data, size);
         ZSTD_CCtx_setParameter(context, ZSTD_c_dictIDFlag, 1);
     }
     ZSTD_CCtx_refCDict(context, NULL);
@@ -188,7 +200,7 @@ int hf_compress_delta(struct hf_compressor *compressor, struct hf_bytes base, co
         got = ZSTD_CCtx_refPrefix(context, base.data, base.size);
     }
     if (!ZSTD_isError(got)) {
-        got = ZSTD_compress2(context, out->data + out->size, room, data, size);
+        got = compress_fitting(context, out->data + out->size, room, data, size);
     }
     ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, 0); /* by the level again */
     ZSTD_CCtx_refPrefix(context, NULL, 0);

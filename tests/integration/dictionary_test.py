@@ -20,6 +20,13 @@ def workflow(host, number):
     return json.dumps(settings, indent=1) + "\n"
 
 
+def device(host, number):
+    """One of another kind, from the day on which the robots do something else."""
+    return (f"<device id='{number}' host='{host}'><firmware channel='stable' auto='true'/>"
+            "<network mode='static' mask='255.255.255.0' vlan='untagged'/><motion acceleration='gentle' jerk='limited' "
+            f"homing='power-up'/><calibration axis='z' offset='{number * 2654435761 % 2**32:08x}'/></device>\n")
+
+
 def catalog(fleet, sql):
     path = fleet.collector.directory / "catalog.db"
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
@@ -37,12 +44,12 @@ def stored_bytes(fleet):
     return catalog(fleet, "SELECT stored_bytes FROM totals")[0][0]
 
 
-def write_wave(fleet, hosts, first, count):
+def write_wave(fleet, hosts, first, count, content=workflow):
     """Small files, one at a time on each host; returns what they take in the packs."""
     before = stored_bytes(fleet)
     for step in range(first, first + count):
         for number, host in enumerate(hosts):
-            host.write(f"data/wave/{step:04}.json", workflow(number, step * HOSTS + number))
+            host.write(f"data/wave/{step:04}.json", content(number, step * HOSTS + number))
         fleet.wait()
     return stored_bytes(fleet) - before
 
@@ -81,16 +88,37 @@ def test_small_files_take_less_room_once_a_dictionary_was_trained_and_come_back_
         fleet.wait()
         moment = now()
         before = {host.name: tree_digest(host.path("data")) for host in hosts}
+
+        # What robots do changes: the dictionary doesn't pay any more, and gets a successor, beside which it stays.
+        old_kind = write_wave(fleet, hosts, 30, 5, device)
+        for number, host in enumerate(hosts):
+            shutil.rmtree(host.path("data/flows"))
+            for i in range(FILES):
+                host.write(f"data/devices/{i:04}.xml", device(number, 100_000 + number * FILES + i))
+        fleet.wait()
+        wait_until(lambda: b"firmware channel" in dictionaries(fleet)[-1][1], "a dictionary of the new kind")
+        write_wave(fleet, hosts, 40, 2, device)
+        new_kind = write_wave(fleet, hosts, 50, 5, device)
+        assert new_kind < old_kind * 3 / 4, (new_kind, old_kind)
+        later = now()
+        after = {host.name: tree_digest(host.path("data")) for host in hosts}
+        trained = dictionaries(fleet)
+        assert trained[0] == (name, content) and len(trained) >= 2
+
         fleet.collector.kill()
         for path in fleet.collector.directory.glob("catalog.db*"):
             path.unlink()
         fleet.collector.start()
-        assert (name, content) in dictionaries(fleet), "it was not found again in the packs"
+        assert dictionaries(fleet)[:len(trained)] == trained, "they were not found again in the packs"
         for host in hosts:
             shutil.rmtree(host.path("data"))
             host.path("data").mkdir()
             fleet.restore(f"{host.name}:data", "--at", moment)
             assert tree_digest(host.path("data")) == before[host.name]
+        shutil.rmtree(hosts[1].path("data"))
+        hosts[1].path("data").mkdir()
+        fleet.restore(f"{hosts[1].name}:data", "--at", later)
+        assert tree_digest(hosts[1].path("data")) == after[hosts[1].name]
         assert fleet.cli("cat", hosts[2].target("data", "data/wave/0015.json"), "--at", moment) \
             == workflow(2, 15 * HOSTS + 2)
         assert fleet.json("audit", "verify")["intact"]

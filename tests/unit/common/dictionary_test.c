@@ -186,6 +186,75 @@ static void several_can_be_used_in_turns(void **state)
     }
 }
 
+/* As a compressor does that was never used for anything else. */
+static void assert_compresses_as_new(struct hf_compressor *compressor, const uint8_t *data,
+                                     size_t size)
+{
+    struct hf_compressor *fresh = hf_compressor_new(1);
+    struct hf_buf expected = {0};
+    struct hf_buf out = {0};
+    enum hf_codec codec;
+    enum hf_codec same;
+    assert_int_equal(hf_compress(fresh, data, size, &expected, &codec), HF_OK);
+    assert_int_equal(hf_compress(compressor, data, size, &out, &same), HF_OK);
+    assert_int_equal(codec, HF_CODEC_ZSTD);
+    assert_int_equal(same, HF_CODEC_ZSTD);
+    assert_int_equal(out.size, expected.size);
+    assert_memory_equal(out.data, expected.data, out.size);
+    hf_buf_free(&out);
+    hf_buf_free(&expected);
+    hf_compressor_free(fresh);
+}
+
+static void what_did_not_fit_leaves_nothing_behind(void **state)
+{
+    enum { SIZE = 600000, NOISE = 100000 };
+    struct trained *trained = *state;
+    struct hf_compressor *compressor = trained->compressor;
+    struct hf_buf out = {0};
+    enum hf_codec codec;
+    uint8_t *long_text = malloc(SIZE + 512);
+    uint8_t *noise = malloc(NOISE);
+    static uint8_t alike[20000];
+    char text[512];
+    size_t size = small_file(text, sizeof text, 77);
+    const uint8_t *data = (const uint8_t *)text;
+    assert_non_null(long_text);
+    assert_non_null(noise);
+    hf_random(noise, NOISE);
+    memcpy(alike, noise, sizeof alike);
+    for (size_t at = 0, i = 0; at < SIZE; i++) { /* what is alike lies far apart */
+        at += small_file((char *)long_text + at, 512, (unsigned)(i * i % 997));
+    }
+    for (int round = 0; round < 2; round++) {
+        /* A dictionary that shortens nothing is not used for what comes next. */
+        assert_int_equal(
+            hf_compress_dictionary(compressor, trained->dictionary, data, size, 5, &out),
+            HF_ERR_LIMIT);
+        assert_compresses_as_new(compressor, data, size);
+        /* Nor a delta, nor the window that it needed. */
+        assert_int_equal(
+            hf_compress_delta(compressor, (struct hf_bytes){data, 100}, noise, 400, 100, &out),
+            HF_ERR_LIMIT);
+        assert_compresses_as_new(compressor, long_text, SIZE);
+        /* What does not shrink keeps neither from being made afterwards. */
+        assert_int_equal(hf_compress(compressor, noise, NOISE, &out, &codec), HF_OK);
+        assert_int_equal(codec, HF_CODEC_RAW);
+        hf_buf_clear(&out);
+        assert_int_equal(
+            hf_compress_dictionary(compressor, trained->dictionary, data, size, size / 2, &out),
+            HF_OK);
+        assert_true(hf_is_incompressible(compressor, noise, NOISE));
+        assert_int_equal(hf_compress_delta(compressor, (struct hf_bytes){noise, 20000}, alike,
+                                           sizeof alike, 500, &out),
+                         HF_OK);
+        hf_buf_clear(&out);
+    }
+    hf_buf_free(&out);
+    free(long_text);
+    free(noise);
+}
+
 static void a_block_is_shortened_only_where_that_pays_and_may(void **state)
 {
     struct trained *trained = *state;
@@ -247,6 +316,7 @@ int main(void)
         cmocka_unit_test(too_little_teaches_nothing),
         cmocka_unit_test(what_was_made_with_one_comes_back_with_it_alone),
         cmocka_unit_test(several_can_be_used_in_turns),
+        cmocka_unit_test(what_did_not_fit_leaves_nothing_behind),
         cmocka_unit_test(a_block_is_shortened_only_where_that_pays_and_may),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
