@@ -144,6 +144,7 @@ struct file_content {
     struct hf_buf refs;
     struct hf_buf lists;        /* while it is read: the references of lists of references */
     struct page_cache *cache;   /* likewise, of a long one */
+    uint64_t warm;              /* likewise, of a short one: so much was in the page cache before */
     struct hf_hash *whole;      /* likewise, of all its bytes, if it may grow */
     struct hf_chunker *chunker; /* likewise, of content that is longer than one chunk */
     const struct hf_chunker_params *params; /* likewise */

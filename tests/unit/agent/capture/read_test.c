@@ -486,6 +486,33 @@ static void reading_a_long_file_leaves_in_the_cache_what_was_there_and_nothing_e
     scene_free(&scene);
 }
 
+static void reading_a_short_file_leaves_in_the_cache_what_was_there_and_nothing_else(void **state)
+{
+    static const size_t sizes[] = {5 * 4096, 75 * 4096}; /* of one chunk, and of several */
+    struct scene scene;
+    uint8_t *data = noise(75 * 4096, 3);
+    scene_new(&scene, state);
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t warm = 0; warm <= sizes[i]; warm += sizes[i] / 5) {
+            write_file(&scene, "f", data, sizes[i]);
+            look(&scene, "f");
+            assert_int_equal(fsync(scene.fd), 0);
+            assert_int_equal(posix_fadvise(scene.fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+            if (cached_percent(scene.fd, 0, sizes[i]) != 0) {
+                continue; /* this file system is the cache */
+            }
+            assert_int_equal(posix_fadvise(scene.fd, 0, 0, POSIX_FADV_RANDOM), 0);
+            assert_int_equal(pread(scene.fd, data, warm, 0), (ssize_t)warm);
+            assert_int_equal(read_it(&scene), HF_OK);
+            assert_int_equal(scene.chunks.size, sizes[i]);
+            assert_memory_equal(scene.chunks.data, data, sizes[i]);
+            assert_int_equal(cached_percent(scene.fd, 0, sizes[i]), warm * 100 / sizes[i]);
+        }
+    }
+    free(data);
+    scene_free(&scene);
+}
+
 static void an_empty_file_has_no_chunks(void **state)
 {
     struct scene scene;
@@ -1029,6 +1056,7 @@ int main(void)
         TEST(holes_are_chunks_of_zeros_that_are_neither_read_nor_sent_again),
         TEST(a_hole_too_short_to_count_is_read_and_told_of),
         TEST(reading_a_long_file_leaves_in_the_cache_what_was_there_and_nothing_else),
+        TEST(reading_a_short_file_leaves_in_the_cache_what_was_there_and_nothing_else),
         TEST(a_hole_of_terabytes_takes_no_time_and_no_memory),
         TEST(a_file_longer_than_a_version_can_name_is_refused_before_it_is_read),
         TEST(an_empty_file_has_no_chunks),
