@@ -37,6 +37,7 @@ static bool is_changed(const struct dl_phdr_info *info)
         if (segment->p_type != PT_DYNAMIC) {
             continue;
         }
+        /* The loader gives addresses as numbers. NOLINTNEXTLINE(performance-no-int-to-ptr) */
         const ElfW(Dyn) *entry = (const void *)(info->dlpi_addr + segment->p_vaddr);
         for (; entry->d_tag != DT_NULL; entry++) {
             changed = changed || entry->d_tag == DT_TEXTREL ||
@@ -58,7 +59,8 @@ static int give_object_back(struct dl_phdr_info *info, size_t size, void *contex
         from = (from + page - 1) / page * page;
         to = to / page * page;
         if (segment->p_type == PT_LOAD && !(segment->p_flags & PF_W) && from < to) {
-            madvise((void *)from, to - from, MADV_DONTNEED);
+            void *start = (void *)from; /* NOLINT(performance-no-int-to-ptr): the same */
+            madvise(start, to - from, MADV_DONTNEED);
         }
     }
     return 0;
