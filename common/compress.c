@@ -120,15 +120,18 @@ static int append_raw(const uint8_t *data, size_t size, struct hf_buf *out, enum
 
 bool hf_is_incompressible(struct hf_compressor *compressor, const uint8_t *data, size_t size)
 {
+    static const unsigned eighths[] = {4, 2, 6};
     uint8_t scratch[PROBE_BYTES];
-    if (size < PROBE_FROM) {
-        return false;
+    bool shrinks = size < PROBE_FROM;
+    /* From the middle: headers of incompressible formats often shrink. From elsewhere too before it
+     * is believed, for a picture may lie within text. */
+    for (size_t i = 0; !shrinks && i < sizeof eighths / sizeof eighths[0]; i++) {
+        const uint8_t *sample = data + size / 8 * eighths[i] - PROBE_BYTES / 2;
+        size_t got = compress_fitting(compressor->context, scratch, worthwhile(PROBE_BYTES), sample,
+                                      PROBE_BYTES);
+        shrinks = !ZSTD_isError(got);
     }
-    /* From the middle: headers of incompressible formats often shrink. */
-    const uint8_t *sample = data + size / 2 - PROBE_BYTES / 2;
-    size_t got = compress_fitting(compressor->context, scratch, worthwhile(PROBE_BYTES), sample,
-                                  PROBE_BYTES);
-    return ZSTD_isError(got) != 0;
+    return !shrinks;
 }
 
 int hf_compress(struct hf_compressor *compressor, const uint8_t *data, size_t size,

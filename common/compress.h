@@ -32,13 +32,13 @@ void hf_compressor_free(struct hf_compressor *compressor);
 void hf_compressor_rest(struct hf_compressor *compressor);
 /* From the next call on. Levels that zstd does not have become the nearest. */
 void hf_compressor_set_level(struct hf_compressor *compressor, int level);
-/* Append the shorter of raw and zstd to out; *codec says which. Content that a probe
- * of 4 KiB from its middle or the whole result shows not to shrink by 3 % is written raw. */
+/* Append the shorter of raw and zstd to out; *codec says which. Content that probes
+ * (hf_is_incompressible) or the whole result show not to shrink by 3 % is written raw. */
 int hf_compress(struct hf_compressor *compressor, const uint8_t *data, size_t size,
                 struct hf_buf *out, enum hf_codec *codec);
 
-/* Whether a probe of 4 KiB from its middle says that it does not shrink. Content below 64 KiB is
- * not probed: false. */
+/* Whether probes of 4 KiB, from its middle and from halfway to both its ends, say that it does not
+ * shrink. Content below 64 KiB is not probed: false. */
 bool hf_is_incompressible(struct hf_compressor *compressor, const uint8_t *data, size_t size);
 /* Append the data compressed with the dictionary (HF_CODEC_DICTIONARY). HF_ERR_LIMIT when it would
  * not be shorter than limit bytes, and out is as it was. */

@@ -31,36 +31,47 @@
 /* --- names of owners, remembered --- */
 
 #define NAMES_KEPT_NS HF_NS_PER_SECOND /* users come, and numbers get other names */
+/* Where somebody far away is asked, an answer is kept for so many times as long as it took: else
+ * one that doesn't come would be waited for with each file. */
+#define NAMES_SHARE 100
 
 struct name_slot {
-    int64_t asked_ns; /* monotonic; 0: never */
+    int64_t good_until_ns; /* monotonic; 0: it holds nothing */
     uint32_t id;
     char name[65];
 };
 
-/* Whether the slot has to be filled for that number, which it is emptied for then. */
-static bool has_to_ask(struct name_slot *slot, uint32_t id)
+static bool is_good(const struct name_slot *slot, uint32_t id)
+{
+    return slot->good_until_ns != 0 && slot->id == id &&
+           hf_clock_monotonic_ns() < slot->good_until_ns;
+}
+
+/* Name NULL: there is none. One that is known stays where nobody could be asked. */
+static void keep_name(struct name_slot *slot, uint32_t id, bool answered, const char *name,
+                      int64_t began_ns)
 {
     int64_t now = hf_clock_monotonic_ns();
-    if (slot->asked_ns != 0 && slot->id == id && now - slot->asked_ns < NAMES_KEPT_NS) {
-        return false;
+    int64_t kept_ns = (now - began_ns) * NAMES_SHARE;
+    if (answered || slot->good_until_ns == 0 || slot->id != id) {
+        bool fits = name && strlen(name) < sizeof slot->name;
+        snprintf(slot->name, sizeof slot->name, "%s", fits ? name : "");
     }
-    *slot = (struct name_slot){.asked_ns = now, .id = id};
-    return true;
+    slot->id = id;
+    slot->good_until_ns = now + (kept_ns > NAMES_KEPT_NS ? kept_ns : NAMES_KEPT_NS);
 }
 
 static const char *owner_name(uint32_t uid)
 {
     static _Thread_local struct name_slot slots[16];
     struct name_slot *slot = &slots[uid % 16];
-    if (has_to_ask(slot, uid)) {
+    if (!is_good(slot, uid)) {
         struct passwd entry;
         struct passwd *found = NULL;
         char memory[2048];
-        if (getpwuid_r(uid, &entry, memory, sizeof memory, &found) == 0 && found &&
-            strlen(entry.pw_name) < sizeof slot->name) {
-            snprintf(slot->name, sizeof slot->name, "%s", entry.pw_name);
-        }
+        int64_t began_ns = hf_clock_monotonic_ns();
+        int failure = getpwuid_r(uid, &entry, memory, sizeof memory, &found);
+        keep_name(slot, uid, failure == 0, found ? found->pw_name : NULL, began_ns);
     }
     return slot->name;
 }
@@ -69,14 +80,13 @@ static const char *group_name(uint32_t gid)
 {
     static _Thread_local struct name_slot slots[16];
     struct name_slot *slot = &slots[gid % 16];
-    if (has_to_ask(slot, gid)) {
+    if (!is_good(slot, gid)) {
         struct group entry;
         struct group *found = NULL;
         char memory[8192];
-        if (getgrgid_r(gid, &entry, memory, sizeof memory, &found) == 0 && found &&
-            strlen(entry.gr_name) < sizeof slot->name) {
-            snprintf(slot->name, sizeof slot->name, "%s", entry.gr_name);
-        }
+        int64_t began_ns = hf_clock_monotonic_ns();
+        int failure = getgrgid_r(gid, &entry, memory, sizeof memory, &found);
+        keep_name(slot, gid, failure == 0, found ? found->gr_name : NULL, began_ns);
     }
     return slot->name;
 }
@@ -105,11 +115,17 @@ static const char *beneath_root(const struct hf_config_source *source, const cha
     return NULL;
 }
 
+/* A restore's working directory; path is without leading '/'. */
+static bool is_staging(const char *path)
+{
+    static const char prefix[] = "/.holdfast-restore-";
+    return strstr(path, prefix) || strncmp(path, prefix + 1, sizeof prefix - 2) == 0;
+}
+
 bool selected(const struct hf_config_source *source, const char *path, bool directory)
 {
     const char *relative = beneath_root(source, path);
-    if (!relative || strstr(path, "/.holdfast-restore-") ||
-        (!directory && database_is_sibling(source, path))) {
+    if (!relative || is_staging(path) || (!directory && database_is_sibling(source, path))) {
         return false;
     }
     if (*relative == '\0') {

@@ -124,7 +124,11 @@ int decide_action(struct hf_targets *targets, const struct hf_version *version,
         *action = HF_ACTION_NONE;
         return 0;
     }
-    *action = version->type == HF_FILE_DIRECTORY ? HF_ACTION_TREE : HF_ACTION_FILE;
+    /* The directory that everything is resolved beneath is no tree: it holds the staging directory.
+     */
+    *action = version->type != HF_FILE_DIRECTORY ? HF_ACTION_FILE
+              : target->path[0]                  ? HF_ACTION_TREE
+                                                 : HF_ACTION_DIRECTORY;
     int result = targets_open_parent(targets, target, HF_TARGETS_LEAVE, &parent_fd, &name, error);
     if (result == HF_ERR_NOT_FOUND)
         return 0;

@@ -7,7 +7,7 @@
 #include "common/bytes.h"
 
 /* Of `phase` and `decided`. What another release of the agent left is staged anew. */
-#define PHASE_FORMAT "3"
+#define PHASE_FORMAT "2"
 
 int job_decided_encode(const struct hf_job *job, struct hf_buf *out)
 {

@@ -295,6 +295,9 @@ static void run_job(struct hf_restorer *restorer, const struct hf_restore_offer 
         result = keep_all_roots(run.targets, restorer->options.config, &error);
     if (!result)
         result = job_open(restorer->state_directory, offer, &run.job, &error);
+    if (!result && run.job->interrupted)
+        targets_expect(run.targets,
+                       run.job->phase == HF_JOB_STAGING ? HF_LEFTOVER_TAKE_UP : HF_LEFTOVER_KEEP);
     run.owners = owners_new();
     capture_chunker(restorer->options.capture, &run.chunker);
     if (!result && (!run.owners || !destination))

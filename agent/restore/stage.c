@@ -134,6 +134,16 @@ static int no_room(int failure, const char *what, struct hf_error *error)
     return hf_error_set(error, HF_ERR_IO, failure, "%s failed; nothing was changed", what);
 }
 
+static void remove_staged(const struct stage_file *file)
+{
+    const char *name;
+    int dir_fd;
+    if (hf_open_parent_beneath(file->staging_fd, file->name, &dir_fd, &name, NULL))
+        return;
+    unlinkat(dir_fd, name, 0);
+    close(dir_fd);
+}
+
 int stage_open(struct hf_stage *stage, struct stage_file *file, struct hf_error *error)
 {
     if (file->fd >= 0)
@@ -141,10 +151,18 @@ int stage_open(struct hf_stage *stage, struct stage_file *file, struct hf_error 
     /* The mode is set before anything is in it: nobody but us can enter the directory anyway. */
     bool keep = file == stage->current && stage->current_leftover;
     struct hf_error why = {0};
-    return hf_open_beneath(file->staging_fd, file->name, O_RDWR | O_CREAT | (keep ? 0 : O_TRUNC),
-                           0600, &file->fd, &why)
-               ? no_room(why.sys_errno, "making a file for the restore", error)
-               : 0;
+    struct stat status;
+    int failed = hf_open_beneath(file->staging_fd, file->name,
+                                 O_RDWR | O_CREAT | (keep ? 0 : O_TRUNC), 0600, &file->fd, &why);
+    if (!failed && keep && (fstat(file->fd, &status) || status.st_nlink > 1)) {
+        /* Of several names, which the other ones would be written through. */
+        close(file->fd);
+        file->fd = -1;
+        remove_staged(file);
+        failed = hf_open_beneath(file->staging_fd, file->name, O_RDWR | O_CREAT | O_EXCL, 0600,
+                                 &file->fd, &why);
+    }
+    return failed ? no_room(why.sys_errno, "making a file for the restore", error) : 0;
 }
 
 int stage_write(struct hf_stage *stage, struct stage_file *file, const uint8_t *data, size_t size,
@@ -176,25 +194,15 @@ static int file_finish(struct hf_stage *stage, struct stage_file *file, struct h
     return 0;
 }
 
-static void remove_staged(const struct stage_file *file)
-{
-    const char *name;
-    int dir_fd;
-    if (hf_open_parent_beneath(file->staging_fd, file->name, &dir_fd, &name, NULL))
-        return;
-    unlinkat(dir_fd, name, 0);
-    close(dir_fd);
-}
-
 int stage_settle(struct hf_stage *stage, struct stage_file *file, struct hf_error *error)
 {
     if (file->waiting > 0 || !file->complete)
         return 0;
     int result = 0;
-    if (file->failed)
-        remove_staged(file);
-    else if (!file->made)
+    if (!file->failed && !file->made)
         result = file_finish(stage, file, error);
+    if (file->failed)
+        remove_staged(file); /* or it would come into place with its tree */
     file_free(file);
     return result;
 }
@@ -361,7 +369,10 @@ static int stage_symlink(struct hf_targets *targets, const struct hf_version *ve
     unlinkat(staged.dir_fd, staged.name, 0); /* of an interrupted run */
     if (symlinkat(points_to, staged.dir_fd, staged.name))
         return hf_error_set(error, HF_ERR_IO, errno, "can't make a symbolic link");
-    return metadata_set_link(staged.dir_fd, staged.name, metadata, shortfall, error);
+    result = metadata_set_link(staged.dir_fd, staged.name, metadata, shortfall, error);
+    if (result)
+        unlinkat(staged.dir_fd, staged.name, 0);
+    return result;
 }
 
 static struct stage_file *file_new(struct hf_stage *stage, const struct hf_version *version,
@@ -466,6 +477,8 @@ static int add_file(struct hf_stage *stage, const struct hf_version *version, ui
     bool in_tree = !result && job->actions[index] == HF_ACTION_FILE && tree_holds(targets, target);
     if (in_tree)
         job->actions[index] = HF_ACTION_TREE_FILE;
+    if (in_tree && version->type == HF_FILE_REGULAR)
+        tree_take_up(targets, target);
     if (!result)
         result = in_tree ? targets_tree(targets, target->anchor, &staging_fd, error)
                          : targets_staging(targets, target->anchor, index, &staging_fd, error);

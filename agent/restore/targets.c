@@ -162,7 +162,7 @@ static int find_anchor(struct hf_targets *targets, const char *path, size_t leng
     if (!copy)
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a path");
     targets->anchors[targets->anchor_count] =
-        (struct anchor){.path = copy, .fd = -1, .staging_fd = -1, .tree_fd = -1};
+        (struct anchor){.path = copy, .fd = -1, .staging_fd = -1, .tree_fd = -1, .before_fd = -1};
     for (size_t i = 0; i < HF_STAGING_SHARDS; i++)
         targets->anchors[targets->anchor_count].shard_fds[i] = -1;
     *out = targets->anchor_count++;

@@ -29,6 +29,12 @@ struct hf_target {
  * under which the versions' whole paths are put. HF_ERR_INVALID, HF_ERR_NO_MEMORY. */
 int targets_new(const char *const *roots, size_t root_count, const char *destination, uint64_t job,
                 struct hf_targets **out, struct hf_error *error);
+/* What becomes of a staging directory of that number which is there already. Nobody knows what is
+ * in it (REMOVE, if nothing else is said); an interrupted run of the job staged it, and what is
+ * still wanted is taken up (TAKE_UP: what was staged in its tree is set aside, see targets_before);
+ * or all of it belongs into place (KEEP). */
+enum hf_leftover { HF_LEFTOVER_REMOVE, HF_LEFTOVER_TAKE_UP, HF_LEFTOVER_KEEP };
+void targets_expect(struct hf_targets *targets, enum hf_leftover leftover);
 void targets_free(struct hf_targets *targets);
 /* An absolute path that is a root for other jobs: nothing but a directory is put where it is, or
  * where a directory above it is. The roots of this job are kept without being named.
@@ -60,6 +66,8 @@ int targets_staging(struct hf_targets *targets, size_t anchor, uint64_t index, i
 /* The directory of the staging directory in which trees are staged: what is missing as a whole,
  * each where it will be beneath the anchor. As targets_staging. */
 int targets_tree(struct hf_targets *targets, size_t anchor, int *fd, struct hf_error *error);
+/* The tree of the interrupted run, -1 for none. The descriptor belongs to targets. */
+int targets_before(const struct hf_targets *targets, size_t anchor);
 /* As targets_open_parent, of the target's place in that tree. */
 int targets_open_staged(struct hf_targets *targets, const struct hf_target *target,
                         enum hf_targets_missing missing, int *fd, const char **name,
@@ -72,7 +80,7 @@ size_t targets_anchor_count(const struct hf_targets *targets);
 const char *targets_anchor_path(const struct hf_targets *targets, size_t anchor);
 /* syncfs of every anchor in use: all that was written there is durable afterwards. */
 int targets_sync(struct hf_targets *targets, struct hf_error *error);
-/* Remove the staging directories that are open, with all in them. */
+/* Remove the job's staging directories in the anchors that were opened, with all in them. */
 void targets_remove_staging(struct hf_targets *targets);
 
 /* Open an absolute directory, component by component. A symbolic link on the way is followed only

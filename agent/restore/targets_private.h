@@ -13,6 +13,7 @@ struct anchor {
     int staging_fd;
     int shard_fds[HF_STAGING_SHARDS];
     int tree_fd;
+    int before_fd; /* -1: no interrupted run staged a tree */
 };
 
 struct parent {
@@ -25,6 +26,7 @@ struct parent {
 
 struct hf_targets {
     uint64_t job;
+    enum hf_leftover leftover;
     char **roots; /* absolute, no trailing '/', "/" itself as "" */
     size_t root_count;
     char **kept; /* the same form: more of what nothing may take the place of */

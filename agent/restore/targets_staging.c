@@ -10,7 +10,9 @@
 
 #include "agent/restore/targets_private.h"
 
-#define TREE "tree" /* in a staging directory, beside the shards: targets_tree */
+/* In a staging directory, beside the shards: */
+#define TREE   "tree"   /* targets_tree */
+#define BEFORE "before" /* targets_before */
 
 size_t targets_shard(uint64_t index)
 {
@@ -26,9 +28,11 @@ void anchor_close_staging(struct anchor *anchor)
     }
     if (anchor->tree_fd >= 0)
         close(anchor->tree_fd);
+    if (anchor->before_fd >= 0)
+        close(anchor->before_fd);
     if (anchor->staging_fd >= 0)
         close(anchor->staging_fd);
-    anchor->staging_fd = anchor->tree_fd = -1;
+    anchor->staging_fd = anchor->tree_fd = anchor->before_fd = -1;
 }
 
 static int staging_open(int dir_fd, const char *name, const char *path, int *out,
@@ -55,90 +59,6 @@ static void keep_time(int dir_fd, const struct stat *before)
 {
     const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, before->st_mtim};
     futimens(dir_fd, times);
-}
-
-/* A directory within the staging directory. */
-static int part_make(const struct anchor *anchor, const char *part, const char *name, int *out,
-                     struct hf_error *error)
-{
-    if (mkdirat(anchor->staging_fd, part, 0700) && errno != EEXIST)
-        return hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
-                            "can't make the working directory %s/%s", anchor->path, name);
-    return staging_open(anchor->staging_fd, part, name, out, error);
-}
-
-static int staging_make(struct hf_targets *targets, struct anchor *anchor, struct hf_error *error)
-{
-    char name[64];
-    struct stat before;
-    snprintf(name, sizeof(name), HF_STAGING_PREFIX "%llu", (unsigned long long)targets->job);
-    bool timed = !fstat(anchor->fd, &before);
-    bool made = !mkdirat(anchor->fd, name, 0700);
-    if (made && timed)
-        keep_time(anchor->fd, &before);
-    if (!made && errno != EEXIST)
-        return hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
-                            "can't make the working directory %s/%s", anchor->path, name);
-    int result = staging_open(anchor->fd, name, anchor->path, &anchor->staging_fd, error);
-    if (result)
-        return result;
-    /* A directory with the set-group-id bit hands its group to what is made in it. */
-    if (fchown(anchor->staging_fd, (uid_t)-1, getegid()) || fchmod(anchor->staging_fd, 0700))
-        return hf_error_set(error, HF_ERR_IO, errno, "can't prepare %s/%s", anchor->path, name);
-    for (size_t i = 0; !result && i < HF_STAGING_SHARDS; i++) {
-        char shard[24];
-        snprintf(shard, sizeof(shard), "%zu", i);
-        result = part_make(anchor, shard, name, &anchor->shard_fds[i], error);
-    }
-    return result ? result : part_make(anchor, TREE, name, &anchor->tree_fd, error);
-}
-
-static int open_all(struct hf_targets *targets, struct anchor *anchor, size_t index,
-                    struct hf_error *error)
-{
-    if (anchor->tree_fd >= 0)
-        return 0;
-    int result = anchor_open(targets, index, HF_TARGETS_CREATE, error);
-    if (!result)
-        result = staging_make(targets, anchor, error);
-    if (result)
-        anchor_close_staging(anchor);
-    return result;
-}
-
-int targets_staging(struct hf_targets *targets, size_t index_of_anchor, uint64_t index, int *fd,
-                    struct hf_error *error)
-{
-    struct anchor *anchor = &targets->anchors[index_of_anchor];
-    int result = open_all(targets, anchor, index_of_anchor, error);
-    *fd = anchor->shard_fds[targets_shard(index)];
-    return result;
-}
-
-int targets_tree(struct hf_targets *targets, size_t index_of_anchor, int *fd,
-                 struct hf_error *error)
-{
-    struct anchor *anchor = &targets->anchors[index_of_anchor];
-    int result = open_all(targets, anchor, index_of_anchor, error);
-    *fd = anchor->tree_fd;
-    return result;
-}
-
-int targets_free_bytes(struct hf_targets *targets, size_t index, uint64_t *bytes,
-                       struct hf_error *error)
-{
-    struct statvfs status;
-    int fd;
-    int result = targets_staging(targets, index, 0, &fd, error);
-    if (result)
-        return result;
-    if (fstatvfs(fd, &status))
-        return hf_error_set(error, HF_ERR_IO, errno, "can't ask how much room is at %s",
-                            targets->anchors[index].path);
-    fsblkcnt_t blocks = geteuid() == 0 ? status.f_bfree : status.f_bavail;
-    if (__builtin_mul_overflow((uint64_t)blocks, (uint64_t)status.f_frsize, bytes))
-        *bytes = UINT64_MAX;
-    return 0;
 }
 
 static int open_subdirectory(int dir_fd, const char *name)
@@ -180,7 +100,8 @@ static size_t remove_files(int fd, int above_fd, uint64_t *number)
             continue;
         do
             snprintf(above, sizeof(above), "moved-%llu", (unsigned long long)(*number)++);
-        while (renameat2(fd, entry->d_name, above_fd, above, RENAME_NOREPLACE) && errno == EEXIST);
+        while (renameat(fd, entry->d_name, above_fd, above) &&
+               (errno == EEXIST || errno == ENOTEMPTY)); /* nothing else is lost by it */
     }
     closedir(dir);
     return directories;
@@ -227,13 +148,137 @@ static void staging_remove(int dir_fd, int staging_fd, uint64_t job)
         keep_time(dir_fd, &before);
 }
 
+/* A directory within the staging directory. */
+static int part_make(const struct anchor *anchor, const char *part, const char *name, int *out,
+                     struct hf_error *error)
+{
+    if (mkdirat(anchor->staging_fd, part, 0700) && errno != EEXIST)
+        return hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
+                            "can't make the working directory %s/%s", anchor->path, name);
+    return staging_open(anchor->staging_fd, part, name, out, error);
+}
+
+/* A staging directory that is there already. */
+static int take_leftover(const struct hf_targets *targets, struct anchor *anchor, const char *name,
+                         struct hf_error *error)
+{
+    int before = -1;
+    if (targets->leftover == HF_LEFTOVER_REMOVE)
+        staging_empty(anchor->staging_fd);
+    if (targets->leftover != HF_LEFTOVER_TAKE_UP)
+        return 0;
+    /* Of two interrupted runs the later one counts, which took up what it came to. */
+    before = open_subdirectory(anchor->staging_fd, BEFORE);
+    if (before >= 0)
+        staging_empty(before);
+    if (before >= 0)
+        close(before);
+    if (renameat(anchor->staging_fd, TREE, anchor->staging_fd, BEFORE) && errno != ENOENT)
+        return hf_error_set(error, HF_ERR_IO, errno, "can't set aside %s/%s/" TREE, anchor->path,
+                            name);
+    anchor->before_fd = open_subdirectory(anchor->staging_fd, BEFORE);
+    return 0;
+}
+
+static int staging_make(struct hf_targets *targets, struct anchor *anchor, struct hf_error *error)
+{
+    char name[64];
+    struct stat before;
+    snprintf(name, sizeof(name), HF_STAGING_PREFIX "%llu", (unsigned long long)targets->job);
+    bool timed = !fstat(anchor->fd, &before);
+    bool made = !mkdirat(anchor->fd, name, 0700);
+    if (made && timed)
+        keep_time(anchor->fd, &before);
+    if (!made && errno != EEXIST)
+        return hf_error_set(error, errno == ENOSPC ? HF_ERR_NO_SPACE : HF_ERR_IO, errno,
+                            "can't make the working directory %s/%s", anchor->path, name);
+    int result = staging_open(anchor->fd, name, anchor->path, &anchor->staging_fd, error);
+    if (result)
+        return result;
+    /* A directory with the set-group-id bit hands its group to what is made in it. */
+    if (fchown(anchor->staging_fd, (uid_t)-1, getegid()) || fchmod(anchor->staging_fd, 0700))
+        return hf_error_set(error, HF_ERR_IO, errno, "can't prepare %s/%s", anchor->path, name);
+    if (!made)
+        result = take_leftover(targets, anchor, name, error);
+    for (size_t i = 0; !result && i < HF_STAGING_SHARDS; i++) {
+        char shard[24];
+        snprintf(shard, sizeof(shard), "%zu", i);
+        result = part_make(anchor, shard, name, &anchor->shard_fds[i], error);
+    }
+    return result ? result : part_make(anchor, TREE, name, &anchor->tree_fd, error);
+}
+
+static int open_all(struct hf_targets *targets, struct anchor *anchor, size_t index,
+                    struct hf_error *error)
+{
+    if (anchor->tree_fd >= 0)
+        return 0;
+    int result = anchor_open(targets, index, HF_TARGETS_CREATE, error);
+    if (!result)
+        result = staging_make(targets, anchor, error);
+    if (result)
+        anchor_close_staging(anchor);
+    return result;
+}
+
+void targets_expect(struct hf_targets *targets, enum hf_leftover leftover)
+{
+    targets->leftover = leftover;
+}
+
+int targets_before(const struct hf_targets *targets, size_t anchor)
+{
+    return targets->anchors[anchor].before_fd;
+}
+
+int targets_staging(struct hf_targets *targets, size_t index_of_anchor, uint64_t index, int *fd,
+                    struct hf_error *error)
+{
+    struct anchor *anchor = &targets->anchors[index_of_anchor];
+    int result = open_all(targets, anchor, index_of_anchor, error);
+    *fd = anchor->shard_fds[targets_shard(index)];
+    return result;
+}
+
+int targets_tree(struct hf_targets *targets, size_t index_of_anchor, int *fd,
+                 struct hf_error *error)
+{
+    struct anchor *anchor = &targets->anchors[index_of_anchor];
+    int result = open_all(targets, anchor, index_of_anchor, error);
+    *fd = anchor->tree_fd;
+    return result;
+}
+
+int targets_free_bytes(struct hf_targets *targets, size_t index, uint64_t *bytes,
+                       struct hf_error *error)
+{
+    struct statvfs status;
+    int fd;
+    int result = targets_staging(targets, index, 0, &fd, error);
+    if (result)
+        return result;
+    if (fstatvfs(fd, &status))
+        return hf_error_set(error, HF_ERR_IO, errno, "can't ask how much room is at %s",
+                            targets->anchors[index].path);
+    fsblkcnt_t blocks = geteuid() == 0 ? status.f_bfree : status.f_bavail;
+    if (__builtin_mul_overflow((uint64_t)blocks, (uint64_t)status.f_frsize, bytes))
+        *bytes = UINT64_MAX;
+    return 0;
+}
+
 void targets_remove_staging(struct hf_targets *targets)
 {
+    char name[64];
+    snprintf(name, sizeof(name), HF_STAGING_PREFIX "%llu", (unsigned long long)targets->job);
     for (size_t i = 0; i < targets->anchor_count; i++) {
         struct anchor *anchor = &targets->anchors[i];
-        if (anchor->staging_fd < 0)
+        int fd = anchor->staging_fd;
+        /* Also one that could not be prepared, or that only an earlier run needed. */
+        if (anchor->fd < 0 || (fd < 0 && staging_open(anchor->fd, name, anchor->path, &fd, NULL)))
             continue;
-        staging_remove(anchor->fd, anchor->staging_fd, targets->job);
+        staging_remove(anchor->fd, fd, targets->job);
+        if (anchor->staging_fd < 0)
+            close(fd);
         anchor_close_staging(anchor);
     }
 }

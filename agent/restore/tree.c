@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "common/fs.h"
+
 int tree_add(struct hf_targets *targets, const struct hf_target *target, struct hf_error *error)
 {
     const char *name;
@@ -14,13 +16,28 @@ int tree_add(struct hf_targets *targets, const struct hf_target *target, struct 
         return result;
     int failure = errno;
     struct stat status;
-    /* An earlier run may have made it. */
+    /* The plan may name it twice. */
     if (failure == EEXIST && !fstatat(dir_fd, name, &status, AT_SYMLINK_NOFOLLOW) &&
-        S_ISDIR(status.st_mode) && !fchmodat(dir_fd, name, 0700, 0))
+        S_ISDIR(status.st_mode))
         return 0;
     bool full = failure == ENOSPC || failure == EDQUOT;
     return hf_error_set(error, full ? HF_ERR_NO_SPACE : HF_ERR_IO, failure,
                         "making a directory for the restore failed; nothing was changed");
+}
+
+void tree_take_up(struct hf_targets *targets, const struct hf_target *target)
+{
+    const char *name, *staged;
+    struct stat status;
+    int before_fd = targets_before(targets, target->anchor), dir_fd, from_fd;
+    if (before_fd < 0 || hf_open_parent_beneath(before_fd, target->path, &from_fd, &name, NULL))
+        return;
+    /* What is one of several names could be written through. */
+    if (!fstatat(from_fd, name, &status, AT_SYMLINK_NOFOLLOW) && S_ISREG(status.st_mode) &&
+        status.st_nlink == 1 && !fchmod(from_fd, 0700) &&
+        !targets_open_staged(targets, target, HF_TARGETS_LEAVE, &dir_fd, &staged, NULL))
+        renameat(from_fd, name, dir_fd, staged);
+    close(from_fd);
 }
 
 bool tree_holds(struct hf_targets *targets, const struct hf_target *target)
@@ -113,22 +130,36 @@ bool tree_arrived(struct hf_targets *targets, const struct hf_target *target,
                                                 : S_ISLNK(status.st_mode);
 }
 
+/* Where nothing may be. File systems that can't promise that (NFS, for one) are asked first: there
+ * an empty directory that appears just then is replaced, nothing else. */
+static int rename_directory(int dir_fd, const char *staged, int parent_fd, const char *name)
+{
+    struct stat status;
+    if (!renameat2(dir_fd, staged, parent_fd, name, RENAME_NOREPLACE))
+        return 0;
+    if (errno != EINVAL)
+        return -1;
+    if (!fstatat(parent_fd, name, &status, AT_SYMLINK_NOFOLLOW))
+        errno = EEXIST;
+    return errno == ENOENT ? renameat(dir_fd, staged, parent_fd, name) : -1;
+}
+
 int tree_move(struct hf_targets *targets, const struct hf_target *target, struct stat *moved,
               struct hf_error *error)
 {
     const char *name, *staged;
     int dir_fd, parent_fd, fd;
     int result = targets_open_staged(targets, target, HF_TARGETS_LEAVE, &dir_fd, &staged, error);
+    /* Whoever isn't root has to be able to open what he moves and to write to it: ".." in it
+     * changes. Its mode is set once more when it is in place. */
+    if (!result && geteuid() != 0 && fchmodat(dir_fd, staged, 0700, 0) && errno != ENOENT)
+        result = hf_error_set(error, HF_ERR_IO, errno, "can't open the staged directory");
     if (!result)
         result = open_directory(dir_fd, staged, moved, &fd, error);
     if (result)
         return result;
     result = targets_open_parent(targets, target, HF_TARGETS_CREATE, &parent_fd, &name, error);
-    /* Whoever isn't root has to be able to write to what he moves: ".." in it changes. Its mode is
-     * set once more when it is in place. */
-    if (!result && geteuid() != 0 && !(moved->st_mode & S_IWUSR))
-        fchmod(fd, (moved->st_mode & 07777) | S_IRWXU);
-    if (!result && renameat2(dir_fd, staged, parent_fd, name, RENAME_NOREPLACE))
+    if (!result && rename_directory(dir_fd, staged, parent_fd, name))
         result = hf_error_set(error, HF_ERR_IO, errno, "can't put the directory into place");
     close(fd);
     if (!result)

@@ -19,6 +19,9 @@
 /* Make the missing directory at target in the staged tree, mode 0700. HF_ERR_NO_SPACE, or another
  * error: it can't be staged as a tree. */
 int tree_add(struct hf_targets *targets, const struct hf_target *target, struct hf_error *error);
+/* Take up what an interrupted run staged of the file at target, if it did: it is where this run
+ * would make it then. What the plan doesn't name any more is left behind so. */
+void tree_take_up(struct hf_targets *targets, const struct hf_target *target);
 /* Whether the directory that holds the target is missing on this host and staged. */
 bool tree_holds(struct hf_targets *targets, const struct hf_target *target);
 

@@ -1,7 +1,7 @@
 /* The writers: threads that turn blocks as they came over the wire into verified bytes in staged
- * files, since making a file costs more than everything else that a restore does for it. Each
- * works in a shard of the staging directory of its own, so that they don't wait for each other
- * at the directory.
+ * files, since making a file costs more than everything else that a restore does for it. Files that
+ * follow each other in the plan go to the same one, and outside trees each has a shard of the
+ * staging directory of its own, so that they seldom wait for each other at a directory.
  *
  * Work is handed over, done, and collected; between the two it is the writers'. */
 #ifndef HF_AGENT_RESTORE_WRITERS_H

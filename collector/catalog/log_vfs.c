@@ -128,7 +128,8 @@ static int log_sector_size(sqlite3_file *file)
 static int log_characteristics(sqlite3_file *file)
 {
     sqlite3_file *system = as_log(file)->system;
-    return system->pMethods->xDeviceCharacteristics(system);
+    /* Else SQLite fills up sectors behind a commit's last page, and syncs in the midst of that. */
+    return system->pMethods->xDeviceCharacteristics(system) | SQLITE_IOCAP_POWERSAFE_OVERWRITE;
 }
 
 /* Version 1: logs are neither shared memory nor mapped. */

@@ -290,10 +290,16 @@ static void on_next(struct hf_restore *restore, const struct restore_task *task,
 
 /* --- results --- */
 
-static struct hf_event_job_result *result_rows(const struct hf_restore_results *results)
+static void on_results(struct hf_restore *restore, const struct restore_task *task)
 {
+    const struct hf_restore_results *results = &task->frame.results;
     struct hf_event_job_result *rows = calloc(results->count ? results->count : 1, sizeof *rows);
-    for (size_t i = 0; rows && i < results->count; i++) {
+    char actor[96];
+    struct hf_error error = {0};
+    if (!rows) {
+        return; /* results are repeated when the job is resumed */
+    }
+    for (size_t i = 0; i < results->count; i++) {
         rows[i] = (struct hf_event_job_result){
             .path = results->results[i].path,
             .status = results->results[i].status,
@@ -301,37 +307,14 @@ static struct hf_event_job_result *result_rows(const struct hf_restore_results *
             .message = results->results[i].message,
         };
     }
-    return rows;
-}
-
-static void on_results(struct hf_restore *restore, const struct restore_task *task)
-{
-    struct hf_event events[RESULTS_TOGETHER_MAX];
-    struct hf_event_job_result *rows[RESULTS_TOGETHER_MAX];
-    char actor[96];
-    struct hf_error error = {0};
-    size_t count = 0;
-    for (; task && count < RESULTS_TOGETHER_MAX; task = task->also) {
-        const struct hf_restore_results *results = &task->frame.results;
-        if (results->count == 0) {
-            continue;
-        }
-        rows[count] = result_rows(results);
-        if (!rows[count]) {
-            break; /* results are repeated when the job is resumed */
-        }
-        events[count] = driver_event(restore, HF_EVENT_JOB_RESULTS, actor);
-        events[count].job_results.job_id = restore->job;
-        events[count].job_results.rows = rows[count];
-        events[count].job_results.count = results->count;
-        count++;
+    struct hf_event event = driver_event(restore, HF_EVENT_JOB_RESULTS, actor);
+    event.job_results.job_id = restore->job;
+    event.job_results.rows = rows;
+    event.job_results.count = results->count;
+    if (results->count > 0) {
+        driver_commit(restore, &event, 1, &error);
     }
-    if (count > 0) {
-        driver_commit(restore, events, count, &error);
-    }
-    while (count > 0) {
-        free(rows[--count]);
-    }
+    free(rows);
 }
 
 static void on_done(struct hf_restore *restore, const struct restore_task *task,

@@ -17,11 +17,7 @@ struct restore_task {
     struct hf_frame frame;
     size_t sent; /* of the chunks that a CHUNK_GET asks for, by where they lie */
     bool begun;
-    struct restore_task *also; /* the next results of the job, to be recorded with these */
 };
-
-#define RESULTS_TOGETHER_MAX 16u /* frames of results in one commit */
-
 
 struct hf_restore {
     struct hf_restore_options options;

@@ -36,13 +36,9 @@ static void unref(struct hf_restore *restore)
 
 void task_free(struct restore_task *task)
 {
-    while (task) {
-        struct restore_task *also = task->also;
-        proto_frame_free(&task->frame);
-        hf_buf_free(&task->message);
-        free(task);
-        task = also;
-    }
+    proto_frame_free(&task->frame);
+    hf_buf_free(&task->message);
+    free(task);
 }
 
 int restore_open(const struct hf_restore_options *options, struct hf_restore **out)
@@ -89,32 +85,6 @@ static void start(struct hf_restore *restore)
     }
 }
 
-static bool is_result(const struct restore_task *task, uint64_t job)
-{
-    return task->kind == RESTORE_FRAME && task->frame.type == HF_FRAME_RESTORE_RESULT &&
-           task->frame.results.job == job;
-}
-
-/* With the lock held: results that wait behind these are recorded with them, for each commit takes
- * its time on the disk. */
-static void gather_results(struct hf_restore *restore, struct restore_task *task)
-{
-    struct restore_task *last = task;
-    if (task->kind != RESTORE_FRAME || task->frame.type != HF_FRAME_RESTORE_RESULT) {
-        return;
-    }
-    uint64_t job = task->frame.results.job;
-    for (size_t i = 1; i < RESULTS_TOGETHER_MAX && restore->first && is_result(restore->first, job);
-         i++) {
-        last->also = restore->first;
-        last = last->also;
-        restore->first = last->next;
-        restore->count--;
-        restore->waiting -= last->message.size;
-    }
-    restore->last = restore->first ? restore->last : NULL;
-}
-
 static void run(void *arg, struct hf_catalog_reader *catalog, struct hf_store_reader *store)
 {
     struct hf_restore *restore = arg;
@@ -125,7 +95,6 @@ static void run(void *arg, struct hf_catalog_reader *catalog, struct hf_store_re
         restore->last = restore->first ? restore->last : NULL;
         restore->count--;
         restore->waiting -= task->message.size;
-        gather_results(restore, task);
     }
     pthread_mutex_unlock(&restore->lock);
     bool more = task && driver_step(restore, task, catalog, store);

@@ -120,6 +120,14 @@ static size_t compress_text(struct codecs *codecs, size_t plain_size, struct hf_
     return out->size;
 }
 
+static void an_incompressible_middle_does_not_fool_the_probe_either(void **state)
+{
+    struct codecs *codecs = *state;
+    memcpy(codecs->text + CONTENT_BYTES / 2 - 8192, codecs->random, 16384);
+    assert_int_equal(codec_of(codecs, codecs->text, CONTENT_BYTES), HF_CODEC_ZSTD);
+    assert_comes_back(codecs, codecs->text, CONTENT_BYTES);
+}
+
 static void assert_corrupt(struct codecs *codecs, enum hf_codec codec, const uint8_t *data,
                            size_t size, size_t plain_size)
 {
@@ -275,6 +283,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_does_not_shrink_is_written_raw, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_compressible_head_does_not_fool_the_probe, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(an_incompressible_middle_does_not_fool_the_probe_either,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_size_than_declared_is_corrupt, set_up, tear_down),
         cmocka_unit_test_setup_teardown(cut_frames_and_trailing_bytes_are_corrupt, set_up,
                                         tear_down),

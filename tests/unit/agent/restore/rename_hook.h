@@ -10,12 +10,18 @@
 int __real_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
 int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
 
+/* The file system knows no flags, as NFS. */
+static bool no_rename_flags;
 /* Called after each rename that succeeded. */
 static void (*after_rename)(void *context);
 static void *after_rename_context;
 
 int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
 {
+    if (flags && no_rename_flags) {
+        errno = EINVAL;
+        return -1;
+    }
     int result = __real_renameat2(from_fd, from, to_fd, to, flags);
     if (result == 0 && after_rename)
         after_rename(after_rename_context);

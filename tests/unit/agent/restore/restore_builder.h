@@ -330,6 +330,9 @@ static inline int builder_stage(struct builder *b, struct hf_error *error)
     b->owners = owners_new();
     assert_non_null(b->owners);
     result = job_open(b->state, &offer, &b->job, error);
+    if (!result && b->job->interrupted)
+        targets_expect(b->targets,
+                       b->job->phase == HF_JOB_STAGING ? HF_LEFTOVER_TAKE_UP : HF_LEFTOVER_KEEP);
     if (result || b->job->phase != HF_JOB_STAGING)
         return result;
     struct hf_stage *stage;

@@ -343,6 +343,8 @@ static void directories_that_may_not_be_written_come_back_without_root(void **st
         builder_text(b, "lost/a", "content of a");
         builder_version(b, HF_FILE_DIRECTORY, "lost/deep", 0500);
         builder_text(b, "lost/deep/b", "content of b");
+        builder_version(b, HF_FILE_DIRECTORY, "secret", 0311);
+        builder_text(b, "secret/d", "content of d");
         builder_version(b, HF_FILE_DIRECTORY, "there", 0555);
         builder_text(b, "there/c", "content of c");
         int result = builder_stage(b, &error);
@@ -360,8 +362,128 @@ static void directories_that_may_not_be_written_come_back_without_root(void **st
     assert_directory(b, "there", 0555);
     assert_content(b, "lost/deep/b", "content of b", 12);
     assert_content(b, "there/c", "content of c", 12);
+    assert_directory(b, "secret", 0311);
+    assert_content(b, "secret/d", "content of d", 12);
     assert_no_staging(b);
     builder_free(b);
+}
+
+static void a_lost_root_comes_back_whenever_the_agent_is_killed(void **state)
+{
+    (void)state;
+    for (size_t renames = 0; renames <= 2; renames++) {
+        struct builder *b = builder_new();
+        struct hf_error error = {0};
+        int status;
+        builder_version(b, HF_FILE_DIRECTORY, "", 0755);
+        build_tree(b);
+        builder_text(b, "single", "content");
+        assert_int_equal(rmdir(b->root), 0);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0)
+            restore_until_killed(b, renames);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status));
+        assert_int_equal(builder_restore(b, &error), 0);
+        assert_all_restored(b);
+        assert_tree(b);
+        assert_directory(b, "", 0755);
+        assert_content(b, "single", "content", 7);
+        builder_free(b);
+    }
+}
+
+static void a_file_system_that_can_not_promise_to_replace_nothing_will_do(void **state)
+{
+    (void)state;
+    struct builder *b = builder_new();
+    struct hf_error error = {0};
+    build_tree(b);
+    no_rename_flags = true;
+    assert_int_equal(builder_stage(b, &error), 0);
+    targets_remove_staging(b->targets);
+    assert_no_staging(b);
+    assert_missing(b, "lost");
+    assert_int_equal(builder_restore(b, &error), 0);
+    assert_all_restored(b);
+    assert_tree(b);
+    builder_free(b);
+    /* What came into being stays there too. */
+    b = builder_new();
+    build_tree(b);
+    assert_int_equal(builder_stage(b, &error), 0);
+    assert_int_equal(mkdir(builder_path(b, "lost"), 0700), 0);
+    builder_put(b, "lost/mine", "mine", 4);
+    assert_int_equal(builder_apply(b, &error), 0);
+    no_rename_flags = false;
+    assert_tree(b);
+    assert_content(b, "lost/mine", "mine", 4);
+    builder_free(b);
+}
+
+static void what_the_plan_does_not_name_any_more_stays_behind(void **state)
+{
+    (void)state;
+    struct builder *b = builder_new();
+    struct hf_error error = {0};
+    build_tree(b);
+    builder_text(b, "lost/late", "deleted before that moment, as came to light later");
+    assert_int_equal(builder_stage(b, &error), 0);
+    b->version_count--;
+    assert_int_equal(builder_restore(b, &error), 0);
+    assert_int_equal(b->requested, 0); /* the others were taken up */
+    assert_all_restored(b);
+    assert_missing(b, "lost/late");
+    assert_tree(b);
+    builder_free(b);
+}
+
+static void what_another_job_of_that_number_left_is_not_used(void **state)
+{
+    (void)state;
+    struct builder *b = builder_new();
+    struct hf_error error = {0};
+    build_tree(b);
+    builder_text(b, "lost/other", "of another collector's job");
+    assert_int_equal(builder_stage(b, &error), 0);
+    builder_end_run(b);
+    nftw(b->state, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    assert_int_equal(mkdir(b->state, 0700), 0);
+    b->version_count--;
+    assert_int_equal(builder_restore(b, &error), 0);
+    assert_missing(b, "lost/other");
+    assert_tree(b);
+    builder_free(b);
+}
+
+/* The directory is there: its files are staged in a shard; or it is lost, and they are in the tree.
+ */
+static void restore_what_is_no_link_any_more(bool there)
+{
+    struct builder *b = builder_new();
+    struct hf_error error = {0};
+    builder_version(b, HF_FILE_DIRECTORY, "dir", 0755);
+    builder_text(b, "dir/a", "one file")->link = 5;
+    builder_text(b, "dir/b", "one file")->link = 5;
+    if (there)
+        assert_int_equal(mkdir(builder_path(b, "dir"), 0755), 0);
+    assert_int_equal(builder_stage(b, &error), 0); /* then the connection is cut */
+    b->version_count = 1;
+    builder_text(b, "dir/a", "one file");
+    builder_text(b, "dir/b", "a later version of b");
+    assert_int_equal(builder_restore(b, &error), 0);
+    assert_all_restored(b);
+    assert_content(b, "dir/a", "one file", 8);
+    assert_content(b, "dir/b", "a later version of b", 20);
+    builder_free(b);
+}
+
+static void a_staged_name_of_several_is_not_written_through(void **state)
+{
+    (void)state;
+    restore_what_is_no_link_any_more(false);
+    restore_what_is_no_link_any_more(true);
 }
 
 int main(void)
@@ -381,6 +503,11 @@ int main(void)
         cmocka_unit_test(names_of_one_file_in_a_lost_directory_are_one_again),
         cmocka_unit_test(a_deep_tree_that_is_given_up_leaves_nothing),
         cmocka_unit_test(directories_that_may_not_be_written_come_back_without_root),
+        cmocka_unit_test(a_lost_root_comes_back_whenever_the_agent_is_killed),
+        cmocka_unit_test(a_file_system_that_can_not_promise_to_replace_nothing_will_do),
+        cmocka_unit_test(what_the_plan_does_not_name_any_more_stays_behind),
+        cmocka_unit_test(what_another_job_of_that_number_left_is_not_used),
+        cmocka_unit_test(a_staged_name_of_several_is_not_written_through),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
