@@ -27,7 +27,7 @@ static void compare(const struct hf_job *a, const struct hf_job *b)
     insist(a->count == 0 || !memcmp(a->actions, b->actions, a->count));
     insist(a->message.size == 0 || !memcmp(a->message.data, b->message.data, a->message.size));
     for (size_t i = 0; i < a->count; i++)
-        insist(a->actions[i] <= HF_ACTION_DIRECTORY_KEPT);
+        insist(a->actions[i] <= HF_ACTION_TREE_FILE);
     for (size_t i = 0; i < a->remark_count; i++)
         insist(a->remarks[i].index == b->remarks[i].index && a->remarks[i].index < a->count &&
                !strcmp(a->remarks[i].message, b->remarks[i].message));

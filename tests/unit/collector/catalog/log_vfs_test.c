@@ -1,6 +1,7 @@
 /* What a commit writes into the log is gathered; it is in the kernel's hands before readers learn
  * of it, and on the disk before a page is copied out of the log. The system's file interface
  * beneath counts what comes, and fails when it is told to. */
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include <sqlite3.h>
@@ -14,6 +15,7 @@ static struct {
 } seen;
 
 static sqlite3_vfs *below;
+static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
 static sqlite3_io_methods log_methods, page_methods;
 static const sqlite3_io_methods *log_below, *page_below; /* a log has no locks */
 
@@ -48,18 +50,19 @@ static int open_and_count(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file 
     if (rc != SQLITE_OK || (flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_DB)) == 0) {
         return rc;
     }
-    if (flags & SQLITE_OPEN_WAL) {
-        log_below = log_below ? log_below : file->pMethods;
+    pthread_mutex_lock(&opening); /* connections are opened by several threads */
+    if ((flags & SQLITE_OPEN_WAL) && !log_below) {
+        log_below = file->pMethods;
         log_methods = *log_below;
         log_methods.xWrite = count_log_write;
         log_methods.xSync = count_log_sync;
-        file->pMethods = &log_methods;
-    } else {
-        page_below = page_below ? page_below : file->pMethods;
+    } else if (!(flags & SQLITE_OPEN_WAL) && !page_below) {
+        page_below = file->pMethods;
         page_methods = *page_below;
         page_methods.xWrite = count_page_write;
-        file->pMethods = &page_methods;
     }
+    file->pMethods = flags & SQLITE_OPEN_WAL ? &log_methods : &page_methods;
+    pthread_mutex_unlock(&opening);
     return SQLITE_OK;
 }
 
