@@ -1,8 +1,6 @@
 #include "rename_hook.h"
 #include "restore_builder.h"
 
-#include <sys/wait.h>
-
 static void the_rule_skip_leaves_what_is_there(void **state)
 {
     (void)state;
@@ -200,19 +198,13 @@ static void an_agent_killed_anywhere_in_applying_finishes_the_job_later(void **s
     for (size_t renames = 0; renames <= 4; renames++) {
         struct builder *b = builder_new();
         struct hf_error error = {0};
-        int status;
         builder_put(b, "a", "old a", 5);
         builder_version(b, HF_FILE_DIRECTORY, "", 0755);
         builder_text(b, "a", "new a");
         builder_text(b, "b", "new b");
         builder_link(b, "c", "a");
         builder_text(b, "d", "new d");
-        pid_t child = fork();
-        assert_true(child >= 0);
-        if (child == 0)
-            restore_until_killed(b, renames);
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_true(WIFSIGNALED(status));
+        kill_restore(b, renames);
         /* The offer comes again; nothing has to be fetched any more. */
         assert_int_equal(builder_restore(b, &error), 0);
         assert_int_equal(b->requested, 0);
@@ -233,16 +225,11 @@ static void a_working_directory_that_was_moved_away_is_no_proof_that_files_are_i
     (void)state;
     struct builder *b = builder_new();
     struct hf_error error = {0};
-    int status;
     builder_put(b, "a", "old a", 5);
     builder_text(b, "a", "new a");
     builder_text(b, "b", "new b");
     builder_link(b, "c", "new c");
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0)
-        restore_until_killed(b, 0);
-    assert_int_equal(waitpid(child, &status, 0), child);
+    kill_restore(b, 0);
     assert_int_equal(rename(builder_path(b, HF_STAGING_PREFIX "7"), builder_path(b, "moved-away")),
                      0);
     assert_int_equal(builder_restore(b, &error), 0);

@@ -6,6 +6,7 @@
 #include "restore_builder.h"
 
 #include <signal.h>
+#include <sys/wait.h>
 
 int __real_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
 int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
@@ -57,6 +58,18 @@ static inline void restore_until_killed(struct builder *b, size_t renames)
     hook_renames(kill_after_renames, &renames);
     apply_job(&options, &error);
     _exit(2);
+}
+
+/* The agent is killed in the midst of the restore, after so many renames. */
+static inline void kill_restore(struct builder *b, size_t renames)
+{
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        restore_until_killed(b, renames);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
 }
 
 #endif

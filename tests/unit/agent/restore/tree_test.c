@@ -178,16 +178,10 @@ static void an_agent_killed_around_the_rename_finishes_the_job_later(void **stat
     for (size_t renames = 0; renames <= 2; renames++) {
         struct builder *b = builder_new();
         struct hf_error error = {0};
-        int status;
         build_tree(b);
         builder_version(b, HF_FILE_DIRECTORY, "lost2", 0755);
         builder_text(b, "lost2/c", "content of c");
-        pid_t child = fork();
-        assert_true(child >= 0);
-        if (child == 0)
-            restore_until_killed(b, renames);
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_true(WIFSIGNALED(status));
+        kill_restore(b, renames);
         assert_int_equal(builder_restore(b, &error), 0);
         assert_int_equal(b->requested, 0);
         assert_all_restored(b);
@@ -202,13 +196,8 @@ static void what_was_moved_before_a_kill_and_changed_since_is_not_called_restore
     (void)state;
     struct builder *b = builder_new();
     struct hf_error error = {0};
-    int status;
     build_tree(b);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0)
-        restore_until_killed(b, 1);
-    assert_int_equal(waitpid(child, &status, 0), child);
+    kill_restore(b, 1);
     builder_put(b, "lost/a", "other words!", 12);
     assert_int_equal(builder_restore(b, &error), 0);
     assert_int_equal(builder_outcome(b, 1), HF_ACTION_FAILED);
@@ -374,17 +363,11 @@ static void a_lost_root_comes_back_whenever_the_agent_is_killed(void **state)
     for (size_t renames = 0; renames <= 2; renames++) {
         struct builder *b = builder_new();
         struct hf_error error = {0};
-        int status;
         builder_version(b, HF_FILE_DIRECTORY, "", 0755);
         build_tree(b);
         builder_text(b, "single", "content");
         assert_int_equal(rmdir(b->root), 0);
-        pid_t child = fork();
-        assert_true(child >= 0);
-        if (child == 0)
-            restore_until_killed(b, renames);
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_true(WIFSIGNALED(status));
+        kill_restore(b, renames);
         assert_int_equal(builder_restore(b, &error), 0);
         assert_all_restored(b);
         assert_tree(b);
