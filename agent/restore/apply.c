@@ -381,8 +381,8 @@ static void apply_one(void *context, const struct hf_version *version, uint64_t 
         result = place_tree_file(options, &item, &error);
     else if (!result && (action == HF_ACTION_FILE || action == HF_ACTION_BESIDE))
         result = place_by_rule(options, &item, &error);
-    else if (!result) /* its metadata is set, and its outcome known, when what is in it is in place
-                       */
+    /* A directory's metadata is set, and its outcome known, when what is in it is in place. */
+    else if (!result)
         result = make_directory(apply, version, &item.target, index, &error);
     if (result)
         job_fail(job, index, error.message);
@@ -410,33 +410,14 @@ static void finish_one(void *context, const struct hf_version *version, uint64_t
     job->actions[index] = kept ? HF_ACTION_IDENTICAL : HF_ACTION_RESTORED;
 }
 
-/* As far as the plan's index end. */
-static int walk_plan(struct hf_job *job, uint64_t end,
-                     void (*visit)(void *context, const struct hf_version *version, uint64_t index),
-                     void *context, struct hf_error *error)
-{
-    struct hf_buf buf = {0};
-    struct hf_version version;
-    int result = job_plan_rewind(job, error);
-    for (uint64_t i = 0; !result && i < end; i++) {
-        result = job_plan_next(job, &buf, &version, error);
-        if (!result)
-            visit(context, &version, i);
-        else if (result == HF_ERR_NOT_FOUND)
-            hf_error_set(error, HF_ERR_CORRUPT, 0, "the restore's plan ends too soon");
-    }
-    hf_buf_free(&buf);
-    return result;
-}
-
 int apply_job(const struct hf_apply_options *options, struct hf_error *error)
 {
     struct apply apply = {.options = options};
     targets_forget(options->targets);
-    int result = walk_plan(options->job, options->job->count, apply_one, &apply, error);
+    int result = job_plan_walk(options->job, options->job->count, apply_one, &apply, error);
     uint64_t end = apply.count > 0 ? apply.directories[apply.count - 1].index + 1 : 0;
     if (!result)
-        result = walk_plan(options->job, end, finish_one, &apply, error);
+        result = job_plan_walk(options->job, end, finish_one, &apply, error);
     /* Promise 1's twin for restores: what is reported as restored survives a power cut. */
     if (!result)
         result = targets_sync(options->targets, error);
@@ -481,5 +462,5 @@ int apply_tell(const struct hf_apply_options *options,
                void *context, struct hf_error *error)
 {
     struct telling telling = {.options = options, .placed = placed, .context = context};
-    return walk_plan(options->job, options->job->count, tell_one, &telling, error);
+    return job_plan_walk(options->job, options->job->count, tell_one, &telling, error);
 }

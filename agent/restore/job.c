@@ -212,6 +212,24 @@ int job_plan_next(struct hf_job *job, struct hf_buf *buf, struct hf_version *ver
     return proto_version_decode(data, size, version, error);
 }
 
+int job_plan_walk(struct hf_job *job, uint64_t end,
+                  void (*visit)(void *context, const struct hf_version *version, uint64_t index),
+                  void *context, struct hf_error *error)
+{
+    struct hf_buf buf = {0};
+    struct hf_version version;
+    int result = job_plan_rewind(job, error);
+    for (uint64_t i = 0; !result && i < end; i++) {
+        result = job_plan_next(job, &buf, &version, error);
+        if (!result)
+            visit(context, &version, i);
+        else if (result == HF_ERR_NOT_FOUND)
+            result = hf_error_set(error, HF_ERR_CORRUPT, 0, "the restore's plan ends too soon");
+    }
+    hf_buf_free(&buf);
+    return result;
+}
+
 void job_remark(struct hf_job *job, uint64_t index, const char *message)
 {
     job->remarks_sorted = false;

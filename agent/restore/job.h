@@ -84,6 +84,11 @@ int job_plan_append(struct hf_job *job, const struct hf_version *version, enum h
 int job_plan_rewind(struct hf_job *job, struct hf_error *error);
 int job_plan_next(struct hf_job *job, struct hf_buf *buf, struct hf_version *version,
                   struct hf_error *error);
+/* Visit the plan's versions before index end, in order. HF_ERR_CORRUPT, HF_ERR_NO_MEMORY,
+ * HF_ERR_IO, HF_ERR_NO_SPACE. */
+int job_plan_walk(struct hf_job *job, uint64_t end,
+                  void (*visit)(void *context, const struct hf_version *version, uint64_t index),
+                  void *context, struct hf_error *error);
 /* The version at index failed: its action becomes FAILED, and why is kept. */
 void job_fail(struct hf_job *job, uint64_t index, const char *message);
 /* Something to be told of the version at index, which is restored all the same. */

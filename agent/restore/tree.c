@@ -62,26 +62,35 @@ static int open_directory(int dir_fd, const char *name, struct stat *status, int
                         "can't open the staged directory");
 }
 
-static void finish_directory(struct hf_job *job, struct hf_targets *targets,
-                             const struct hf_metadata_rules *rules,
-                             const struct hf_version *version, uint64_t index)
+struct finishing {
+    struct hf_job *job;
+    struct hf_targets *targets;
+    const struct hf_metadata_rules *rules;
+};
+
+static void finish_one(void *context, const struct hf_version *version, uint64_t index)
 {
+    const struct finishing *finishing = context;
+    struct hf_job *job = finishing->job;
     struct hf_error error = {0}, shortfall = {0};
     struct hf_metadata metadata;
     struct hf_target target;
     struct stat status;
     const char *name;
     int dir_fd, fd;
-    int result = targets_locate(targets, version, &target, &error);
+    if (job->actions[index] != HF_ACTION_TREE)
+        return;
+    int result = targets_locate(finishing->targets, version, &target, &error);
     if (!result)
-        result = targets_open_staged(targets, &target, HF_TARGETS_LEAVE, &dir_fd, &name, &error);
+        result = targets_open_staged(finishing->targets, &target, HF_TARGETS_LEAVE, &dir_fd, &name,
+                                     &error);
     if (!result)
         result = open_directory(dir_fd, name, &status, &fd, &error);
     if (result) {
         job_fail(job, index, error.message);
         return;
     }
-    metadata_of(rules, version, &metadata);
+    metadata_of(finishing->rules, version, &metadata);
     if (metadata_set(fd, &metadata, &status, &shortfall, &error))
         job_fail(job, index, error.message);
     else if (shortfall.code)
@@ -92,18 +101,8 @@ static void finish_directory(struct hf_job *job, struct hf_targets *targets,
 int tree_finish(struct hf_job *job, struct hf_targets *targets,
                 const struct hf_metadata_rules *rules, struct hf_error *error)
 {
-    struct hf_buf buf = {0};
-    struct hf_version version;
-    int result = job_plan_rewind(job, error);
-    for (uint64_t i = 0; !result && i < job->count; i++) {
-        result = job_plan_next(job, &buf, &version, error);
-        if (!result && job->actions[i] == HF_ACTION_TREE)
-            finish_directory(job, targets, rules, &version, i);
-        else if (result == HF_ERR_NOT_FOUND)
-            hf_error_set(error, HF_ERR_CORRUPT, 0, "the restore's plan ends too soon");
-    }
-    hf_buf_free(&buf);
-    return result;
+    struct finishing finishing = {job, targets, rules};
+    return job_plan_walk(job, job->count, finish_one, &finishing, error);
 }
 
 bool tree_has_left(struct hf_targets *targets, const struct hf_target *target)
