@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "agent/session/link_private.h"
-#include "agent/session/tls.h"
 #include "common/log.h"
 
 /* More than this need not be ready: it only takes memory that the collector hasn't asked for. With
@@ -105,14 +104,14 @@ int link_new(const struct hf_link_options *options, struct hf_link **out, struct
         .user = link,
         .pt_serv_buf_size = 64 * 1024,
         .fd_limit_per_thread = 64, /* one connection, its resolver, the wake-up pipe */
+        .protocols = link_protocols,
     };
-    tls_prepare_context(&info);
     link->context = lws_create_context(&info);
     if (!link->context) {
         result = hf_error_set(error, HF_ERR_IO, 0, "can't start the event loop");
         goto fail;
     }
-    result = link_make_vhost(link, error);
+    result = link_read_credentials(link, error);
     if (result)
         goto fail;
     hf_queue_set_wake(link->sending, wake_loop, link->context);
@@ -129,9 +128,9 @@ void link_free(struct hf_link *link)
         return;
     if (link->context)
         lws_context_destroy(link->context);
+    transport_free(link->transport);
     tls_client_free(link->credentials);
     outgoing_reset(&link->outgoing);
-    hf_buf_free(&link->incoming);
     if (link->sending)
         hf_queue_free(link->sending, release_message);
     free(link->host);

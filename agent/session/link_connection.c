@@ -4,27 +4,22 @@
 #include <string.h>
 
 #include "agent/session/link_private.h"
-#include "agent/session/tls.h"
 #include "common/bytes.h"
 #include "common/clock.h"
 #include "common/log.h"
 
 /* TLS 1.3: a collector that refuses our certificate after the handshake may never be heard of
  * through the library, so an attempt that isn't open by then has failed. */
-#define CONNECT_TIMEOUT_US   (15 * LWS_US_PER_SEC)
-#define HANG_UP_TIMEOUT_US   (2 * LWS_US_PER_SEC)
-#define PING_SECONDS         20
-#define PING_HANG_UP_SECONDS 40
+#define CONNECT_TIMEOUT_US (15 * LWS_US_PER_SEC)
+#define HANG_UP_TIMEOUT_US (2 * LWS_US_PER_SEC)
+/* Of silence. The collector pings first: one of the two is enough. */
+#define PING_NS    (25 * HF_NS_PER_SECOND)
+#define SILENCE_NS (40 * HF_NS_PER_SECOND)
 /* A connection that lasted this long was a success: the next failure starts the back-off anew. */
 #define STEADY_NS (10 * HF_NS_PER_SECOND)
 /* Beyond what its readers can have asked for, a collector is flooding us. */
 #define INBOX_MAX_BYTES      (48u * 1024u * 1024u)
 #define SKEW_WORTH_SAYING_NS (5 * HF_NS_PER_SECOND)
-
-static const lws_retry_bo_t idle_policy = {
-    .secs_since_valid_ping = PING_SECONDS,
-    .secs_since_valid_hangup = PING_HANG_UP_SECONDS,
-};
 
 static void dial_when_due(lws_sorted_usec_list_t *timer);
 
@@ -101,9 +96,11 @@ static void link_down(struct hf_link *link)
     atomic_store(&link->open_connection, 0);
     lws_sul_cancel(&link->timer_watchdog);
     lws_sul_cancel(&link->timer_pace);
+    lws_sul_cancel(&link->timer_silence);
     outgoing_reset(&link->outgoing);
-    hf_buf_free(&link->incoming);
-    link->hang_up = false;
+    transport_free(link->transport);
+    link->transport = NULL;
+    link->hang_up = link->ping_due = false;
     if (was_open) {
         link_post(link->shipping, link_event_new(HF_LINK_CLOSED, link->connection));
         link_post(link->restoring, link_event_new(HF_LINK_CLOSED, link->connection));
@@ -144,7 +141,7 @@ static bool take_new_certificate(struct hf_link *link)
     struct hf_error error;
     if (!atomic_exchange(&link->renewed, false))
         return false;
-    if (link_make_vhost(link, &error)) {
+    if (link_read_credentials(link, &error)) {
         hf_log_error("the new certificate can't be used, the present one stays: %s", error.message);
         return false;
     }
@@ -163,16 +160,11 @@ static void dial_when_due(lws_sorted_usec_list_t *timer)
     lws_sul_schedule(link->context, 0, &link->timer_watchdog, watchdog_barks, CONNECT_TIMEOUT_US);
     struct lws_client_connect_info info = {
         .context = link->context,
-        .vhost = link->vhost,
         .address = link->host,
         .host = link->host,
-        .origin = link->host,
         .port = link->port,
-        .path = HF_PROTO_PATH,
-        .protocol = HF_PROTO_SUBPROTOCOL,
-        .ssl_connection = tls_client_flags(),
-        .retry_and_idle_policy = &idle_policy,
-        .alpn = "http/1.1",
+        .method = "RAW",
+        .local_protocol_name = link_protocols[0].name,
         .pwsi = &link->wsi,
     };
     /* On failure the error callback may already have run, and with it link_down. */
@@ -212,6 +204,25 @@ static void hang_up(struct hf_link *link, enum hf_wire_code code, const char *me
         watchdog_barks(&link->timer_watchdog);
 }
 
+static void look_for_silence(lws_sorted_usec_list_t *timer)
+{
+    struct hf_link *link = lws_container_of(timer, struct hf_link, timer_silence);
+    struct lws *wsi = link->wsi;
+    int64_t silence_ns = hf_clock_monotonic_ns() - link->heard_ns;
+    if (silence_ns >= SILENCE_NS) {
+        set_reason(link, "the collector has said nothing for 40 s, nor answered a ping");
+        link_down(link);
+        lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+        return;
+    }
+    if (silence_ns >= PING_NS && !link->pinged) {
+        link->pinged = link->ping_due = true;
+        lws_callback_on_writable(wsi);
+    }
+    lws_sul_schedule(link->context, 0, timer, look_for_silence,
+                     ((silence_ns < PING_NS ? PING_NS : SILENCE_NS) - silence_ns) / 1000 + 1);
+}
+
 static void post_opened(struct hf_link *link, struct hf_queue *inbox,
                         const struct hf_welcome *welcome)
 {
@@ -233,6 +244,7 @@ static int on_welcome(struct hf_link *link, struct hf_frame *frame)
         return -1;
     }
     lws_sul_cancel(&link->timer_watchdog);
+    look_for_silence(&link->timer_silence);
     outgoing_grant(&link->outgoing, welcome->credit_bytes);
     link->phase = LINK_OPEN;
     link->opened_at_ns = hf_clock_monotonic_ns();
@@ -351,7 +363,6 @@ static int on_frame(struct hf_link *link, struct hf_link_event *event)
     return result;
 }
 
-/* One whole message lies in link->incoming. */
 static int on_message(struct hf_link *link)
 {
     struct hf_link_event *event = link_event_new(HF_LINK_FRAME, link->connection);
@@ -360,8 +371,7 @@ static int on_message(struct hf_link *link)
         return -1;
     }
     struct hf_error error;
-    event->message = link->incoming;
-    link->incoming = (struct hf_buf){0};
+    event->message = transport_message(link->transport);
     if (proto_decode(event->message.data, event->message.size, &event->frame, &error)) {
         set_reason(link, "a frame of the collector can't be read: %s", error.message);
         event->kind = HF_LINK_WAKE; /* there is no frame to free */
@@ -377,52 +387,140 @@ static int on_message(struct hf_link *link)
     return on_frame(link, event);
 }
 
-static int on_receive(struct hf_link *link, struct lws *wsi, const void *data, size_t size)
+static int on_opened(struct hf_link *link)
 {
-    size_t rest = lws_remaining_packet_payload(wsi);
-    if (!lws_frame_is_binary(wsi)) {
-        set_reason(link, "the collector sent a text message");
-        return -1;
-    }
-    if (size > HF_FRAME_MAX_BYTES || rest > HF_FRAME_MAX_BYTES ||
-        link->incoming.size + size + rest > HF_FRAME_MAX_BYTES) {
-        set_reason(link, "the collector sent a frame over %u bytes", HF_FRAME_MAX_BYTES);
-        return -1;
-    }
-    /* The first piece says how long this message is at least: one allocation for all of it. */
-    if (hf_buf_reserve(&link->incoming, size + rest) ||
-        hf_buf_append(&link->incoming, data, size)) {
+    link->phase = LINK_GREETING;
+    struct hf_frame hello;
+    hello_frame(&link->facts, &hello);
+    if (loop_send(link, &hello)) {
         set_reason(link, "out of memory");
         return -1;
     }
-    if (rest || !lws_is_final_fragment(wsi))
+    return 0;
+}
+
+static void on_closed(struct hf_link *link)
+{
+    struct hf_bytes reason = transport_reason(link->transport);
+    if (reason.size > 0)
+        set_reason(link, "the collector closed the session: %.*s", (int)reason.size,
+                   (const char *)reason.data);
+    else
+        set_reason(link, "the collector closed the session");
+}
+
+static int on_event(struct hf_link *link, enum hf_transport_event event)
+{
+    switch (event) {
+    case HF_TRANSPORT_OPENED:
+        return on_opened(link);
+    case HF_TRANSPORT_MESSAGE:
+        return on_message(link);
+    case HF_TRANSPORT_CLOSED:
+        on_closed(link);
+        return -1;
+    default:
         return 0;
-    return on_message(link);
+    }
+}
+
+/* What waits to go out, to the socket; the library keeps what that doesn't take yet. */
+static int write_outgoing(struct hf_link *link, struct lws *wsi)
+{
+    struct hf_bytes out = transport_outgoing(link->transport);
+    if (out.size == 0)
+        return 0;
+    int written = lws_write(wsi, (unsigned char *)out.data, out.size, LWS_WRITE_RAW);
+    transport_sent(link->transport);
+    if (written < (int)out.size) {
+        set_reason(link, "writing to the connection failed");
+        return -1;
+    }
+    return 0;
+}
+
+/* One last word: that we close, or TLS's of what is wrong. */
+static int part(struct hf_link *link, struct lws *wsi)
+{
+    transport_close(link->transport, NULL);
+    write_outgoing(link, wsi);
+    return -1;
+}
+
+static int on_connected(struct hf_link *link, struct lws *wsi)
+{
+    struct hf_error error;
+    if (transport_new(link->credentials, link->host, link->port, &link->transport, &error)) {
+        set_reason(link, "%s", error.message);
+        return -1;
+    }
+    lws_callback_on_writable(wsi);
+    return 0;
+}
+
+static int on_receive(struct hf_link *link, struct lws *wsi, const void *data, size_t size)
+{
+    enum hf_transport_event event = HF_TRANSPORT_NOTHING;
+    struct hf_error error;
+    link->heard_ns = hf_clock_monotonic_ns();
+    link->pinged = false;
+    transport_give(link->transport, data, size);
+    do {
+        if (transport_next(link->transport, &event, &error)) {
+            set_reason(link, "%s", error.message);
+            return part(link, wsi);
+        }
+        if (link->hang_up && event == HF_TRANSPORT_MESSAGE) {
+            struct hf_buf late = transport_message(link->transport);
+            hf_buf_free(&late);
+        } else if (on_event(link, event)) {
+            return part(link, wsi);
+        }
+    } while (event != HF_TRANSPORT_NOTHING);
+    if (transport_outgoing(link->transport).size > 0)
+        lws_callback_on_writable(wsi);
+    return 0;
+}
+
+static void tell_of_room(struct hf_link *link, enum hf_link_lane lane)
+{
+    if (atomic_load(&link->room_wanted) && !link_bulk_full(link, lane) &&
+        atomic_exchange(&link->room_wanted, false))
+        link_post(link->shipping, link_event_new(HF_LINK_ROOM, link->connection));
+}
+
+/* What is to go out next, if anything may, to the transport. */
+static int encode_next(struct hf_link *link, struct hf_error *error)
+{
+    int result = link->ping_due ? transport_ping(link->transport, error) : 0;
+    link->ping_due = false;
+    if (result || link->phase < LINK_GREETING)
+        return result;
+    struct hf_message *message = outgoing_take(&link->outgoing, hf_clock_monotonic_ns());
+    if (!message) /* the collector closes then, and with that the connection ends */
+        return link->hang_up ? transport_close(link->transport, error) : 0;
+    bool bulk = message->bulk;
+    enum hf_link_lane lane = message->urgent ? HF_LINK_URGENT : HF_LINK_BULK;
+    result = transport_send(link->transport, message_data(message), message_size(message), error);
+    message_free(message);
+    if (!result && bulk)
+        tell_of_room(link, lane);
+    return result;
 }
 
 static int on_writeable(struct hf_link *link, struct lws *wsi)
 {
-    struct hf_message *message = outgoing_take(&link->outgoing, hf_clock_monotonic_ns());
-    if (!message) {
-        if (!link->hang_up)
-            write_when_ready(link);
-        return link->hang_up ? -1 : 0;
-    }
-    size_t size = message_size(message);
-    int written = lws_write(wsi, message_data(message), size, LWS_WRITE_BINARY);
-    bool bulk = message->bulk;
-    enum hf_link_lane lane = message->urgent ? HF_LINK_URGENT : HF_LINK_BULK;
-    message_free(message);
-    if (written < (int)size) {
-        set_reason(link, "writing to the connection failed");
+    struct hf_error error;
+    bool more = outgoing_ready(&link->outgoing, hf_clock_monotonic_ns());
+    if (encode_next(link, &error)) {
+        set_reason(link, "%s", error.message);
         return -1;
     }
-    if (bulk && atomic_load(&link->room_wanted) && !link_bulk_full(link, lane) &&
-        atomic_exchange(&link->room_wanted, false))
-        link_post(link->shipping, link_event_new(HF_LINK_ROOM, link->connection));
-    if (link->hang_up)
+    if (write_outgoing(link, wsi))
+        return -1;
+    if (link->hang_up && more)
         lws_callback_on_writable(wsi);
-    else
+    else if (!link->hang_up && link->phase >= LINK_GREETING)
         write_when_ready(link);
     return 0;
 }
@@ -456,22 +554,6 @@ static void on_wake(struct hf_link *link)
         hang_up(link, HF_WIRE_SHUTDOWN, "the agent is stopping");
 }
 
-static int on_established(struct hf_link *link, struct lws *wsi)
-{
-    if (!tls_peer_verified(wsi)) {
-        set_reason(link, "the collector's certificate could not be verified");
-        return -1;
-    }
-    link->phase = LINK_GREETING;
-    struct hf_frame hello;
-    hello_frame(&link->facts, &hello);
-    if (loop_send(link, &hello)) {
-        set_reason(link, "out of memory");
-        return -1;
-    }
-    return 0;
-}
-
 static int link_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
                          size_t size)
 {
@@ -484,22 +566,17 @@ static int link_callback(struct lws *wsi, enum lws_callback_reasons reason, void
     if (!link || wsi != link->wsi)
         return 0;
     switch (reason) {
-    case LWS_CALLBACK_CLIENT_ESTABLISHED:
-        return on_established(link, wsi);
-    case LWS_CALLBACK_CLIENT_RECEIVE:
-        return link->hang_up ? 0 : on_receive(link, wsi, in, size);
-    case LWS_CALLBACK_CLIENT_WRITEABLE:
-        return on_writeable(link, wsi);
+    case LWS_CALLBACK_RAW_CONNECTED:
+        return on_connected(link, wsi);
+    case LWS_CALLBACK_RAW_RX:
+        return link->transport ? on_receive(link, wsi, in, size) : -1;
+    case LWS_CALLBACK_RAW_WRITEABLE:
+        return link->transport ? on_writeable(link, wsi) : 0;
     case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
         set_reason(link, "%.*s", in ? (int)size : 7, in ? (const char *)in : "refused");
         link_down(link);
         return 0;
-    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-        if (size > 2)
-            set_reason(link, "the collector closed the session: %.*s", (int)(size - 2),
-                       (const char *)in + 2);
-        return 0;
-    case LWS_CALLBACK_CLIENT_CLOSED:
+    case LWS_CALLBACK_RAW_CLOSE:
     case LWS_CALLBACK_WSI_DESTROY:
         set_reason(link, "the connection was cut");
         link_down(link);
@@ -510,24 +587,17 @@ static int link_callback(struct lws *wsi, enum lws_callback_reasons reason, void
 }
 
 const struct lws_protocols link_protocols[] = {
-    {.name = HF_PROTO_SUBPROTOCOL, .callback = link_callback, .rx_buffer_size = 64 * 1024},
+    {.name = "collector", .callback = link_callback},
     {0},
 };
 
-int link_make_vhost(struct hf_link *link, struct hf_error *error)
+int link_read_credentials(struct hf_link *link, struct hf_error *error)
 {
-    char name[32];
-    struct lws_vhost *vhost;
     struct hf_tls_client *credentials;
-    snprintf(name, sizeof(name), "agent-%u", ++link->vhost_number);
-    int result = tls_client_vhost(link->context, name, link->agent_pem_path, link->ca_pem_path,
-                                  link_protocols, &vhost, &credentials, error);
+    int result = tls_client_new(link->agent_pem_path, link->ca_pem_path, &credentials, error);
     if (result)
         return result;
-    /* The old one can't go while its connection lives: the context frees it in the end. A renewal
-     * every few days makes this a few kilobytes a year. */
     tls_client_free(link->credentials); /* a live connection holds its own reference */
-    link->vhost = vhost;
     link->credentials = credentials;
     link->certificate_ends_ns = tls_client_ends_ns(credentials);
     return 0;

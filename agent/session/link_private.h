@@ -9,7 +9,7 @@
 #include "agent/session/hello.h"
 #include "agent/session/link.h"
 #include "agent/session/outgoing.h"
-#include "agent/session/tls.h"
+#include "agent/session/transport.h"
 
 #define LINK_REASON_BYTES 640
 
@@ -37,7 +37,7 @@ struct hf_link {
     /* Shared: read and written by any thread. */
     atomic_bool stopping;
     atomic_ullong open_connection; /* 0: none */
-    atomic_bool renewed;           /* by link_renew: vhost has an older certificate */
+    atomic_bool renewed;           /* by link_renew: credentials are older */
     atomic_ullong drop_connection;
     atomic_size_t bulk_bytes[2]; /* by lane: encoded and not yet written */
     atomic_bool room_wanted;     /* somebody was told that bulk is full */
@@ -45,18 +45,19 @@ struct hf_link {
 
     /* The loop thread's own. */
     enum link_phase phase;
-    struct lws_vhost *vhost;
-    struct hf_tls_client *credentials; /* of vhost */
-    int64_t certificate_ends_ns;       /* of credentials */
-    unsigned vhost_number;
-    struct lws *wsi;
-    uint64_t connection; /* number of the present attempt */
+    struct hf_tls_client *credentials;
+    int64_t certificate_ends_ns;    /* of credentials */
+    struct lws *wsi;                /* the TCP connection */
+    struct hf_transport *transport; /* once that stands */
+    int64_t heard_ns;               /* from the collector the last time; monotonic */
+    bool pinged;                    /* since then */
+    bool ping_due;                  /* at the next WRITEABLE */
+    uint64_t connection;            /* number of the present attempt */
     struct hf_outgoing outgoing;
-    struct hf_buf incoming; /* pieces of the message being received */
     struct hf_backoff backoff;
     uint32_t retry_after_ms;
     bool reconnect_at_once;
-    bool hang_up; /* close at the next WRITEABLE, control first */
+    bool hang_up; /* close after the control messages that wait */
     int64_t opened_at_ns;
     char reason[LINK_REASON_BYTES];  /* why this connection ends, as far as known */
     char said[2][LINK_REASON_BYTES]; /* the last reasons that were logged, the newest first: one
@@ -64,6 +65,7 @@ struct hf_link {
     unsigned said_again;             /* since one was */
     lws_sorted_usec_list_t timer_connect;  /* next attempt */
     lws_sorted_usec_list_t timer_watchdog; /* of an attempt that gives no sign */
+    lws_sorted_usec_list_t timer_silence;  /* of an open connection */
     lws_sorted_usec_list_t timer_pace;     /* when bulk may go on */
     lws_sorted_usec_list_t timer_tick;
 };
@@ -71,7 +73,7 @@ struct hf_link {
 extern const struct lws_protocols link_protocols[];
 
 /* All on the loop thread. */
-int link_make_vhost(struct hf_link *link, struct hf_error *error);
+int link_read_credentials(struct hf_link *link, struct hf_error *error);
 void link_start_timers(struct hf_link *link);
 void link_stop_timers(struct hf_link *link);
 

@@ -29,7 +29,7 @@ struct hf_message {
     struct hf_buf buf;
 };
 
-/* In front of the frame: what libwebsockets needs (LWS_PRE) and the longest sequence number. */
+/* In front of the frame: the longest sequence number, the longest head of a WebSocket's frame. */
 #define HF_MESSAGE_HEADROOM_BYTES 64u
 
 /* Encode frame (its seq is ignored). HF_ERR_LIMIT, HF_ERR_NO_MEMORY. */

@@ -4,21 +4,19 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 
-void tls_prepare_context(struct lws_context_creation_info *info)
-{
-    info->options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
-                     LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
-}
+/* Kept between two writes; what a large one took goes back. */
+#define OUTGOING_KEPT_BYTES (16u * 1024u)
 
-/* An SSL_CTX of our own rather than the library's options: the library gives a later vhost the
- * TLS context of an earlier one when the names of their files are equal, so that a renewed
- * certificate would never be used. */
+/* --- what is read from disk --- */
+
 struct hf_tls_client {
     SSL_CTX *ssl;
 };
@@ -57,6 +55,7 @@ static int read_credentials(SSL_CTX *ssl, const char *agent_pem_path, const char
                 SSL_CTX_check_private_key(ssl) == 1;
     ERR_clear_error();
     SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, NULL);
     return good ? 0
                 : hf_error_set(error, HF_ERR_INVALID, 0,
@@ -66,10 +65,8 @@ static int read_credentials(SSL_CTX *ssl, const char *agent_pem_path, const char
                                agent_pem_path, ca_pem_path);
 }
 
-int tls_client_vhost(struct lws_context *context, const char *name, const char *agent_pem_path,
-                     const char *ca_pem_path, const struct lws_protocols *protocols,
-                     struct lws_vhost **out, struct hf_tls_client **credentials,
-                     struct hf_error *error)
+int tls_client_new(const char *agent_pem_path, const char *ca_pem_path, struct hf_tls_client **out,
+                   struct hf_error *error)
 {
     struct hf_tls_client *made = calloc(1, sizeof(*made));
     if (made)
@@ -79,34 +76,237 @@ int tls_client_vhost(struct lws_context *context, const char *name, const char *
         return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for TLS");
     }
     int result = read_credentials(made->ssl, agent_pem_path, ca_pem_path, error);
-    if (!result) {
-        struct lws_context_creation_info info = {
-            .port = CONTEXT_PORT_NO_LISTEN,
-            .vhost_name = name,
-            .protocols = protocols,
-            .provided_client_ssl_ctx = made->ssl,
-            .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS,
-        };
-        *out = lws_create_vhost(context, &info);
-        if (!*out)
-            result = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "can't set TLS up for connecting");
-    }
     if (result) {
         tls_client_free(made);
         return result;
     }
-    *credentials = made;
+    *out = made;
     return 0;
 }
 
-int tls_client_flags(void)
+/* --- a connection: the library reads and writes memory --- */
+
+struct hf_tls {
+    SSL *ssl;
+    BIO_METHOD *method;
+    struct hf_bytes given;  /* and not yet used */
+    struct hf_buf outgoing; /* and not yet sent */
+    bool over;              /* the library may not be asked any more */
+};
+
+static int bytes_read(BIO *bio, char *to, size_t size, size_t *got)
 {
-    return LCCSCF_USE_SSL;
+    struct hf_tls *tls = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    *got = size < tls->given.size ? size : tls->given.size;
+    if (*got == 0) {
+        BIO_set_retry_read(bio);
+        return 0;
+    }
+    memcpy(to, tls->given.data, *got);
+    tls->given.data += *got;
+    tls->given.size -= *got;
+    return 1;
 }
 
-bool tls_peer_verified(struct lws *wsi)
+static int bytes_write(BIO *bio, const char *from, size_t size, size_t *put)
 {
-    union lws_tls_cert_info_results result = {0};
-    return !lws_tls_peer_cert_info(wsi, LWS_TLS_CERT_INFO_VERIFIED, &result, sizeof(result.ns)) &&
-           result.verified;
+    struct hf_tls *tls = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    *put = size;
+    return hf_buf_append(&tls->outgoing, from, size) == 0;
+}
+
+static long bytes_control(BIO *bio, int command, long number, void *pointer)
+{
+    (void)bio;
+    (void)number;
+    (void)pointer;
+    return command == BIO_CTRL_FLUSH;
+}
+
+static BIO_METHOD *bytes_method(void)
+{
+    BIO_METHOD *method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "bytes");
+    if (method && BIO_meth_set_read_ex(method, bytes_read) == 1 &&
+        BIO_meth_set_write_ex(method, bytes_write) == 1 &&
+        BIO_meth_set_ctrl(method, bytes_control) == 1)
+        return method;
+    BIO_meth_free(method);
+    return NULL;
+}
+
+/* Whom to expect, and to say so where it is a name (RFC 6066, section 3: no addresses). */
+static bool expect_host(SSL *ssl, const char *host)
+{
+    X509_VERIFY_PARAM *expected = SSL_get0_param(ssl);
+    X509_VERIFY_PARAM_set_hostflags(expected, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    if (X509_VERIFY_PARAM_set1_ip_asc(expected, host) == 1)
+        return true;
+    return X509_VERIFY_PARAM_set1_host(expected, host, strlen(host)) == 1 &&
+           SSL_set_tlsext_host_name(ssl, host) == 1;
+}
+
+static bool attach(struct hf_tls *tls)
+{
+    BIO *bio = BIO_new(tls->method);
+    if (!bio)
+        return false;
+    BIO_set_data(bio, tls);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(tls->ssl, bio, bio); /* which owns it */
+    SSL_set_connect_state(tls->ssl);
+    return true;
+}
+
+int tls_new(struct hf_tls_client *credentials, const char *host, struct hf_tls **out,
+            struct hf_error *error)
+{
+    struct hf_tls *tls = calloc(1, sizeof(*tls));
+    if (tls) {
+        tls->method = bytes_method();
+        tls->ssl = SSL_new(credentials->ssl);
+    }
+    if (!tls || !tls->method || !tls->ssl || !attach(tls)) {
+        tls_free(tls);
+        ERR_clear_error();
+        return hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for TLS");
+    }
+    if (!expect_host(tls->ssl, host)) {
+        tls_free(tls);
+        ERR_clear_error();
+        return hf_error_set(error, HF_ERR_INVALID, 0, "%s is no name of a host", host);
+    }
+    *out = tls;
+    return 0;
+}
+
+void tls_free(struct hf_tls *tls)
+{
+    if (!tls)
+        return;
+    SSL_free(tls->ssl);
+    BIO_meth_free(tls->method);
+    hf_buf_free(&tls->outgoing);
+    free(tls);
+}
+
+void tls_give(struct hf_tls *tls, const void *data, size_t size)
+{
+    tls->given = (struct hf_bytes){data, size};
+}
+
+struct hf_bytes tls_outgoing(const struct hf_tls *tls)
+{
+    return (struct hf_bytes){tls->outgoing.data, tls->outgoing.size};
+}
+
+void tls_sent(struct hf_tls *tls)
+{
+    if (tls->outgoing.capacity > OUTGOING_KEPT_BYTES)
+        hf_buf_free(&tls->outgoing);
+    else
+        hf_buf_clear(&tls->outgoing);
+}
+
+/* The last error of the library in its own words. */
+static const char *library_reason(unsigned long code)
+{
+    const char *reason = code ? ERR_reason_error_string(code) : NULL;
+    return reason ? reason : "the other end does not speak TLS as it should";
+}
+
+/* Why a call failed for good. */
+static int failure(struct hf_tls *tls, struct hf_error *error)
+{
+    long verified = SSL_get_verify_result(tls->ssl);
+    unsigned long code = ERR_peek_last_error();
+    bool alert = ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) > SSL_AD_REASON_OFFSET;
+    tls->over = true;
+    if (verified != X509_V_OK)
+        hf_error_set(error, HF_ERR_DENIED, 0,
+                     "the collector's certificate is not good: %s (its name, its authority and "
+                     "this host's clock have a say)",
+                     X509_verify_cert_error_string(verified));
+    else if (alert)
+        hf_error_set(error, HF_ERR_DENIED, 0, "the other end ended TLS: %s", library_reason(code));
+    else
+        hf_error_set(error, HF_ERR_PROTOCOL, 0, "TLS failed: %s", library_reason(code));
+    ERR_clear_error();
+    return verified != X509_V_OK || alert ? HF_ERR_DENIED : HF_ERR_PROTOCOL;
+}
+
+static int result_of(struct hf_tls *tls, int returned, struct hf_error *error)
+{
+    switch (SSL_get_error(tls->ssl, returned)) {
+    case SSL_ERROR_WANT_READ:
+        return HF_ERR_AGAIN;
+    case SSL_ERROR_ZERO_RETURN:
+        tls->over = true;
+        return hf_error_set(error, HF_ERR_CLOSED, 0, "the connection was closed");
+    default:
+        return failure(tls, error);
+    }
+}
+
+static int check_over(const struct hf_tls *tls, struct hf_error *error)
+{
+    ERR_clear_error(); /* what is there is not ours */
+    return tls->over ? hf_error_set(error, HF_ERR_CLOSED, 0, "the connection is over") : 0;
+}
+
+int tls_handshake(struct hf_tls *tls, struct hf_error *error)
+{
+    int result = check_over(tls, error);
+    if (result)
+        return result;
+    int done = SSL_do_handshake(tls->ssl);
+    if (done != 1)
+        return result_of(tls, done, error);
+    /* Asked again, for a library that was built or set up otherwise. */
+    X509 *peer = SSL_get1_peer_certificate(tls->ssl);
+    bool known = peer && SSL_get_verify_result(tls->ssl) == X509_V_OK;
+    X509_free(peer);
+    if (known)
+        return 0;
+    tls->over = true;
+    return hf_error_set(error, HF_ERR_DENIED, 0,
+                        "the collector's certificate could not be verified");
+}
+
+int tls_read(struct hf_tls *tls, void *to, size_t size, size_t *got, struct hf_error *error)
+{
+    int result = check_over(tls, error);
+    if (result)
+        return result;
+    int done = SSL_read_ex(tls->ssl, to, size, got);
+    return done == 1 ? 0 : result_of(tls, done, error);
+}
+
+int tls_write(struct hf_tls *tls, const void *data, size_t size, struct hf_error *error)
+{
+    size_t put;
+    int result = check_over(tls, error);
+    /* Records add less than this; once, instead of each time that one of them is appended. */
+    if (!result && hf_buf_reserve(&tls->outgoing, size + size / 64 + 256))
+        result = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for TLS");
+    if (result)
+        return result;
+    int done = SSL_write_ex(tls->ssl, data, size, &put);
+    if (done == 1)
+        return 0;
+    result = result_of(tls, done, error);
+    if (result == HF_ERR_AGAIN) { /* only a renegotiation waits, and none is allowed */
+        tls->over = true;
+        return hf_error_set(error, HF_ERR_PROTOCOL, 0, "TLS failed: the other end wants it anew");
+    }
+    return result;
+}
+
+void tls_finish(struct hf_tls *tls)
+{
+    if (tls->over || !SSL_is_init_finished(tls->ssl))
+        return;
+    SSL_shutdown(tls->ssl);
+    ERR_clear_error();
 }
