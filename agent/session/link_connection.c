@@ -12,7 +12,7 @@
  * through the library, so an attempt that isn't open by then has failed. */
 #define CONNECT_TIMEOUT_US (15 * LWS_US_PER_SEC)
 #define HANG_UP_TIMEOUT_US (2 * LWS_US_PER_SEC)
-/* Of silence. The collector pings first: one of the two is enough. */
+/* Of silence. A collector that hears nothing either pings before that: one of the two does. */
 #define PING_NS    (25 * HF_NS_PER_SECOND)
 #define SILENCE_NS (40 * HF_NS_PER_SECOND)
 /* A connection that lasted this long was a success: the next failure starts the back-off anew. */

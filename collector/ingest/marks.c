@@ -99,7 +99,7 @@ static int journal(struct hf_ingest *ingest, struct source_mark *entry,
     return rc == HF_ERR_EXISTS || rc == HF_ERR_AGAIN ? HF_OK : rc;
 }
 
-/* Ten thousand sources are marked two thousand times a second: an entry each and a write for each
+/* Ten thousand sources are marked a thousand times a second: an entry each and a write for each
  * would be most of what an idle collector does. */
 static void defer(struct hf_ingest *ingest, struct source_mark *entry, const struct hf_mark *mark)
 {
