@@ -8,7 +8,7 @@
 #include "collector/ingest/pipeline.h"
 #include "common/clock.h"
 
-#define MARK_INTERVAL_NS (30 * HF_NS_PER_SECOND)
+#define MARK_INTERVAL_NS (60 * HF_NS_PER_SECOND)
 
 static void free_ingest(struct hf_ingest *ingest)
 {

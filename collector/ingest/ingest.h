@@ -29,7 +29,7 @@ struct hf_ingest_options {
     struct hf_store_options store;
     const char *catalog_path;
     unsigned workers;         /* 0: one per processor, at least 2 */
-    int64_t mark_interval_ns; /* between journal entries of marks that say nothing new; 0: 30 s */
+    int64_t mark_interval_ns; /* between journal entries of marks that say nothing new; 0: 60 s */
 };
 
 /* Open store and catalog, repair the catalog from the journal (or rebuild it when it is new), start
@@ -121,7 +121,7 @@ int ingest_readers_open(const struct hf_ingest *ingest, struct hf_catalog_reader
 void ingest_note_trained(struct hf_ingest *ingest);
 
 /* The newest mark of a source in this run of the process. (Marks are journalled when their state or
- * note is another, else about every 30 s, many together.) False when there was none. */
+ * note is another, else about every minute, many together.) False when there was none. */
 bool ingest_mark(struct hf_ingest *ingest, uint64_t source_row, int64_t *until_ns, int *state);
 
 #define HF_INGEST_LATENCY_BUCKETS 8 /* <= 1, 2, 5, 10, 25, 100, 1000 ms, more */
