@@ -36,7 +36,7 @@ int websocket_request(const char *host, uint16_t port, const char *path, const c
                                 key, subprotocol);
 }
 
-/* Section 4.2.2, step 5.4. */
+/* Section 4.2.2, step 5.4. Empty where the checksum can't be made. */
 static void accept_of(const char *key, char accept[ACCEPT_BYTES])
 {
     static const char salt[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -59,6 +59,13 @@ static struct hf_bytes trimmed(const uint8_t *begin, const uint8_t *end)
     while (end > begin && (end[-1] == ' ' || end[-1] == '\t'))
         end--;
     return (struct hf_bytes){begin, (size_t)(end - begin)};
+}
+
+static bool is_accepted(struct hf_bytes said, const char *key)
+{
+    char accept[ACCEPT_BYTES];
+    accept_of(key, accept);
+    return said.size > 0 && said.size == strlen(accept) && !memcmp(said.data, accept, said.size);
 }
 
 static bool is_word(struct hf_bytes text, const char *word)
@@ -132,7 +139,6 @@ int websocket_response(struct hf_bytes in, const char key[HF_WEBSOCKET_KEY_BYTES
                        const char *subprotocol, size_t *used, struct hf_error *error)
 {
     struct response response = {0};
-    char accept[ACCEPT_BYTES];
     size_t looked = in.size < HF_WEBSOCKET_RESPONSE_BYTES ? in.size : HF_WEBSOCKET_RESPONSE_BYTES;
     const uint8_t *whole = looked ? memmem(in.data, looked, "\r\n\r\n", 4) : NULL;
     if (!whole && in.size < HF_WEBSOCKET_RESPONSE_BYTES)
@@ -147,10 +153,8 @@ int websocket_response(struct hf_bytes in, const char key[HF_WEBSOCKET_KEY_BYTES
         return result;
     for (line = stop + 2; (stop = line_end(line, end)); line = stop + 2)
         note_header(&response, line, stop);
-    accept_of(key, accept);
     if (!is_word(response.upgrade, "websocket") || !has_word(response.connection, "upgrade") ||
-        response.accept.size != strlen(accept) ||
-        memcmp(response.accept.data, accept, response.accept.size) != 0)
+        !is_accepted(response.accept, key))
         return hf_error_set(error, HF_ERR_PROTOCOL, 0,
                             "it agreed to another protocol than a WebSocket, or answered somebody "
                             "else's request; is a proxy in between?");
@@ -336,6 +340,8 @@ int websocket_take(struct hf_websocket_reader *reader, struct hf_bytes *in,
                    enum hf_websocket_event *event, struct hf_error *error)
 {
     *event = HF_WEBSOCKET_NOTHING;
+    if (reader->broken)
+        return hf_error_set(error, HF_ERR_PROTOCOL, 0, "the session is broken already");
     while (*event == HF_WEBSOCKET_NOTHING && in->size > 0) {
         int result = 0;
         if (!reader->in_payload)
@@ -344,8 +350,11 @@ int websocket_take(struct hf_websocket_reader *reader, struct hf_bytes *in,
             result = take_payload(reader, in, error);
         if (!result && reader->in_payload && reader->rest == 0)
             result = finish_frame(reader, event, error);
-        if (result)
+        if (result) {
+            reader->broken = true;
+            *event = HF_WEBSOCKET_NOTHING;
             return result;
+        }
     }
     return 0;
 }

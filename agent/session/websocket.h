@@ -70,11 +70,13 @@ struct hf_websocket_reader {
     uint64_t rest;   /* of the payload of the present frame */
     bool in_payload; /* of the frame in head */
     bool fragmented; /* a message has begun, and its last frame has not */
+    bool broken;     /* an error was returned: what follows would be taken for what it isn't */
 };
 
 /* Take bytes from the front of *in, up to the next event or to the end. HF_ERR_PROTOCOL for what a
  * server may not send (masked, reserved, text, a long control frame, fragments out of order, a
- * CLOSE of one byte), HF_ERR_LIMIT, HF_ERR_NO_MEMORY; the connection is to be ended then. */
+ * CLOSE of one byte), HF_ERR_LIMIT, HF_ERR_NO_MEMORY; the connection is to be ended then, and all
+ * later calls are HF_ERR_PROTOCOL. */
 int websocket_take(struct hf_websocket_reader *reader, struct hf_bytes *in,
                    enum hf_websocket_event *event, struct hf_error *error);
 /* Release what is held and begin anew; the limit stays. */
