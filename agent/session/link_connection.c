@@ -1,7 +1,9 @@
 /* The loop thread: one connection after the other, each dialled, greeted, served and hung up. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "agent/session/link_private.h"
 #include "common/bytes.h"
@@ -424,17 +426,24 @@ static int on_event(struct hf_link *link, enum hf_transport_event event)
     }
 }
 
-/* What waits to go out, to the socket; the library keeps what that doesn't take yet. */
+/* What waits to go out, as far as the socket takes it; the rest at the next WRITEABLE. Not by
+ * lws_write: it keeps what the socket doesn't take, and the library reads nothing as long as it
+ * keeps something, so that a collector slow to read would look silent and go unheard. */
 static int write_outgoing(struct hf_link *link, struct lws *wsi)
 {
-    struct hf_bytes out = transport_outgoing(link->transport);
-    if (out.size == 0)
-        return 0;
-    int written = lws_write(wsi, (unsigned char *)out.data, out.size, LWS_WRITE_RAW);
-    transport_sent(link->transport);
-    if (written < (int)out.size) {
-        set_reason(link, "writing to the connection failed");
-        return -1;
+    struct hf_bytes out;
+    while ((out = transport_outgoing(link->transport)).size > 0) {
+        ssize_t sent =
+            send(lws_get_socket_fd(wsi), out.data, out.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent >= 0) {
+            transport_sent(link->transport, (size_t)sent);
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            lws_callback_on_writable(wsi);
+            return 0;
+        } else if (errno != EINTR) {
+            set_reason(link, "writing to the connection failed: %s", strerror(errno));
+            return -1;
+        }
     }
     return 0;
 }
@@ -494,7 +503,7 @@ static int encode_next(struct hf_link *link, struct hf_error *error)
 {
     int result = link->ping_due ? transport_ping(link->transport, error) : 0;
     link->ping_due = false;
-    if (result || link->phase < LINK_GREETING)
+    if (result || link->phase < LINK_GREETING || transport_is_closed(link->transport))
         return result;
     struct hf_message *message = outgoing_take(&link->outgoing, hf_clock_monotonic_ns());
     if (!message) /* the collector closes then, and with that the connection ends */
@@ -511,17 +520,22 @@ static int encode_next(struct hf_link *link, struct hf_error *error)
 static int on_writeable(struct hf_link *link, struct lws *wsi)
 {
     struct hf_error error;
-    bool more = outgoing_ready(&link->outgoing, hf_clock_monotonic_ns());
+    if (write_outgoing(link, wsi))
+        return -1;
+    if (transport_outgoing(link->transport).size > 0)
+        return 0;
     if (encode_next(link, &error)) {
         set_reason(link, "%s", error.message);
         return -1;
     }
     if (write_outgoing(link, wsi))
         return -1;
-    if (link->hang_up && more)
-        lws_callback_on_writable(wsi);
-    else if (!link->hang_up && link->phase >= LINK_GREETING)
+    if (link->phase < LINK_GREETING)
+        return 0;
+    if (!link->hang_up)
         write_when_ready(link);
+    else if (!transport_is_closed(link->transport))
+        lws_callback_on_writable(wsi);
     return 0;
 }
 

@@ -89,9 +89,10 @@ int tls_client_new(const char *agent_pem_path, const char *ca_pem_path, struct h
 struct hf_tls {
     SSL *ssl;
     BIO_METHOD *method;
-    struct hf_bytes given;  /* and not yet used */
-    struct hf_buf outgoing; /* and not yet sent */
-    bool over;              /* the library may not be asked any more */
+    struct hf_bytes given; /* and not yet used */
+    struct hf_buf outgoing;
+    size_t sent; /* of outgoing */
+    bool over;   /* the library may not be asked any more */
 };
 
 static int bytes_read(BIO *bio, char *to, size_t size, size_t *got)
@@ -198,15 +199,19 @@ void tls_give(struct hf_tls *tls, const void *data, size_t size)
 
 struct hf_bytes tls_outgoing(const struct hf_tls *tls)
 {
-    return (struct hf_bytes){tls->outgoing.data, tls->outgoing.size};
+    size_t rest = tls->outgoing.size - tls->sent;
+    return (struct hf_bytes){rest ? tls->outgoing.data + tls->sent : NULL, rest};
 }
 
-void tls_sent(struct hf_tls *tls)
+void tls_sent(struct hf_tls *tls, size_t size)
 {
-    if (tls->outgoing.capacity > OUTGOING_KEPT_BYTES)
+    tls->sent += size;
+    if (tls->sent * 2 < tls->outgoing.size)
+        return; /* moving the rest costs no more than was sent */
+    hf_buf_consume(&tls->outgoing, tls->sent);
+    tls->sent = 0;
+    if (tls->outgoing.size == 0 && tls->outgoing.capacity > OUTGOING_KEPT_BYTES)
         hf_buf_free(&tls->outgoing);
-    else
-        hf_buf_clear(&tls->outgoing);
 }
 
 /* The last error of the library in its own words. */

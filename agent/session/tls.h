@@ -37,10 +37,9 @@ void tls_free(struct hf_tls *tls);
 /* Give what came from the peer. The bytes are not copied: they must stay until tls_handshake and
  * tls_read said HF_ERR_AGAIN, which means that they are used up. */
 void tls_give(struct hf_tls *tls, const void *data, size_t size);
-/* What is to go to the peer, in order. Send it all and call tls_sent, or append to it only by the
- * functions below. */
+/* What is to go to the peer, in order. Only the functions below add to it. */
 struct hf_bytes tls_outgoing(const struct hf_tls *tls);
-void tls_sent(struct hf_tls *tls);
+void tls_sent(struct hf_tls *tls, size_t size); /* its first size bytes */
 
 /* Go on with the handshake; there may be something outgoing after it, an alert on failure too.
  * 0: it is done and the peer verified. HF_ERR_AGAIN: more must be given. HF_ERR_DENIED: the peer's

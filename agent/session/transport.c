@@ -7,8 +7,10 @@
 #include "proto/frame.h"
 
 #define READ_BYTES   16384u /* what TLS carries in one record */
-#define UNREAD_BYTES 4096u  /* who leaves that much unread gets no PONG besides */
+#define UNREAD_BYTES 4096u  /* a PONG behind that much waits, and only the last PING counts */
 #define CLOSE_NORMAL 1000u  /* RFC 6455, section 7.4.1 */
+/* The library answers on its own, to KeyUpdate for one: that must end somewhere. */
+#define OUTGOING_MAX_BYTES (2u * HF_FRAME_MAX_BYTES)
 
 struct hf_transport {
     struct hf_tls *tls;
@@ -19,6 +21,9 @@ struct hf_transport {
     struct hf_buf response; /* to the request, and what came with it */
     struct hf_bytes plain;  /* decrypted, not yet taken: in response or in buffer */
     struct hf_websocket_reader reader;
+    bool pong_due; /* with what follows, once what is outgoing has gone */
+    uint8_t pong[HF_WEBSOCKET_CONTROL_BYTES];
+    size_t pong_size;
     uint8_t buffer[READ_BYTES];
 };
 
@@ -121,6 +126,25 @@ static int take_response(struct hf_transport *transport, struct hf_error *error)
     return 0;
 }
 
+static int send_pong(struct hf_transport *transport, struct hf_error *error)
+{
+    if (!transport->pong_due || transport->closed ||
+        transport_outgoing(transport).size >= UNREAD_BYTES)
+        return 0;
+    transport->pong_due = false;
+    return send_control(transport, HF_WEBSOCKET_PONG, transport->pong, transport->pong_size, error);
+}
+
+/* RFC 6455, section 5.5.3: of several PINGs only the last needs an answer. */
+static int on_ping(struct hf_transport *transport, struct hf_error *error)
+{
+    const struct hf_websocket_reader *reader = &transport->reader;
+    memcpy(transport->pong, reader->control, reader->control_size);
+    transport->pong_size = reader->control_size;
+    transport->pong_due = true;
+    return send_pong(transport, error);
+}
+
 /* The next event of the WebSocket; what concerns only it is answered here. */
 static int take_frames(struct hf_transport *transport, enum hf_transport_event *event,
                        struct hf_error *error)
@@ -133,10 +157,8 @@ static int take_frames(struct hf_transport *transport, enum hf_transport_event *
         *event = HF_TRANSPORT_MESSAGE;
     else if (seen == HF_WEBSOCKET_CLOSED)
         *event = HF_TRANSPORT_CLOSED;
-    else if (seen == HF_WEBSOCKET_PINGED && !transport->closed &&
-             transport_outgoing(transport).size < UNREAD_BYTES)
-        result = send_control(transport, HF_WEBSOCKET_PONG, transport->reader.control,
-                              transport->reader.control_size, error);
+    else if (seen == HF_WEBSOCKET_PINGED)
+        result = on_ping(transport, error);
     return result;
 }
 
@@ -162,6 +184,10 @@ int transport_next(struct hf_transport *transport, enum hf_transport_event *even
     *event = HF_TRANSPORT_NOTHING;
     while (!result && *event == HF_TRANSPORT_NOTHING)
         result = step(transport, event, error);
+    if ((!result || result == HF_ERR_AGAIN) &&
+        transport_outgoing(transport).size > OUTGOING_MAX_BYTES)
+        result = hf_error_set(error, HF_ERR_LIMIT, 0,
+                              "it asks for answers without end and does not read them");
     return result == HF_ERR_AGAIN ? 0 : result;
 }
 
@@ -184,6 +210,8 @@ struct hf_bytes transport_reason(const struct hf_transport *transport)
 int transport_send(struct hf_transport *transport, uint8_t *data, size_t size,
                    struct hf_error *error)
 {
+    if (transport->closed)
+        return hf_error_set(error, HF_ERR_CLOSED, 0, "the session is closed");
     return send_frame(transport, HF_WEBSOCKET_BINARY, data, size, error);
 }
 
@@ -204,12 +232,18 @@ int transport_close(struct hf_transport *transport, struct hf_error *error)
     return result;
 }
 
+bool transport_is_closed(const struct hf_transport *transport)
+{
+    return transport->closed;
+}
+
 struct hf_bytes transport_outgoing(const struct hf_transport *transport)
 {
     return tls_outgoing(transport->tls);
 }
 
-void transport_sent(struct hf_transport *transport)
+void transport_sent(struct hf_transport *transport, size_t size)
 {
-    tls_sent(transport->tls);
+    tls_sent(transport->tls, size);
+    send_pong(transport, NULL); /* what goes wrong will do so again with the next bytes */
 }

@@ -37,7 +37,8 @@ void transport_free(struct hf_transport *transport);
 void transport_give(struct hf_transport *transport, const void *data, size_t size);
 /* Go on to the next event. An error ends the connection (HF_ERR_DENIED: a certificate;
  * HF_ERR_CLOSED, HF_ERR_PROTOCOL, HF_ERR_LIMIT, HF_ERR_NO_MEMORY); something may be outgoing even
- * then, an alert. */
+ * then, an alert. HF_ERR_LIMIT also when what is outgoing has passed two frames of the largest
+ * size: the peer makes us answer and doesn't read. */
 int transport_next(struct hf_transport *transport, enum hf_transport_event *event,
                    struct hf_error *error);
 /* Of HF_TRANSPORT_MESSAGE: the caller owns it from now on. */
@@ -45,15 +46,17 @@ struct hf_buf transport_message(struct hf_transport *transport);
 /* Of HF_TRANSPORT_CLOSED: what the peer said why; until the next call, may be empty. */
 struct hf_bytes transport_reason(const struct hf_transport *transport);
 
-/* All append to what is outgoing. Errors as of tls_write. data is masked in place and
- * HF_TRANSPORT_HEADROOM_BYTES before it are written to: never send it twice. */
+/* All append to what is outgoing. Errors as of tls_write, HF_ERR_CLOSED after transport_close. data
+ * is masked in place and HF_TRANSPORT_HEADROOM_BYTES before it are written to: never send it twice.
+ */
 int transport_send(struct hf_transport *transport, uint8_t *data, size_t size,
                    struct hf_error *error);
 int transport_ping(struct hf_transport *transport, struct hf_error *error);
-/* Once is enough; later calls do nothing. */
+/* Nothing may be sent after it; later calls do nothing. */
 int transport_close(struct hf_transport *transport, struct hf_error *error);
+bool transport_is_closed(const struct hf_transport *transport); /* by transport_close */
 
 struct hf_bytes transport_outgoing(const struct hf_transport *transport);
-void transport_sent(struct hf_transport *transport); /* all of it */
+void transport_sent(struct hf_transport *transport, size_t size); /* its first size bytes */
 
 #endif

@@ -119,6 +119,8 @@ struct collector {
     pthread_t thread;
     atomic_bool stopping, hang_up;
     atomic_bool silent; /* gives no WELCOME */
+    atomic_bool deaf;   /* reads nothing; collector_heed makes it so */
+    const char *reason; /* said when hanging up; NULL: cut without a word */
     atomic_uint connections;
     atomic_uint_fast64_t frames, bytes, last_seq;
     atomic_uint_fast64_t credit; /* of WELCOME */
@@ -193,13 +195,21 @@ static inline int collector_callback(struct lws *wsi, enum lws_callback_reasons 
             else
                 message_free((struct hf_message *)(void *)item);
         }
-        if (c->wsi)
+        if (c->wsi) {
+            lws_rx_flow_control(c->wsi, !atomic_load(&c->deaf));
             lws_callback_on_writable(c->wsi);
+        }
         return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE: {
         struct hf_message *message = outgoing_take(&c->outgoing, 0);
-        if (!message)
-            return atomic_exchange(&c->hang_up, false) ? -1 : 0;
+        if (!message) {
+            if (!atomic_exchange(&c->hang_up, false))
+                return 0;
+            if (c->reason)
+                lws_close_reason(wsi, LWS_CLOSE_STATUS_GOINGAWAY, (unsigned char *)c->reason,
+                                 strlen(c->reason));
+            return -1;
+        }
         lws_write(wsi, message_data(message), message_size(message), LWS_WRITE_BINARY);
         message_free(message);
         lws_callback_on_writable(wsi);
@@ -333,6 +343,12 @@ static inline void collector_send(struct collector *c, const struct hf_frame *fr
     assert_int_equal(message_new(frame, 0, &message), 0);
     message->bulk = false;
     hf_queue_push(c->to_send, &message->item);
+    lws_cancel_service(c->context);
+}
+
+static inline void collector_heed(struct collector *c, bool deaf)
+{
+    atomic_store(&c->deaf, deaf);
     lws_cancel_service(c->context);
 }
 

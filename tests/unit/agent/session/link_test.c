@@ -1,5 +1,10 @@
 #include "fake_collector.h"
 
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <netdb.h>
+#include <sys/socket.h>
+
 #include "agent/session/link.h"
 #include "common/bytes.h"
 #include "common/clock.h"
@@ -407,6 +412,226 @@ static void rubbish_from_the_collector_ends_the_connection_only(void **state)
     collector_free(c);
 }
 
+static void a_collector_that_reads_nothing_is_heard_all_the_same(void **state)
+{
+    (void)state;
+    static uint8_t data[256 * 1024], ref[HF_CHUNK_REF_BYTES];
+    struct collector *c = collector_new();
+    struct host host;
+    struct hf_block block = {.chunks = {ref, sizeof(ref)}, .data = {data, sizeof(data)}};
+    struct hf_frame frame = {.type = HF_FRAME_CHUNKS, .chunks = {.blocks = &block, .count = 1}};
+    hf_put_le32(ref + HF_HASH_BYTES, sizeof(data));
+    atomic_store(&c->credit, 1u << 30);
+    collector_start(c);
+    host_start(&host, c, "localhost");
+    uint64_t connection = expect(host.shipping, HF_LINK_OPENED);
+    collector_heed(c, true);      /* as one does that has more than it can store */
+    for (int i = 0; i < 100; i++) /* more than sockets take */
+        assert_int_equal(link_send(host.link, connection, &frame), 0);
+    uint64_t before = atomic_load(&c->bytes);
+    for (int i = 0; i < 100; i++) { /* until nothing moves any more */
+        usleep(50000);
+        if (before == atomic_load(&c->bytes) && i > 4)
+            break;
+        before = atomic_load(&c->bytes);
+    }
+    assert_true(before < 100 * sizeof(data));
+    struct hf_frame state_frame = {.type = HF_FRAME_SOURCE_STATE, .source_state = {.stream = 1}};
+    collector_send(c, &state_frame);
+    struct hf_link_event *event;
+    do {
+        event = next(host.shipping, 20000);
+        assert_non_null(event);
+        if (event->kind == HF_LINK_ROOM) {
+            link_event_free(event);
+            event = NULL;
+        }
+    } while (!event);
+    assert_int_equal(event->kind, HF_LINK_FRAME);
+    assert_int_equal(event->frame.type, HF_FRAME_SOURCE_STATE);
+    link_event_free(event);
+    collector_heed(c, false);
+    for (int i = 0; i < 400 && atomic_load(&c->bytes) < 100 * sizeof(data); i++)
+        usleep(50000);
+    assert_true(atomic_load(&c->bytes) >= 100 * sizeof(data)); /* in order, each numbered */
+    host_stop(&host);
+    collector_free(c);
+}
+
+/* What is logged meanwhile. */
+static char *logged(int *before, bool ended)
+{
+    static char text[8192];
+    static FILE *file;
+    fflush(stderr);
+    if (!ended) {
+        file = tmpfile();
+        assert_non_null(file);
+        *before = dup(STDERR_FILENO);
+        dup2(fileno(file), STDERR_FILENO);
+        hf_log_set_level(HF_LOG_WARNING);
+        return NULL;
+    }
+    hf_log_set_level(HF_LOG_ERROR);
+    dup2(*before, STDERR_FILENO);
+    close(*before);
+    ssize_t size = pread(fileno(file), text, sizeof(text) - 1, 0);
+    text[size > 0 ? size : 0] = '\0';
+    fclose(file);
+    return text;
+}
+
+static void a_session_that_the_collector_closes_is_told_why_and_made_anew(void **state)
+{
+    (void)state;
+    struct collector *c = collector_new();
+    struct host host;
+    int log;
+    c->reason = "back in a minute";
+    collector_start(c);
+    host_start(&host, c, "localhost");
+    uint64_t first = expect(host.shipping, HF_LINK_OPENED);
+    logged(&log, false);
+    collector_hang_up(c);
+    assert_int_equal(expect(host.shipping, HF_LINK_CLOSED), first);
+    assert_true(expect(host.shipping, HF_LINK_OPENED) > first);
+    assert_non_null(
+        strstr(logged(&log, true), "the collector closed the session: back in a minute;"));
+    host_stop(&host);
+    collector_free(c);
+}
+
+/* Somebody who takes connections and is no collector. */
+static int peer_listen(struct collector *c)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    int peer = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(peer, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(peer, 16), 0);
+    assert_int_equal(getsockname(peer, (struct sockaddr *)&address, &size), 0);
+    c->port = ntohs(address.sin_port);
+    return peer;
+}
+
+/* The next connection, and the first bytes of TLS. */
+static int peer_accept(int peer)
+{
+    struct timeval patience = {.tv_sec = 20};
+    uint8_t record[2];
+    int connection = accept(peer, NULL, NULL);
+    assert_true(connection >= 0);
+    setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    assert_int_equal(recv(connection, record, sizeof(record), MSG_WAITALL), 2);
+    assert_int_equal(record[0], 22);
+    return connection;
+}
+
+static void a_peer_that_takes_connections_and_says_nothing_keeps_nobody_from_stopping(void **state)
+{
+    (void)state;
+    struct collector *c = collector_new();
+    struct host host;
+    int peer = peer_listen(c);
+    host_start(&host, c, "localhost");
+    int connection = peer_accept(peer);
+    host_stop(&host);
+    assert_null(c->wsi);
+    close(connection);
+    close(peer);
+    collector_free(c);
+}
+
+static void a_peer_that_does_not_speak_tls_is_left_and_tried_again(void **state)
+{
+    (void)state;
+    static const char *const answers[] = {"HTTP/1.1 400 This is no port for TLS\r\n\r\n",
+                                          "\x15\x03\x03\x00\x02\x02\x28", /* handshake_failure */
+                                          "\x16\x03\x03\x00", "SSH-2.0-x\r\n", ""};
+    static const char *const words[] = {"TLS failed", "ended TLS", "was cut", "TLS failed",
+                                        "was cut"};
+    struct collector *c = collector_new();
+    struct host host;
+    int log, peer = peer_listen(c);
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        logged(&log, false);
+        host_start(&host, c, "localhost");
+        int connection = peer_accept(peer);
+        size_t size = i == 2 ? 4 : i == 1 ? 7 : strlen(answers[i]);
+        assert_int_equal(send(connection, answers[i], size, MSG_NOSIGNAL), size);
+        shutdown(connection, SHUT_WR);
+        uint8_t rest[4096];
+        while (recv(connection, rest, sizeof(rest), 0) > 0)
+            ;
+        close(connection);
+        connection = peer_accept(peer);
+        host_stop(&host);
+        close(connection);
+        char *said = logged(&log, true);
+        if (!strstr(said, words[i]))
+            fail_msg("for answer %zu: %s", i, said);
+    }
+    close(peer);
+    collector_free(c);
+}
+
+/* The resolver's place: a first address at which nobody answers. */
+static const char *refusing;
+static atomic_uint refusals;
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **result)
+{
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    int failed = real(name, service, hints, result);
+    struct addrinfo *first;
+    if (failed || !refusing || real(refusing, service, hints, &first))
+        return failed;
+    struct addrinfo *last = first;
+    while (last->ai_next)
+        last = last->ai_next;
+    last->ai_next = *result;
+    *result = first;
+    atomic_fetch_add(&refusals, 1);
+    return 0;
+}
+
+static void of_several_addresses_one_that_answers_is_enough(void **state)
+{
+    (void)state;
+    static const char *const others[] = {"127.0.0.2", "::1"};
+    for (size_t i = 0; i < 2; i++) {
+        struct collector *c = collector_new();
+        struct host host;
+        collector_start(c);
+        refusing = others[i];
+        atomic_store(&refusals, 0);
+        host_start(&host, c, "localhost");
+        expect(host.shipping, HF_LINK_OPENED);
+        assert_true(atomic_load(&refusals) > 0);
+        host_stop(&host);
+        refusing = NULL;
+        collector_free(c);
+    }
+}
+
+static void a_name_that_nobody_knows_is_told_and_tried_again(void **state)
+{
+    (void)state;
+    struct collector *c = collector_new();
+    struct host host;
+    int log;
+    c->port = 9;
+    logged(&log, false);
+    host_start(&host, c, "no..host");
+    assert_null(next(host.shipping, 1500));
+    host_stop(&host);
+    char *said = logged(&log, true);
+    assert_non_null(strstr(said, "no connection to the collector no..host:9: "));
+    collector_free(c);
+}
+
 int main(void)
 {
     hf_log_set_level(HF_LOG_ERROR);
@@ -426,6 +651,12 @@ int main(void)
             a_certificate_renewed_while_nothing_is_connected_is_used_by_the_next_connection),
         cmocka_unit_test(a_refusal_goes_to_the_thread_whose_frame_it_is_about),
         cmocka_unit_test(rubbish_from_the_collector_ends_the_connection_only),
+        cmocka_unit_test(a_collector_that_reads_nothing_is_heard_all_the_same),
+        cmocka_unit_test(a_session_that_the_collector_closes_is_told_why_and_made_anew),
+        cmocka_unit_test(a_peer_that_takes_connections_and_says_nothing_keeps_nobody_from_stopping),
+        cmocka_unit_test(a_peer_that_does_not_speak_tls_is_left_and_tried_again),
+        cmocka_unit_test(of_several_addresses_one_that_answers_is_enough),
+        cmocka_unit_test(a_name_that_nobody_knows_is_told_and_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
