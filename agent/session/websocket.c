@@ -76,7 +76,7 @@ static bool is_word(struct hf_bytes text, const char *word)
 /* Whether the comma-separated list holds word. */
 static bool has_word(struct hf_bytes list, const char *word)
 {
-    const uint8_t *at = list.data, *end = list.data + list.size;
+    const uint8_t *at = list.data, *end = list.size > 0 ? list.data + list.size : list.data;
     while (at < end) {
         const uint8_t *comma = memchr(at, ',', (size_t)(end - at));
         const uint8_t *stop = comma ? comma : end;
