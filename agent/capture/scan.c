@@ -79,8 +79,8 @@ static int add_name(struct names *names, const char *name)
     return HF_OK;
 }
 
-/* The first names after that one. */
-static int read_names(DIR *dir, const char *after, struct names *names)
+/* The first names after that one. *failure is errno where the disk can't list them. */
+static int read_names(DIR *dir, const char *after, struct names *names, int *failure)
 {
     int rc = HF_OK;
     drop_names(names, 0);
@@ -90,7 +90,8 @@ static int read_names(DIR *dir, const char *after, struct names *names)
         errno = 0;
         struct dirent *entry = readdir(dir);
         if (!entry) {
-            rc = errno == 0 ? HF_OK : HF_ERR_IO;
+            *failure = errno;
+            rc = *failure == 0 ? HF_OK : HF_ERR_IO;
             break;
         }
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
@@ -268,7 +269,7 @@ static bool is_on_record(struct hf_capture *capture, size_t source, int dir_fd, 
     return known;
 }
 
-static int scan_names(struct hf_capture *capture, size_t source, struct level *level)
+static int scan_names(struct hf_capture *capture, size_t source, struct level *level, int *failure)
 {
     const uint64_t *looks = &capture->work[source].looks;
     struct names names = {.more = true};
@@ -277,7 +278,7 @@ static int scan_names(struct hf_capture *capture, size_t source, struct level *l
     bool here = true;
     int rc = HF_OK;
     while (rc == HF_OK && names.more && here && !interrupted(capture, source)) {
-        rc = read_names(level->dir, rows.after, &names);
+        rc = read_names(level->dir, rows.after, &names, failure);
         for (size_t i = 0; rc == HF_OK && i < names.count && here && !interrupted(capture, source);
              i++) {
             rc = scan_name(capture, source, level, names.names[i], &rows);
@@ -311,8 +312,12 @@ void scan_directory(struct hf_capture *capture, size_t source, int fd, const cha
     }
     level.dev = status.st_dev;
     level.ino = status.st_ino;
-    if (scan_names(capture, source, &level) != HF_OK) {
-        complain(capture, source, path, "The directory can't be read whole");
+    int failure = 0;
+    if (scan_names(capture, source, &level, &failure) != HF_OK) {
+        char reason[160];
+        snprintf(reason, sizeof reason, "The directory can't be read whole%s%s",
+                 failure ? ": " : "", failure ? strerror(failure) : "");
+        complain(capture, source, path, reason);
     }
     if (level.dir) {
         closedir(level.dir);
