@@ -96,6 +96,12 @@ int hf_path_check_relative(const char *path, size_t length, struct hf_error *err
     return HF_OK;
 }
 
+int hf_open_quietly(int dir_fd, const char *name, int flags)
+{
+    int fd = openat(dir_fd, name, flags | O_NOATIME);
+    return fd < 0 && errno == EPERM ? openat(dir_fd, name, flags) : fd;
+}
+
 int hf_open_beneath(int dir_fd, const char *path, int flags, mode_t mode, int *out_fd,
                     struct hf_error *error)
 {

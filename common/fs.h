@@ -18,6 +18,10 @@
  * whole <= 4095. HF_ERR_INVALID with the reason otherwise. */
 int hf_path_check_relative(const char *path, size_t length, struct hf_error *error);
 
+/* openat to read, which leaves no trace in the time of access where that is permitted: of one's own
+ * files, and for root. -1 with errno, as openat. */
+int hf_open_quietly(int dir_fd, const char *name, int flags);
+
 /* openat2 beneath dir_fd; no component may be a symbolic link, the last included
  * (O_NOFOLLOW is added; with O_PATH the link itself opens). path "" means dir_fd itself
  * (a new descriptor). O_CLOEXEC is added. HF_ERR_DENIED (sys_errno ELOOP, EXDEV) for a

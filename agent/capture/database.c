@@ -73,7 +73,8 @@ static int open_beside(int parent_fd, const char *name, const char *suffix, stru
 {
     char sibling[NAME_MAX + 16];
     snprintf(sibling, sizeof sibling, "%s%s", name, suffix);
-    int fd = openat(parent_fd, sibling, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    int fd = hf_open_quietly(parent_fd, sibling,
+                             O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd >= 0 && (fstat(fd, status) != 0 || !S_ISREG(status->st_mode) || status->st_size == 0)) {
         close(fd);
         fd = -1;

@@ -212,21 +212,14 @@ void complain(struct hf_capture *capture, size_t source, const char *path, const
     scan_by(capture, source, hf_clock_monotonic_ns() + capture->config->sources[source].rescan_ns);
 }
 
-/* Reading leaves no trace in the times of access, where that is permitted. */
-static int open_quietly(int parent_fd, const char *name, int flags)
-{
-    int fd = openat(parent_fd, name, flags | O_NOATIME);
-    return fd < 0 && errno == EPERM ? openat(parent_fd, name, flags) : fd;
-}
-
 static int open_file(int parent_fd, const char *name)
 {
-    return open_quietly(parent_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    return hf_open_quietly(parent_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 }
 
 int open_directory(int parent_fd, const char *name)
 {
-    return open_quietly(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return hf_open_quietly(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
 /* What can't be read is said, and the rest is recorded. */

@@ -9,6 +9,8 @@
 
 #include <sqlite3.h>
 
+#include "common/fs.h"
+
 #define SECTOR_BYTES 4096
 
 /* --- shared: SQLite's own VFS, which is let do less --- */
@@ -21,10 +23,7 @@ int sqlite_vfs_open(const char *name)
         errno = ENOENT;
         return -1;
     }
-    int fd = open(name, flags | O_NOATIME);
-    if (fd < 0 && errno == EPERM) { /* O_NOATIME is for owners */
-        fd = open(name, flags);
-    }
+    int fd = hf_open_quietly(AT_FDCWD, name, flags);
     if (fd >= 0 && (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode))) {
         close(fd);
         errno = ENOENT;

@@ -7,6 +7,7 @@
 
 #include "agent/restore/siblings.h"
 #include "common/chunker.h"
+#include "common/fs.h"
 
 /* A file that many times as long as what is wanted is not searched for parts of it: it may be one
  * endless hole. */
@@ -56,9 +57,7 @@ static struct hf_local *cut_present(int parent_fd, const char *name, const struc
     if (size == 0 || version->size == 0 || (single && size != version->size) ||
         size / LOCAL_RATIO_MAX > version->size)
         return NULL;
-    int fd = openat(parent_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
-    if (fd < 0 && errno == EPERM) /* O_NOATIME is for owners */
-        fd = openat(parent_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    int fd = hf_open_quietly(parent_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return NULL;
     struct hf_local *local = local_cut(fd, status, version, cutting);

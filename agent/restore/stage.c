@@ -432,7 +432,8 @@ static int begin_file(struct hf_stage *stage, const struct hf_version *version, 
             stage->ref_at = 1;
             stage->offset = version->size;
         } else {
-            stage->current_other = open(other, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+            stage->current_other =
+                hf_open_quietly(AT_FDCWD, other, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
         }
     }
     hf_buf_free(&path);

@@ -125,7 +125,7 @@ static void write_whole(struct hf_write_use *use, const uint8_t *data, size_t si
 /* The whole of a file that had this content when it was captured. */
 static int read_local(const char *path, uint8_t *plain, size_t size)
 {
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    int fd = hf_open_quietly(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return HF_ERR_IO;
     int result = hf_pread_all(fd, plain, size, 0, NULL);

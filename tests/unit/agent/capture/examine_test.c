@@ -3,6 +3,7 @@
 #include "capture_scene.h"
 
 #include "agent/capture/capture_private.h"
+#include "tests/unit/agent/access_time.h"
 
 static int setup_stopped(void **state)
 {
@@ -141,6 +142,24 @@ static void test_content_that_is_read_once_more_and_is_on_record_is_not_sent_aga
     assert_int_equal(work->unit->chunk_count, 1);
 }
 
+static void test_looking_leaves_no_time_of_access(void **state)
+{
+    struct scene *scene = *state;
+    write_file(scene, DATA, "content", 0);
+    if (!access_times_are_kept(place(scene, "f")))
+        skip();
+    assert_int_equal(mkdir(place(scene, "sub"), 0700), 0);
+    make_link(scene, "sub/link");
+    static const char *const names[] = {"f", "sub"};
+    for (size_t i = 0; i < 2; i++) {
+        access_time_set(place(scene, names[i]));
+        look_at(scene, names[i]);
+        assert_true(access_time_is_as_set(place(scene, names[i])));
+    }
+    assert_int_equal(scene->capture->work[DATA].unit->chunk_count, 1); /* it was read */
+    assert_true(is_on_record(scene, "sub/link"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -158,6 +177,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_content_that_is_read_once_more_and_is_on_record_is_not_sent_again, setup_stopped,
             teardown),
+        cmocka_unit_test_setup_teardown(test_looking_leaves_no_time_of_access, setup_stopped,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,7 @@
 #include <sqlite3.h>
 
 #include "agent/capture/sqlite_vfs.h"
+#include "tests/unit/agent/access_time.h"
 
 static char directory[64];
 
@@ -170,6 +171,22 @@ static void an_index_of_a_wal_that_nobody_keeps_is_not_believed(void **state)
         SQLITE_CANTOPEN);
 }
 
+static void reading_leaves_no_time_of_access(void **state)
+{
+    (void)state;
+    char byte;
+    make_database("x.db", MAKE);
+    if (!access_times_are_kept("x.db"))
+        skip();
+    access_time_set("x.db");
+    assert_int_equal(run(SQLITE_VFS_SHARED, "x.db", SQLITE_OPEN_READONLY, "SELECT * FROM t"),
+                     SQLITE_OK);
+    int fd = sqlite_vfs_open("x.db");
+    assert_int_equal(read(fd, &byte, 1), 1);
+    close(fd);
+    assert_true(access_time_is_as_set("x.db"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +198,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(only_regular_files_of_the_directory_are_opened, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(reading_leaves_no_time_of_access, setup, teardown),
         cmocka_unit_test_setup_teardown(an_index_of_a_wal_that_nobody_keeps_is_not_believed, setup,
                                         teardown),
     };

@@ -1,4 +1,5 @@
 #include "restore_builder.h"
+#include "tests/unit/agent/access_time.h"
 
 #include "agent/restore/metadata.h"
 
@@ -158,6 +159,36 @@ static void content_that_was_cut_by_another_rule_is_known_all_the_same(void **st
         assert_in_range(b->job->reused_bytes - size, size / 3, size * 2 / 3);
         if (!known)
             hf_chunker_free(chunker);
+        builder_free(b);
+    }
+}
+
+/* Neither of what is there already, nor of what else has the content. */
+static void reading_what_the_host_has_leaves_no_time_of_access(void **state)
+{
+    (void)state;
+    for (size_t size = 1000; size <= 1000000; size *= 1000) {
+        struct builder *b = builder_new();
+        struct hf_error error = {0};
+        uint8_t *content = builder_noise(b, size, size);
+        builder_file(b, "there", content, size, 0644);
+        builder_file(b, "gone", content, size, 0644);
+        builder_put(b, "there", content, size);
+        builder_put(b, "moved", content, size);
+        b->conflict = HF_CONFLICT_SKIP; /* it is compared, and stays */
+        b->elsewhere = "moved";
+        if (!access_times_are_kept(builder_path(b, "there"))) {
+            builder_free(b);
+            skip();
+        }
+        access_time_set(builder_path(b, "there"));
+        access_time_set(builder_path(b, "moved"));
+        assert_int_equal(builder_restore(b, &error), 0);
+        assert_int_equal(builder_outcome(b, 0), HF_ACTION_SKIPPED);
+        assert_int_equal(builder_outcome(b, 1), HF_ACTION_RESTORED);
+        assert_int_equal(b->requested, 0);
+        assert_true(access_time_is_as_set(builder_path(b, "there")));
+        assert_true(access_time_is_as_set(builder_path(b, "moved")));
         builder_free(b);
     }
 }
@@ -324,6 +355,7 @@ int main(void)
         cmocka_unit_test(a_lost_tree_comes_back_with_content_mode_and_time),
         cmocka_unit_test(what_is_as_wanted_is_not_fetched),
         cmocka_unit_test(content_that_is_elsewhere_on_the_host_is_not_fetched),
+        cmocka_unit_test(reading_what_the_host_has_leaves_no_time_of_access),
         cmocka_unit_test(a_local_file_that_is_no_longer_what_it_was_is_not_believed),
         cmocka_unit_test(only_the_changed_part_of_a_large_file_travels),
         cmocka_unit_test(content_that_was_cut_by_another_rule_is_known_all_the_same),
