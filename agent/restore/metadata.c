@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -66,26 +67,52 @@ static void times_of(const struct hf_metadata *metadata, struct timespec times[2
     times[1] = (struct timespec){.tv_sec = (time_t)seconds, .tv_nsec = (long)nanoseconds};
 }
 
+/* Some file systems have no owners, some users may not give files away, some ids mean nothing in a
+ * user namespace: that costs the owner, not the content. */
+static bool is_shortfall(int failure)
+{
+    return failure == EPERM || failure == EINVAL || failure == EOPNOTSUPP;
+}
+
+/* 0, or errno with as much done as can be: the group alone. */
+static int give(int dir_fd, const char *name, const struct hf_metadata *metadata)
+{
+    const int flags = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH;
+    if (!fchownat(dir_fd, name, metadata->uid, metadata->gid, flags))
+        return 0;
+    int failure = errno;
+    bool lost = fchownat(dir_fd, name, (uid_t)-1, metadata->gid, flags) && !is_shortfall(errno);
+    return lost ? errno : failure;
+}
+
+/* Beside what is said already. */
+static void say_owner(const struct hf_metadata *metadata, int failure, struct hf_error *shortfall)
+{
+    char said[HF_ERROR_MESSAGE_BYTES / 2];
+    bool more = shortfall->code != HF_OK;
+    snprintf(said, sizeof(said), "%s", more ? shortfall->message : "");
+    hf_error_set(shortfall, HF_ERR_DENIED, failure, "%s%sits owner (%u:%u) can't be set", said,
+                 more ? "; " : "", (unsigned)metadata->uid, (unsigned)metadata->gid);
+}
+
 int metadata_set(int fd, const struct hf_metadata *metadata, const struct stat *status,
                  struct hf_error *shortfall, struct hf_error *error)
 {
     struct timespec times[2];
     bool changed = false;
-    /* The owner first: chown takes bits off the mode, and capabilities away. Without the right to
-     * give files away the agent keeps them, as cp and tar do. */
-    bool chowned = false;
-    if (!same_owner(metadata, status)) {
-        chowned = !fchown(fd, metadata->uid, metadata->gid);
-        if (!chowned && geteuid() != 0)
-            chowned = !fchown(fd, (uid_t)-1, metadata->gid) || errno == EPERM;
-        if (!chowned)
-            return hf_error_set(error, HF_ERR_IO, errno, "can't set the owner");
-    }
+    /* The owner first: chown takes bits off the mode, and capabilities away. What can't be given
+     * away the agent keeps, as cp and tar do, and it gives nobody the agent's powers then. */
+    bool chowned = !same_owner(metadata, status);
+    int failure = chowned ? give(fd, "", metadata) : 0;
+    mode_t mode = metadata->mode & (failure && !S_ISDIR(status->st_mode) ? 01777u : 07777u);
+    if (failure && !is_shortfall(failure))
+        return hf_error_set(error, HF_ERR_IO, failure, "can't set the owner");
     shortfall->code = HF_OK;
     hf_xattrs_set(fd, metadata->xattrs, metadata->scope, &changed, shortfall);
+    if (failure)
+        say_owner(metadata, failure, shortfall);
     /* An ACL that comes or goes takes the group's bits with it. */
-    if ((chowned || changed || metadata->mode != (status->st_mode & 07777)) &&
-        fchmod(fd, metadata->mode))
+    if ((chowned || changed || mode != (status->st_mode & 07777)) && fchmod(fd, mode))
         return hf_error_set(error, HF_ERR_IO, errno, "can't set the mode");
     times_of(metadata, times);
     if (futimens(fd, times))
@@ -98,11 +125,14 @@ int metadata_set_link(int dir_fd, const char *name, const struct hf_metadata *me
 {
     struct timespec times[2];
     bool changed = false;
-    if (fchownat(dir_fd, name, metadata->uid, metadata->gid, AT_SYMLINK_NOFOLLOW) && geteuid() == 0)
-        return hf_error_set(error, HF_ERR_IO, errno, "can't set the owner of a symbolic link");
+    int failure = give(dir_fd, name, metadata);
+    if (failure && !is_shortfall(failure))
+        return hf_error_set(error, HF_ERR_IO, failure, "can't set the owner of a symbolic link");
     shortfall->code = HF_OK;
     if (metadata->xattrs.size > 0)
         hf_xattrs_set_at(dir_fd, name, metadata->xattrs, metadata->scope, &changed, shortfall);
+    if (failure)
+        say_owner(metadata, failure, shortfall);
     times_of(metadata, times);
     if (utimensat(dir_fd, name, times, AT_SYMLINK_NOFOLLOW))
         return hf_error_set(error, HF_ERR_IO, errno, "can't set the time of a symbolic link");

@@ -43,8 +43,9 @@ bool metadata_xattrs_match(const struct hf_metadata *metadata, int dir_fd, const
 /* The same of the owner alone. */
 bool metadata_owner_matches(const struct hf_metadata *metadata, const struct stat *status);
 /* Set what differs from status (of fd, as it is now). HF_ERR_IO. Extended attributes that can't be
- * set (not every file system has them) are no reason to do without the file: *shortfall says so
- * then, its code is HF_OK else. */
+ * set (not every file system has them) and an owner that it can't be given (not everybody may give
+ * files away, nor to everybody) are no reason to do without the file: *shortfall says so then, its
+ * code is HF_OK else. A file that stays the agent's own gets no set-id bits. */
 int metadata_set(int fd, const struct hf_metadata *metadata, const struct stat *status,
                  struct hf_error *shortfall, struct hf_error *error);
 /* The same for the symbolic link name in dir_fd, which has no mode. */

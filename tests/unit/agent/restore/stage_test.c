@@ -1,6 +1,10 @@
 #include "restore_builder.h"
 #include "tests/unit/agent/access_time.h"
 
+#include <grp.h>
+#include <sched.h>
+#include <sys/wait.h>
+
 #include "agent/restore/metadata.h"
 
 static void a_lost_tree_comes_back_with_content_mode_and_time(void **state)
@@ -161,6 +165,99 @@ static void content_that_was_cut_by_another_rule_is_known_all_the_same(void **st
             hf_chunker_free(chunker);
         builder_free(b);
     }
+}
+
+static int become_nobody(void)
+{
+    return setgroups(0, NULL) || setgid(65534) || setuid(65534);
+}
+
+/* In a user namespace that has no other user. */
+static int become_root_of_little(void)
+{
+    if (unshare(CLONE_NEWUSER))
+        return -1;
+    int failed = 0;
+    static const char *const settings[][2] = {{"/proc/self/setgroups", "deny"},
+                                              {"/proc/self/uid_map", "0 0 1"},
+                                              {"/proc/self/gid_map", "0 0 1"}};
+    for (size_t i = 0; i < 3; i++) {
+        int fd = open(settings[i][0], O_WRONLY | O_CLOEXEC);
+        failed |= fd < 0 || write(fd, settings[i][1], strlen(settings[i][1])) < 0;
+        close(fd);
+    }
+    return failed;
+}
+
+/* Whoever can't give files away: what comes back is the agent's own, all there, and of no powers. */
+static void comes_back_where_its_owner_can_not_be_set(int (*become)(void), uid_t agent)
+{
+    if (geteuid() != 0)
+        skip();
+    static const char *const names[] = {"short", "long", "lost/long", "link", "listed"};
+    const size_t size = 1500000; /* of many chunks */
+    struct builder *b = builder_new();
+    struct hf_error error = {0};
+    struct stat status;
+    int ended;
+    uint8_t *content = builder_noise(b, size, 31);
+    const char *const given[] = {b->directory, b->root, b->state};
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(chown(given[i], agent, agent), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        if (become())
+            _exit(3);
+        b->privileged = true;
+        builder_file(b, names[0], content, 100, 06640);
+        builder_file(b, names[1], content, size, 06640);
+        builder_file(b, names[2], content, size, 0640);
+        builder_link(b, names[3], "nowhere");
+        builder_deepen(b, builder_file(b, names[4], content, size, 0640), 5);
+        builder_version(b, HF_FILE_DIRECTORY, "lost", 0750);
+        for (size_t i = 0; i < b->version_count; i++)
+            b->versions[i].uid = b->versions[i].gid = 12345;
+        int result = builder_restore(b, &error) ? 4 : 0;
+        for (size_t i = 0; !result && i < b->version_count; i++)
+            result = builder_outcome(b, i) == HF_ACTION_RESTORED ? 0 : 10 + (int)i;
+        for (size_t i = 0; !result && i < b->version_count; i++) {
+            const char *said = job_remark_of(b->job, i);
+            bool named = said && strstr(said, "its owner (12345:12345) can't be set");
+            result = named ? 0 : 20 + (int)i;
+        }
+        _exit(result);
+    }
+    assert_int_equal(waitpid(child, &ended, 0), child);
+    assert_true(WIFEXITED(ended));
+    if (WEXITSTATUS(ended) == 3) { /* no namespaces here */
+        builder_free(b);
+        skip();
+    }
+    assert_int_equal(WEXITSTATUS(ended), 0);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        assert_int_equal(lstat(builder_path(b, names[i]), &status), 0);
+        assert_int_equal(status.st_uid, agent);
+        assert_int_equal(status.st_mtim.tv_sec, BUILT_MTIME_NS / 1000000000);
+        if (S_ISREG(status.st_mode)) {
+            assert_int_equal(status.st_mode & 07777, 0640);
+            assert_content(b, names[i], content, i == 0 ? 100 : size);
+        }
+    }
+    assert_no_staging(b);
+    builder_free(b);
+}
+
+static void content_of_any_length_comes_back_where_an_agent_can_not_set_its_owner(void **state)
+{
+    (void)state;
+    comes_back_where_its_owner_can_not_be_set(become_nobody, 65534);
+}
+
+static void content_of_any_length_comes_back_where_root_can_not_set_its_owner(void **state)
+{
+    (void)state;
+    comes_back_where_its_owner_can_not_be_set(become_root_of_little, 0);
 }
 
 /* Neither of what is there already, nor of what else has the content. */
@@ -355,6 +452,8 @@ int main(void)
         cmocka_unit_test(a_lost_tree_comes_back_with_content_mode_and_time),
         cmocka_unit_test(what_is_as_wanted_is_not_fetched),
         cmocka_unit_test(content_that_is_elsewhere_on_the_host_is_not_fetched),
+        cmocka_unit_test(content_of_any_length_comes_back_where_an_agent_can_not_set_its_owner),
+        cmocka_unit_test(content_of_any_length_comes_back_where_root_can_not_set_its_owner),
         cmocka_unit_test(reading_what_the_host_has_leaves_no_time_of_access),
         cmocka_unit_test(a_local_file_that_is_no_longer_what_it_was_is_not_believed),
         cmocka_unit_test(only_the_changed_part_of_a_large_file_travels),
