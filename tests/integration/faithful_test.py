@@ -8,6 +8,7 @@ import time
 import pytest
 
 from fleet import Fleet, now, wait_until
+from holes import filled, sparse_files
 from hostile_tree import Tree, acl
 from mount_namespace import begin_with, can_mount
 
@@ -339,11 +340,14 @@ def test_a_tree_of_hostile_names_and_types_comes_back(fleet, seed):
     tree.make_special()
     fleet.wait()
     wait_until(lambda: "left out" in note_of(fleet, host), "the note of what is left out")
+    holes = sparse_files(host.path("data"))
+    assert holes
     time.sleep(0.05)
     wipe(host.path("data"))
     fleet.wait()
     fleet.restore(f"{host.name}:data", "--at", moment)
     assert differences(copy, host.path("data")) == []
+    assert filled(holes, host.path("data")) == {}
 
 
 def test_ten_moments_of_a_tree_that_changes_at_random_come_back(fleet, tmp_path):
