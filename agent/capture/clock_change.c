@@ -41,9 +41,7 @@ static void say(const struct hf_clock_change *change)
 {
     char text[HF_TIME_TEXT_BYTES];
     bool set = change->set_ns >= HF_CLOCK_SET_MIN_NS || change->set_ns <= -HF_CLOCK_SET_MIN_NS;
-    int64_t by_ns = !set                 ? change->slept_ns
-                    : change->set_ns < 0 ? -change->set_ns
-                                         : change->set_ns;
+    int64_t by_ns = !set ? change->slept_ns : change->set_ns < 0 ? -change->set_ns : change->set_ns;
     /* To the second: clocks that can't be read at the same moment make 4 h 59 min of 5 hours. */
     by_ns = (by_ns + HF_NS_PER_SECOND / 2) / HF_NS_PER_SECOND * HF_NS_PER_SECOND;
     hf_duration_text(by_ns, text);

@@ -214,7 +214,8 @@ void complain(struct hf_capture *capture, size_t source, const char *path, const
 
 static int open_file(int parent_fd, const char *name)
 {
-    return hf_open_quietly(parent_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    return hf_open_quietly(parent_fd, name,
+                           O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 }
 
 int open_directory(int parent_fd, const char *name)

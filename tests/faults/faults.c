@@ -1,8 +1,9 @@
-/* For LD_PRELOAD: the clock that a process sees can be set, and what it reads of one file fails. A test says so in the
- * file that HOLDFAST_FAULTS names, one page that lasts as long as the process: faults.py writes it.
+/* For LD_PRELOAD: the clock that a process sees can be set, and what it reads of one file fails. A
+ * test says so in the file that HOLDFAST_FAULTS names, one page that lasts as long as the process:
+ * faults.py writes it.
  *
- * A clock that is set is seen by whoever asks for the time, and in the times that the kernel gives to files: what
- * happened to a file at a moment has the name that the clock had for that moment. */
+ * A clock that is set is seen by whoever asks for the time, and in the times that the kernel gives
+ * to files: what happened to a file at a moment has the name that the clock had for that moment. */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -151,8 +152,8 @@ int statx(int fd, const char *path, int flags, unsigned int mask, struct statx *
 static bool fails(int fd)
 {
     struct stat status;
-    return faults && faults->error != 0 && NEXT(fstat)(fd, &status) == 0 && status.st_dev == faults->device &&
-           status.st_ino == faults->inode;
+    return faults && faults->error != 0 && NEXT(fstat)(fd, &status) == 0 &&
+           status.st_dev == faults->device && status.st_ino == faults->inode;
 }
 
 static int fail(void)

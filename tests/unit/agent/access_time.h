@@ -15,8 +15,8 @@
 
 #define LONG_AGO_S 1000000000
 
-/* Last read long before it was last changed: such a time is set by the next reading however the file
- * system is mounted, unless that is noatime. */
+/* Last read long before it was last changed: such a time is set by the next reading however the
+ * file system is mounted, unless that is noatime. */
 static inline void access_time_set(const char *path)
 {
     const struct timespec times[2] = {{.tv_sec = LONG_AGO_S}, {.tv_nsec = UTIME_OMIT}};

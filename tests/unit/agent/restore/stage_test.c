@@ -189,7 +189,8 @@ static int become_root_of_little(void)
     return failed;
 }
 
-/* Whoever can't give files away: what comes back is the agent's own, all there, and of no powers. */
+/* Whoever can't give files away: what comes back is the agent's own, all there, and of no powers.
+ */
 static void comes_back_where_its_owner_can_not_be_set(int (*become)(void), uid_t agent)
 {
     if (geteuid() != 0)
