@@ -19,17 +19,11 @@
 #define SILENCE_NS (40 * HF_NS_PER_SECOND)
 /* A connection that lasted this long was a success: the next failure starts the back-off anew. */
 #define STEADY_NS (10 * HF_NS_PER_SECOND)
-/* Beyond what its readers can have asked for, a collector is flooding us. */
-#define INBOX_MAX_BYTES      (48u * 1024u * 1024u)
-#define SKEW_WORTH_SAYING_NS (5 * HF_NS_PER_SECOND)
 
 static void dial_when_due(lws_sorted_usec_list_t *timer);
 
-static void set_reason(struct hf_link *link, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
 /* The first reason is the cause; what follows are its consequences. */
-static void set_reason(struct hf_link *link, const char *format, ...)
+void link_set_reason(struct hf_link *link, const char *format, ...)
 {
     if (link->reason[0])
         return;
@@ -56,7 +50,7 @@ static bool said_before(struct hf_link *link, const char *reason)
     return false;
 }
 
-static void forget_said(struct hf_link *link)
+void link_forget_said(struct hf_link *link)
 {
     link->said[0][0] = link->said[1][0] = '\0';
 }
@@ -128,10 +122,10 @@ static void watchdog_barks(lws_sorted_usec_list_t *timer)
 {
     struct hf_link *link = lws_container_of(timer, struct hf_link, timer_watchdog);
     struct lws *wsi = link->wsi;
-    set_reason(link, link->phase == LINK_CONNECTING
-                         ? "no answer within 15 s (the collector may be down, a firewall in "
-                           "between, or this host's certificate refused)"
-                         : "no WELCOME within 15 s");
+    link_set_reason(link, link->phase == LINK_CONNECTING
+                              ? "no answer within 15 s (the collector may be down, a firewall in "
+                                "between, or this host's certificate refused)"
+                              : "no WELCOME within 15 s");
     link_down(link);
     if (wsi)
         lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
@@ -171,13 +165,13 @@ static void dial_when_due(lws_sorted_usec_list_t *timer)
     };
     /* On failure the error callback may already have run, and with it link_down. */
     if (!lws_client_connect_via_info(&info) && link->phase == LINK_CONNECTING) {
-        set_reason(link, "the connection could not be started");
+        link_set_reason(link, "the connection could not be started");
         link_down(link);
     }
 }
 
 /* Queue a frame of the loop thread's own. */
-static int loop_send(struct hf_link *link, const struct hf_frame *frame)
+int link_queue_own(struct hf_link *link, const struct hf_frame *frame)
 {
     struct hf_message *message;
     int result = message_new(frame, link->connection, &message);
@@ -197,10 +191,10 @@ static void hang_up(struct hf_link *link, enum hf_wire_code code, const char *me
         .type = HF_FRAME_GOAWAY,
         .refusal = {.code = code, .message = {(const uint8_t *)message, strlen(message)}},
     };
-    set_reason(link, "%s", message);
+    link_set_reason(link, "%s", message);
     link->hang_up = true;
     if (link->phase >= LINK_GREETING)
-        loop_send(link, &frame);
+        link_queue_own(link, &frame);
     lws_sul_schedule(link->context, 0, &link->timer_watchdog, watchdog_barks, HANG_UP_TIMEOUT_US);
     if (link->phase == LINK_CONNECTING)
         watchdog_barks(&link->timer_watchdog);
@@ -212,7 +206,7 @@ static void look_for_silence(lws_sorted_usec_list_t *timer)
     struct lws *wsi = link->wsi;
     int64_t silence_ns = hf_clock_monotonic_ns() - link->heard_ns;
     if (silence_ns >= SILENCE_NS) {
-        set_reason(link, "the collector has said nothing for 40 s, nor answered a ping");
+        link_set_reason(link, "the collector has said nothing for 40 s, nor answered a ping");
         link_down(link);
         lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
         return;
@@ -225,205 +219,26 @@ static void look_for_silence(lws_sorted_usec_list_t *timer)
                      ((silence_ns < PING_NS ? PING_NS : SILENCE_NS) - silence_ns) / 1000 + 1);
 }
 
-static void post_opened(struct hf_link *link, struct hf_queue *inbox,
-                        const struct hf_welcome *welcome)
+void link_watch_silence(struct hf_link *link)
 {
-    struct hf_link_event *event = link_event_new(HF_LINK_OPENED, link->connection);
-    if (event)
-        memcpy(event->chunking, welcome->chunking.data, sizeof(event->chunking));
-    link_post(inbox, event);
-}
-
-static int on_welcome(struct hf_link *link, struct hf_frame *frame)
-{
-    const struct hf_welcome *welcome = &frame->welcome;
-    if (welcome->version != HF_PROTO_VERSION || welcome->frame_max_bytes < HF_FRAME_MAX_BYTES) {
-        set_reason(link,
-                   "the collector speaks version %u with frames of %u bytes, this agent "
-                   "version %u with frames of %u; update the older of the two",
-                   welcome->version, welcome->frame_max_bytes, HF_PROTO_VERSION,
-                   HF_FRAME_MAX_BYTES);
-        return -1;
-    }
-    lws_sul_cancel(&link->timer_watchdog);
     look_for_silence(&link->timer_silence);
-    outgoing_grant(&link->outgoing, welcome->credit_bytes);
-    link->phase = LINK_OPEN;
-    link->opened_at_ns = hf_clock_monotonic_ns();
-    forget_said(link);
-    hf_log_info("connected to the collector %s:%u as %.*s (session %llu)", link->host, link->port,
-                (int)welcome->host_id.size, (const char *)welcome->host_id.data,
-                (unsigned long long)welcome->session);
-    int64_t skew_ns = hf_clock_now_ns() - welcome->now_ns;
-    if (skew_ns > SKEW_WORTH_SAYING_NS || skew_ns < -SKEW_WORTH_SAYING_NS) {
-        char skew[HF_TIME_TEXT_BYTES];
-        hf_duration_text(skew_ns < 0 ? -skew_ns : skew_ns, skew);
-        hf_log_warning("this host's clock is %s %s the collector's; times of capture are corrected "
-                       "there, but see that the clocks are set",
-                       skew, skew_ns < 0 ? "behind" : "ahead of");
-    }
-    atomic_store(&link->open_connection, link->connection);
-    post_opened(link, link->shipping, welcome);
-    post_opened(link, link->restoring, welcome);
-    if (atomic_load(&link->renewed)) /* while this connection was being made with the old one */
-        lws_cancel_service(link->context);
-    return 0;
 }
-
-static int on_goaway(struct hf_link *link, struct hf_frame *frame)
-{
-    const struct hf_refusal *refusal = &frame->refusal;
-    link->retry_after_ms = refusal->retry_after_ms;
-    set_reason(link, "the collector ended the session (%s): %.*s", proto_code_name(refusal->code),
-               (int)(refusal->message.size < 300 ? refusal->message.size : 300),
-               (const char *)refusal->message.data);
-    return -1;
-}
-
-static void write_when_ready(struct hf_link *link);
 
 static void pace_allows(lws_sorted_usec_list_t *timer)
 {
     struct hf_link *link = lws_container_of(timer, struct hf_link, timer_pace);
     if (link->phase == LINK_OPEN)
-        write_when_ready(link);
+        link_write_when_ready(link);
 }
 
 /* At once, or when the pace allows; credit that is missing will be told. */
-static void write_when_ready(struct hf_link *link)
+void link_write_when_ready(struct hf_link *link)
 {
     int64_t wait_ns = outgoing_wait_ns(&link->outgoing, hf_clock_monotonic_ns());
     if (wait_ns == 0)
         lws_callback_on_writable(link->wsi);
     else if (wait_ns != INT64_MAX)
         lws_sul_schedule(link->context, 0, &link->timer_pace, pace_allows, wait_ns / 1000 + 1);
-}
-
-static int on_credit(struct hf_link *link, struct hf_frame *frame)
-{
-    outgoing_grant(&link->outgoing, frame->credit.total_bytes);
-    write_when_ready(link);
-    return 0;
-}
-
-static struct hf_queue *inbox_of_error(struct hf_link *link, const struct hf_refusal *refusal)
-{
-    hf_log_warning("the collector refused a frame (%s): %.*s", proto_code_name(refusal->code),
-                   (int)refusal->message.size, (const char *)refusal->message.data);
-    /* About no source and no frame: the answer to RENEW. */
-    return refusal->stream || !refusal->about_seq ? link->shipping : link->restoring;
-}
-
-/* Whose business a frame is; NULL for none of an agent's. */
-static struct hf_queue *inbox_of(struct hf_link *link, const struct hf_frame *frame)
-{
-    switch (frame->type) {
-    case HF_FRAME_SOURCE_STATE:
-    case HF_FRAME_NEED:
-    case HF_FRAME_ACK:
-    case HF_FRAME_LISTING:
-    case HF_FRAME_RENEWED:
-    case HF_FRAME_DICTIONARY:
-        return link->shipping;
-    case HF_FRAME_CHUNKS:
-    case HF_FRAME_RESTORE_OFFER:
-    case HF_FRAME_RESTORE_PAGE:
-    case HF_FRAME_RESTORE_DONE:
-    case HF_FRAME_RESTORE_CANCEL:
-        return link->restoring;
-    case HF_FRAME_ERROR:
-        return inbox_of_error(link, &frame->refusal);
-    default:
-        return NULL;
-    }
-}
-
-/* Takes over event. */
-static int on_frame(struct hf_link *link, struct hf_link_event *event)
-{
-    struct hf_frame *frame = &event->frame;
-    int result = -1;
-    if (frame->type == HF_FRAME_GOAWAY) {
-        result = on_goaway(link, frame);
-    } else if (link->phase == LINK_GREETING) {
-        if (frame->type == HF_FRAME_WELCOME)
-            result = on_welcome(link, frame);
-        else
-            set_reason(link, "the collector sent %s before WELCOME", proto_frame_name(frame->type));
-    } else if (frame->type == HF_FRAME_CREDIT) {
-        result = on_credit(link, frame);
-    } else {
-        struct hf_queue *inbox = inbox_of(link, frame);
-        if (inbox) {
-            link_post(inbox, event);
-            return 0;
-        }
-        set_reason(link, "the collector sent %s, which no agent takes",
-                   proto_frame_name(frame->type));
-    }
-    link_event_free(event);
-    return result;
-}
-
-static int on_message(struct hf_link *link)
-{
-    struct hf_link_event *event = link_event_new(HF_LINK_FRAME, link->connection);
-    if (!event) {
-        set_reason(link, "out of memory");
-        return -1;
-    }
-    struct hf_error error;
-    event->message = transport_message(link->transport);
-    if (proto_decode(event->message.data, event->message.size, &event->frame, &error)) {
-        set_reason(link, "a frame of the collector can't be read: %s", error.message);
-        event->kind = HF_LINK_WAKE; /* there is no frame to free */
-        link_event_free(event);
-        return -1;
-    }
-    event->link = link;
-    if (atomic_fetch_add(&link->inbox_bytes, event->message.size) > INBOX_MAX_BYTES) {
-        set_reason(link, "the collector sends more than was asked for");
-        link_event_free(event);
-        return -1;
-    }
-    return on_frame(link, event);
-}
-
-static int on_opened(struct hf_link *link)
-{
-    link->phase = LINK_GREETING;
-    struct hf_frame hello;
-    hello_frame(&link->facts, &hello);
-    if (loop_send(link, &hello)) {
-        set_reason(link, "out of memory");
-        return -1;
-    }
-    return 0;
-}
-
-static void on_closed(struct hf_link *link)
-{
-    struct hf_bytes reason = transport_reason(link->transport);
-    if (reason.size > 0)
-        set_reason(link, "the collector closed the session: %.*s", (int)reason.size,
-                   (const char *)reason.data);
-    else
-        set_reason(link, "the collector closed the session");
-}
-
-static int on_event(struct hf_link *link, enum hf_transport_event event)
-{
-    switch (event) {
-    case HF_TRANSPORT_OPENED:
-        return on_opened(link);
-    case HF_TRANSPORT_MESSAGE:
-        return on_message(link);
-    case HF_TRANSPORT_CLOSED:
-        on_closed(link);
-        return -1;
-    default:
-        return 0;
-    }
 }
 
 /* What waits to go out, as far as the socket takes it; the rest at the next WRITEABLE. Not by
@@ -441,7 +256,7 @@ static int write_outgoing(struct hf_link *link, struct lws *wsi)
             lws_callback_on_writable(wsi);
             return 0;
         } else if (errno != EINTR) {
-            set_reason(link, "writing to the connection failed: %s", strerror(errno));
+            link_set_reason(link, "writing to the connection failed: %s", strerror(errno));
             return -1;
         }
     }
@@ -460,7 +275,7 @@ static int on_connected(struct hf_link *link, struct lws *wsi)
 {
     struct hf_error error;
     if (transport_new(link->credentials, link->host, link->port, &link->transport, &error)) {
-        set_reason(link, "%s", error.message);
+        link_set_reason(link, "%s", error.message);
         return -1;
     }
     lws_callback_on_writable(wsi);
@@ -476,13 +291,13 @@ static int on_receive(struct hf_link *link, struct lws *wsi, const void *data, s
     transport_give(link->transport, data, size);
     do {
         if (transport_next(link->transport, &event, &error)) {
-            set_reason(link, "%s", error.message);
+            link_set_reason(link, "%s", error.message);
             return part(link, wsi);
         }
         if (link->hang_up && event == HF_TRANSPORT_MESSAGE) {
             struct hf_buf late = transport_message(link->transport);
             hf_buf_free(&late);
-        } else if (on_event(link, event)) {
+        } else if (link_on_event(link, event)) {
             return part(link, wsi);
         }
     } while (event != HF_TRANSPORT_NOTHING);
@@ -525,7 +340,7 @@ static int on_writeable(struct hf_link *link, struct lws *wsi)
     if (transport_outgoing(link->transport).size > 0)
         return 0;
     if (encode_next(link, &error)) {
-        set_reason(link, "%s", error.message);
+        link_set_reason(link, "%s", error.message);
         return -1;
     }
     if (write_outgoing(link, wsi))
@@ -533,7 +348,7 @@ static int on_writeable(struct hf_link *link, struct lws *wsi)
     if (link->phase < LINK_GREETING)
         return 0;
     if (!link->hang_up)
-        write_when_ready(link);
+        link_write_when_ready(link);
     else if (!transport_is_closed(link->transport))
         lws_callback_on_writable(wsi);
     return 0;
@@ -551,7 +366,7 @@ static void take_messages(struct hf_link *link)
             message_free(message);
     }
     if (link->phase == LINK_OPEN)
-        write_when_ready(link);
+        link_write_when_ready(link);
 }
 
 /* Another thread called lws_cancel_service. */
@@ -587,12 +402,12 @@ static int link_callback(struct lws *wsi, enum lws_callback_reasons reason, void
     case LWS_CALLBACK_RAW_WRITEABLE:
         return link->transport ? on_writeable(link, wsi) : 0;
     case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
-        set_reason(link, "%.*s", in ? (int)size : 7, in ? (const char *)in : "refused");
+        link_set_reason(link, "%.*s", in ? (int)size : 7, in ? (const char *)in : "refused");
         link_down(link);
         return 0;
     case LWS_CALLBACK_RAW_CLOSE:
     case LWS_CALLBACK_WSI_DESTROY:
-        set_reason(link, "the connection was cut");
+        link_set_reason(link, "the connection was cut");
         link_down(link);
         return 0;
     default:

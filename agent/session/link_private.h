@@ -1,4 +1,5 @@
-/* What link.c (the face to other threads) and link_connection.c (the loop thread) share. */
+/* What link.c (the face to other threads), link_connection.c and link_frames.c (the loop thread)
+ * share. */
 #ifndef HF_AGENT_SESSION_LINK_PRIVATE_H
 #define HF_AGENT_SESSION_LINK_PRIVATE_H
 
@@ -72,9 +73,22 @@ struct hf_link {
 
 extern const struct lws_protocols link_protocols[];
 
-/* All on the loop thread. */
+/* link_connection.c; all on the loop thread. */
 int link_read_credentials(struct hf_link *link, struct hf_error *error);
 void link_start_timers(struct hf_link *link);
 void link_stop_timers(struct hf_link *link);
+/* Why this connection ends; the first reason is the cause, what follows are its consequences. */
+void link_set_reason(struct hf_link *link, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void link_forget_said(struct hf_link *link); /* what is logged next is news again */
+/* Queue a frame of the loop thread's own. */
+int link_queue_own(struct hf_link *link, const struct hf_frame *frame);
+/* At once, or when the pace allows; credit that is missing will be told. */
+void link_write_when_ready(struct hf_link *link);
+/* From now on the connection is pinged when it is silent, and hung up when that doesn't help. */
+void link_watch_silence(struct hf_link *link);
+
+/* link_frames.c: deal with what came; -1 when that ends the connection. */
+int link_on_event(struct hf_link *link, enum hf_transport_event event);
 
 #endif
