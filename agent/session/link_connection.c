@@ -165,7 +165,7 @@ static void dial_when_due(lws_sorted_usec_list_t *timer)
     };
     /* On failure the error callback may already have run, and with it link_down. */
     if (!lws_client_connect_via_info(&info) && link->phase == LINK_CONNECTING) {
-        link_set_reason(link, "the connection could not be started");
+        link_set_reason(link, "its name can't be looked up, or no connection be begun");
         link_down(link);
     }
 }

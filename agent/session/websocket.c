@@ -1,6 +1,7 @@
 #include "agent/session/websocket.h"
 
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -43,11 +44,9 @@ static void accept_of(const char *key, char accept[ACCEPT_BYTES])
     char text[HF_WEBSOCKET_KEY_BYTES + sizeof(salt)];
     uint8_t sum[EVP_MAX_MD_SIZE];
     unsigned size = 0;
-    size_t length = strlen(key);
-    memcpy(text, key, length);
-    memcpy(text + length, salt, sizeof(salt) - 1);
+    int length = snprintf(text, sizeof(text), "%s%s", key, salt);
     accept[0] = '\0';
-    if (EVP_Digest(text, length + sizeof(salt) - 1, sum, &size, EVP_sha1(), NULL) == 1)
+    if (EVP_Digest(text, (size_t)length, sum, &size, EVP_sha1(), NULL) == 1)
         EVP_EncodeBlock((unsigned char *)accept, sum, (int)size);
 }
 
@@ -125,10 +124,11 @@ static int check_status(struct hf_bytes line, struct hf_error *error)
         (line.size == size || line.data[size] == ' '))
         return 0;
     size_t shown = line.size < 64 ? line.size : 64;
-    char text[65];
+    char text[65] = "";
+    memcpy(text, line.data, shown);
     for (size_t i = 0; i < shown; i++)
-        text[i] = line.data[i] >= ' ' && line.data[i] < 0x7f ? (char)line.data[i] : '?';
-    text[shown] = '\0';
+        if (text[i] < ' ' || text[i] > '~')
+            text[i] = '?';
     return hf_error_set(error, HF_ERR_PROTOCOL, 0,
                         "it answered \"%s\" instead of opening a session; is this the port for "
                         "agents, and no proxy in between?",

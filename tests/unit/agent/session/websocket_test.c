@@ -178,14 +178,17 @@ static void an_answer_without_end_is_refused(void **state)
     (void)state;
     char text[HF_WEBSOCKET_RESPONSE_BYTES + 100];
     struct hf_error error = {0};
-    size_t used, head = strlen("HTTP/1.1 101 x\r\n");
+    static const char status[] = {'H', 'T', 'T', 'P', '/', '1', '.',  '1',
+                                  ' ', '1', '0', '1', ' ', 'x', '\r', '\n'};
+    static const char end[] = {'\r', '\n', '\r', '\n'};
+    size_t used;
     memset(text, 'a', sizeof(text));
-    memcpy(text, "HTTP/1.1 101 x\r\n", head);
+    memcpy(text, status, sizeof(status));
     assert_int_equal(respond(text, HF_WEBSOCKET_RESPONSE_BYTES - 1, &used, &error), HF_ERR_AGAIN);
     assert_int_equal(respond(text, HF_WEBSOCKET_RESPONSE_BYTES, &used, &error), HF_ERR_PROTOCOL);
     assert_non_null(strstr(error.message, "4096"));
     /* An end that comes too late is none. */
-    memcpy(text + sizeof(text) - 4, "\r\n\r\n", 4);
+    memcpy(text + sizeof(text) - sizeof(end), end, sizeof(end));
     assert_int_equal(respond(text, sizeof(text), &used, &error), HF_ERR_PROTOCOL);
 }
 
