@@ -20,6 +20,10 @@
 /* A connection that lasted this long was a success: the next failure starts the back-off anew. */
 #define STEADY_NS (10 * HF_NS_PER_SECOND)
 
+/* A message is sent where it lies: its number and its head go in front. */
+_Static_assert(HF_MESSAGE_HEADROOM_BYTES >= sizeof(uint64_t) + HF_TRANSPORT_HEADROOM_BYTES,
+               "a message needs room for both");
+
 static void dial_when_due(lws_sorted_usec_list_t *timer);
 
 /* The first reason is the cause; what follows are its consequences. */

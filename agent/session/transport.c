@@ -12,6 +12,8 @@
 /* The library answers on its own, to KeyUpdate for one: that must end somewhere. */
 #define OUTGOING_MAX_BYTES (2u * HF_FRAME_MAX_BYTES)
 
+_Static_assert(HF_TRANSPORT_HEADROOM_BYTES >= HF_WEBSOCKET_HEAD_BYTES, "a head needs its room");
+
 struct hf_transport {
     struct hf_tls *tls;
     const char *host;

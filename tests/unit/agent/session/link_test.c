@@ -211,21 +211,32 @@ static void frames_reach_the_inbox_of_their_business(void **state)
     collector_free(c);
 }
 
+/* A frame of bulk with one chunk of so many bytes; until the next call. */
+static const struct hf_frame *bulk_of(size_t size)
+{
+    static uint8_t data[256 * 1024], ref[HF_CHUNK_REF_BYTES];
+    static struct hf_block block;
+    static struct hf_frame frame;
+    assert_true(size <= sizeof(data));
+    hf_put_le32(ref + HF_HASH_BYTES, (uint32_t)size);
+    block = (struct hf_block){.chunks = {ref, sizeof(ref)}, .data = {data, size}};
+    frame = (struct hf_frame){.type = HF_FRAME_CHUNKS, .chunks = {.blocks = &block, .count = 1}};
+    return &frame;
+}
+
 static void bulk_waits_for_credit_and_says_when_there_is_room(void **state)
 {
     (void)state;
-    static uint8_t data[256 * 1024], ref[HF_CHUNK_REF_BYTES];
+    const size_t size = 256 * 1024;
     struct collector *c = collector_new();
     struct host host;
-    struct hf_block block = {.chunks = {ref, sizeof(ref)}, .data = {data, sizeof(data)}};
-    struct hf_frame frame = {.type = HF_FRAME_CHUNKS, .chunks = {.blocks = &block, .count = 1}};
-    hf_put_le32(ref + HF_HASH_BYTES, sizeof(data));
+    const struct hf_frame *frame = bulk_of(size);
     collector_start(c);
     host_start(&host, c, "localhost");
     uint64_t connection = expect(host.shipping, HF_LINK_OPENED);
-    assert_int_equal(link_send(host.link, connection + 1, &frame), HF_ERR_CLOSED);
+    assert_int_equal(link_send(host.link, connection + 1, frame), HF_ERR_CLOSED);
     for (int i = 0; i < 20; i++) /* 5 MiB against a credit of 1 */
-        assert_int_equal(link_send(host.link, connection, &frame), 0);
+        assert_int_equal(link_send(host.link, connection, frame), 0);
     assert_true(link_bulk_full(host.link, HF_LINK_BULK));
     usleep(300000);
     assert_true(atomic_load(&c->bytes) <= 1 << 20);
@@ -233,9 +244,9 @@ static void bulk_waits_for_credit_and_says_when_there_is_room(void **state)
     struct hf_frame credit = {.type = HF_FRAME_CREDIT, .credit = {.total_bytes = 1 << 24}};
     collector_send(c, &credit);
     expect(host.shipping, HF_LINK_ROOM);
-    for (int i = 0; i < 200 && atomic_load(&c->bytes) < 20 * sizeof(data); i++)
+    for (int i = 0; i < 200 && atomic_load(&c->bytes) < 20 * size; i++)
         usleep(50000);
-    assert_true(atomic_load(&c->bytes) >= 20 * sizeof(data));
+    assert_true(atomic_load(&c->bytes) >= 20 * size);
     assert_false(link_bulk_full(host.link, HF_LINK_BULK));
     host_stop(&host);
     collector_free(c);
@@ -244,14 +255,12 @@ static void bulk_waits_for_credit_and_says_when_there_is_room(void **state)
 static void with_a_limit_bulk_goes_on_by_itself_and_what_is_urgent_before_it(void **state)
 {
     (void)state;
-    static uint8_t data[100 * 1024], ref[HF_CHUNK_REF_BYTES];
+    const size_t size = 100 * 1024;
     enum { COUNT = 12, LIMIT = 1000000 };
     struct collector *c = collector_new();
     struct host host;
     struct hf_frame got = {0};
-    struct hf_block block = {.chunks = {ref, sizeof(ref)}, .data = {data, sizeof(data)}};
-    struct hf_frame frame = {.type = HF_FRAME_CHUNKS, .chunks = {.blocks = &block, .count = 1}};
-    hf_put_le32(ref + HF_HASH_BYTES, sizeof(data));
+    const struct hf_frame *frame = bulk_of(size);
     collector_start(c);
     host_start_limited(&host, c, "localhost", LIMIT);
     uint64_t connection = expect(host.shipping, HF_LINK_OPENED);
@@ -262,12 +271,10 @@ static void with_a_limit_bulk_goes_on_by_itself_and_what_is_urgent_before_it(voi
     message_free(message);
     int64_t began_ns = hf_clock_monotonic_ns();
     for (int i = 0; i < COUNT; i++)
-        assert_int_equal(link_send(host.link, connection, &frame), 0);
+        assert_int_equal(link_send(host.link, connection, frame), 0);
     assert_true(link_bulk_full(host.link, HF_LINK_BULK)); /* half a second's worth */
     assert_false(link_bulk_full(host.link, HF_LINK_URGENT));
-    hf_put_le32(ref + HF_HASH_BYTES, 7);
-    block.data.size = 7;
-    assert_int_equal(link_send_urgent(host.link, connection, &frame), 0);
+    assert_int_equal(link_send_urgent(host.link, connection, bulk_of(7)), 0);
     int urgent_at = -1;
     for (int i = 0; i <= COUNT; i++) {
         message = collector_next(c, &got);
@@ -280,8 +287,8 @@ static void with_a_limit_bulk_goes_on_by_itself_and_what_is_urgent_before_it(voi
     int64_t took_ns = hf_clock_monotonic_ns() - began_ns;
     assert_in_range(urgent_at, 0, COUNT / 2); /* behind what was in the socket already */
     /* A limit is a limit, however slow or fast this machine is. */
-    assert_true((double)(COUNT * sizeof(data)) <=
-                LIMIT * ((double)took_ns / 1e9 + (double)HF_PACE_BURST_NS / 1e9) + sizeof(data));
+    assert_true((double)(COUNT * size) <=
+                LIMIT * ((double)took_ns / 1e9 + (double)HF_PACE_BURST_NS / 1e9) + (double)size);
     host_stop(&host);
     collector_free(c);
 }
@@ -415,19 +422,17 @@ static void rubbish_from_the_collector_ends_the_connection_only(void **state)
 static void a_collector_that_reads_nothing_is_heard_all_the_same(void **state)
 {
     (void)state;
-    static uint8_t data[256 * 1024], ref[HF_CHUNK_REF_BYTES];
+    const size_t size = 256 * 1024;
     struct collector *c = collector_new();
     struct host host;
-    struct hf_block block = {.chunks = {ref, sizeof(ref)}, .data = {data, sizeof(data)}};
-    struct hf_frame frame = {.type = HF_FRAME_CHUNKS, .chunks = {.blocks = &block, .count = 1}};
-    hf_put_le32(ref + HF_HASH_BYTES, sizeof(data));
+    const struct hf_frame *frame = bulk_of(size);
     atomic_store(&c->credit, 1u << 30);
     collector_start(c);
     host_start(&host, c, "localhost");
     uint64_t connection = expect(host.shipping, HF_LINK_OPENED);
     collector_heed(c, true);      /* as one does that has more than it can store */
     for (int i = 0; i < 100; i++) /* more than sockets take */
-        assert_int_equal(link_send(host.link, connection, &frame), 0);
+        assert_int_equal(link_send(host.link, connection, frame), 0);
     uint64_t before = atomic_load(&c->bytes);
     for (int i = 0; i < 100; i++) { /* until nothing moves any more */
         usleep(50000);
@@ -435,7 +440,7 @@ static void a_collector_that_reads_nothing_is_heard_all_the_same(void **state)
             break;
         before = atomic_load(&c->bytes);
     }
-    assert_true(before < 100 * sizeof(data));
+    assert_true(before < 100 * size);
     struct hf_frame state_frame = {.type = HF_FRAME_SOURCE_STATE, .source_state = {.stream = 1}};
     collector_send(c, &state_frame);
     struct hf_link_event *event;
@@ -451,9 +456,9 @@ static void a_collector_that_reads_nothing_is_heard_all_the_same(void **state)
     assert_int_equal(event->frame.type, HF_FRAME_SOURCE_STATE);
     link_event_free(event);
     collector_heed(c, false);
-    for (int i = 0; i < 400 && atomic_load(&c->bytes) < 100 * sizeof(data); i++)
+    for (int i = 0; i < 400 && atomic_load(&c->bytes) < 100 * size; i++)
         usleep(50000);
-    assert_true(atomic_load(&c->bytes) >= 100 * sizeof(data)); /* in order, each numbered */
+    assert_true(atomic_load(&c->bytes) >= 100 * size); /* in order, each numbered */
     host_stop(&host);
     collector_free(c);
 }
