@@ -18,10 +18,9 @@ void page_cache_before(struct page_cache *cache, uint64_t offset);
 /* Read as far as it will be; frees. NULL is fine. */
 void page_cache_end(struct page_cache *cache);
 
-/* Read the beginning of a short file, up to size bytes, as far as it is in the cache: how much that
- * was, 0 for nothing. *warm: so much of the file was there before, up to the first page that was
- * not; all of it, if that can't be asked. What is there costs no more than to read it. */
-size_t page_cache_read_warm(int fd, uint8_t *out, size_t size, uint64_t *warm);
+/* Of a short file of size bytes that has not been read yet: so much of it is in the cache, up to the
+ * first page that is not, and UINT64_MAX for all of it; the same if that can't be asked. */
+uint64_t page_cache_warm(int fd, uint64_t size);
 /* Drop what was read behind that. */
 void page_cache_drop_behind(int fd, uint64_t warm);
 

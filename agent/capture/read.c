@@ -37,15 +37,6 @@ static ssize_t fill(int fd, uint8_t *out, size_t size)
     return (ssize_t)got;
 }
 
-/* The beginning of the content: of a short file what is in the page cache is told from what isn't.
- */
-static ssize_t fill_first(int fd, uint8_t *out, size_t size, struct file_content *content)
-{
-    size_t got = content->cache ? 0 : page_cache_read_warm(fd, out, size, &content->warm);
-    ssize_t rest = fill(fd, out + got, size - got);
-    return rest < 0 ? -1 : (ssize_t)got + rest;
-}
-
 /* A chunk for the unit, and its reference behind refs. */
 static int put_chunk(struct hf_capture *capture, size_t source, const uint8_t *data, size_t size,
                      struct hf_buf *refs)
@@ -151,8 +142,7 @@ static int cut(struct hf_capture *capture, size_t source, int fd, uint64_t limit
             size_t room = 2 * HF_CHUNK_MAX_BYTES - have;
             room = limit - *total < room ? (size_t)(limit - *total) : room;
             page_cache_before(out->cache, *total);
-            ssize_t got = *total == 0 ? fill_first(fd, capture->buffer, room, out)
-                                      : fill(fd, capture->buffer + have, room);
+            ssize_t got = fill(fd, capture->buffer + have, room);
             if (got < 0) {
                 rc = hf_error_set(error, HF_ERR_IO, errno, "Reading failed");
                 break;
@@ -220,7 +210,7 @@ static int read_small(struct hf_capture *capture, size_t source, int fd, uint64_
                       struct hf_json_check *json, uint64_t *total, struct file_content *out,
                       struct hf_error *error)
 {
-    ssize_t got = fill_first(fd, capture->buffer, (size_t)limit, out);
+    ssize_t got = fill(fd, capture->buffer, (size_t)limit);
     if (got < 0) {
         return hf_error_set(error, HF_ERR_IO, errno, "Reading failed");
     }
@@ -304,7 +294,7 @@ static int read_all(struct hf_capture *capture, size_t source, int fd, const str
     bool sparse = hf_sparse_possible(before);
     int rc;
     out->cache = page_cache_begin(fd, limit);
-    out->warm = UINT64_MAX;
+    out->warm = out->cache ? UINT64_MAX : page_cache_warm(fd, limit);
     if (limit <= out->params->single_max_bytes) {
         rc = read_small(capture, source, fd, limit, json, &total, out, error);
     } else if (sparse) {

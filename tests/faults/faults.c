@@ -16,7 +16,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -189,16 +188,6 @@ ssize_t pread(int fd, void *out, size_t size, off_t offset)
         }
     }
     return NEXT(pread)(fd, out, size, offset);
-}
-
-/* With RWF_NOWAIT, it isn't in memory. */
-ssize_t preadv2(int fd, const struct iovec *parts, int count, off_t offset, int flags)
-{
-    if (fails(fd)) {
-        errno = flags & RWF_NOWAIT ? EAGAIN : (int)faults->error;
-        return -1;
-    }
-    return NEXT(preadv2)(fd, parts, count, offset, flags);
 }
 
 struct dirent *readdir(DIR *directory)
