@@ -509,8 +509,8 @@ int config_load(const char *path, struct hf_config **out, struct hf_error *error
         rc = hf_ini_complain(ini, hf_ini_last(ini, "agent", "spool_max"), error,
                              "is less than 256KiB; 1GiB is usual");
     }
-    config->mark_interval_ns = 10 * HF_NS_PER_SECOND;
-    rc = rc == HF_OK ? read_pause(ini, "agent", "mark_interval", MARK_INTERVAL_MIN_NS, "10s",
+    config->mark_interval_ns = 15 * HF_NS_PER_SECOND;
+    rc = rc == HF_OK ? read_pause(ini, "agent", "mark_interval", MARK_INTERVAL_MIN_NS, "15s",
                                   &config->mark_interval_ns, error)
                      : rc;
     rc = rc == HF_OK ? hf_ini_get_duration(ini, "agent", "reconnect_max", 30 * HF_NS_PER_SECOND,

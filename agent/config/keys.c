@@ -11,7 +11,7 @@ const struct hf_ini_key config_keys[] = {
     {"agent", "spool_max", "SIZE", "1GiB",
      "how much disk versions may take that wait while the collector can't be reached, 256KiB at "
      "least; when it is used up they are left out, and what the files are then is captured"},
-    {"agent", "mark_interval", "DURATION", "10s",
+    {"agent", "mark_interval", "DURATION", "15s",
      "how often the collector is told up to when a source is protected"},
     {"agent", "reconnect_max", "DURATION", "30s",
      "the longest pause between two attempts to reach the collector"},

@@ -27,7 +27,7 @@
 #define DICTIONARY_UNIT_BYTES (2u * HF_DICTIONARY_CONTENT_MAX_BYTES)
 #define ASKED_MAX_BYTES       (192u * 1024u)
 /* A host at rest wakes up no more often than its marks demand; one at work tells of it sooner. */
-#define TICK_MAX_NS       (10 * HF_NS_PER_SECOND)
+#define TICK_MAX_NS       (15 * HF_NS_PER_SECOND)
 #define TICK_WORK_NS      HF_NS_PER_SECOND
 #define MARK_HEARTBEAT_NS (15 * HF_NS_PER_SECOND)
 

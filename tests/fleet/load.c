@@ -477,7 +477,7 @@ static bool read_options(int argc, char **argv, struct options *out)
                                           {"sequences", required_argument, NULL, 's'},
                                           {NULL, 0, NULL, 0}};
     *out = (struct options){
-        .batch = 1, .mark_interval_ms = 10000, .dialling = 64, .reconnect_max_ms = 0};
+        .batch = 1, .mark_interval_ms = 15000, .dialling = 64, .reconnect_max_ms = 0};
     bool good = true;
     for (int letter; good && (letter = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         uint32_t number = optarg ? (uint32_t)strtoul(optarg, NULL, 10) : 0;
