@@ -5,34 +5,34 @@
 #define FIELDS_MAX 64u /* of a frame, with what later versions may add */
 
 static const struct proto_codec codecs[] = {
-    {HF_FRAME_HELLO, "HELLO", 9, false, encode_hello, decode_hello},
-    {HF_FRAME_WELCOME, "WELCOME", 9, false, encode_welcome, decode_welcome},
-    {HF_FRAME_SOURCE, "SOURCE", 5, false, encode_source, decode_source},
-    {HF_FRAME_SOURCE_STATE, "SOURCE_STATE", 4, false, encode_source_state, decode_source_state},
-    {HF_FRAME_HAVE, "HAVE", 2, false, encode_ids, decode_ids},
-    {HF_FRAME_NEED, "NEED", 2, false, encode_need, decode_need},
-    {HF_FRAME_CHUNKS, "CHUNKS", 2, true, encode_chunks, decode_chunks},
-    {HF_FRAME_VERSIONS, "VERSIONS", 2, true, encode_versions, decode_versions},
-    {HF_FRAME_ACK, "ACK", 1, false, encode_ack, decode_ack},
-    {HF_FRAME_CREDIT, "CREDIT", 1, false, encode_credit, decode_credit},
-    {HF_FRAME_MARK, "MARK", 6, false, encode_mark, decode_mark},
-    {HF_FRAME_ERROR, "ERROR", 6, false, encode_error, decode_error},
-    {HF_FRAME_GOAWAY, "GOAWAY", 3, false, encode_goaway, decode_goaway},
-    {HF_FRAME_LIST, "LIST", 2, false, encode_list, decode_list},
-    {HF_FRAME_LISTING, "LISTING", 3, false, encode_listing, decode_listing},
-    {HF_FRAME_RENEW, "RENEW", 1, false, encode_blob, decode_blob},
-    {HF_FRAME_RENEWED, "RENEWED", 1, false, encode_blob, decode_blob},
-    {HF_FRAME_DICTIONARY_GET, "DICTIONARY_GET", 1, false, encode_dictionary_get,
+    {HF_FRAME_HELLO, "HELLO", 9, 0, false, encode_hello, decode_hello},
+    {HF_FRAME_WELCOME, "WELCOME", 9, 0, false, encode_welcome, decode_welcome},
+    {HF_FRAME_SOURCE, "SOURCE", 5, 0, false, encode_source, decode_source},
+    {HF_FRAME_SOURCE_STATE, "SOURCE_STATE", 4, 0, false, encode_source_state, decode_source_state},
+    {HF_FRAME_HAVE, "HAVE", 2, 0, false, encode_ids, decode_ids},
+    {HF_FRAME_NEED, "NEED", 2, 0, false, encode_need, decode_need},
+    {HF_FRAME_CHUNKS, "CHUNKS", 2, 0, true, encode_chunks, decode_chunks},
+    {HF_FRAME_VERSIONS, "VERSIONS", 2, 0, true, encode_versions, decode_versions},
+    {HF_FRAME_ACK, "ACK", 1, 0, false, encode_ack, decode_ack},
+    {HF_FRAME_CREDIT, "CREDIT", 1, 0, false, encode_credit, decode_credit},
+    {HF_FRAME_MARK, "MARK", 6, 0, false, encode_mark, decode_mark},
+    {HF_FRAME_ERROR, "ERROR", 6, 0, false, encode_error, decode_error},
+    {HF_FRAME_GOAWAY, "GOAWAY", 3, 0, false, encode_goaway, decode_goaway},
+    {HF_FRAME_LIST, "LIST", 2, 0, false, encode_list, decode_list},
+    {HF_FRAME_LISTING, "LISTING", 3, 0, false, encode_listing, decode_listing},
+    {HF_FRAME_RENEW, "RENEW", 1, 0, false, encode_blob, decode_blob},
+    {HF_FRAME_RENEWED, "RENEWED", 1, 0, false, encode_blob, decode_blob},
+    {HF_FRAME_DICTIONARY_GET, "DICTIONARY_GET", 1, 0, false, encode_dictionary_get,
      decode_dictionary_get},
-    {HF_FRAME_DICTIONARY, "DICTIONARY", 2, false, encode_dictionary, decode_dictionary},
-    {HF_FRAME_RESTORE_OFFER, "RESTORE_OFFER", 10, false, encode_offer, decode_offer},
-    {HF_FRAME_RESTORE_ANSWER, "RESTORE_ANSWER", 3, false, encode_answer, decode_answer},
-    {HF_FRAME_RESTORE_NEXT, "RESTORE_NEXT", 2, false, encode_next, decode_next},
-    {HF_FRAME_RESTORE_PAGE, "RESTORE_PAGE", 4, false, encode_page, decode_page},
-    {HF_FRAME_CHUNK_GET, "CHUNK_GET", 2, false, encode_ids, decode_ids},
-    {HF_FRAME_RESTORE_RESULT, "RESTORE_RESULT", 2, false, encode_results, decode_results},
-    {HF_FRAME_RESTORE_DONE, "RESTORE_DONE", 7, false, encode_done, decode_done},
-    {HF_FRAME_RESTORE_CANCEL, "RESTORE_CANCEL", 1, false, encode_cancel, decode_cancel},
+    {HF_FRAME_DICTIONARY, "DICTIONARY", 2, 0, false, encode_dictionary, decode_dictionary},
+    {HF_FRAME_RESTORE_OFFER, "RESTORE_OFFER", 10, 1, false, encode_offer, decode_offer},
+    {HF_FRAME_RESTORE_ANSWER, "RESTORE_ANSWER", 3, 0, false, encode_answer, decode_answer},
+    {HF_FRAME_RESTORE_NEXT, "RESTORE_NEXT", 2, 0, false, encode_next, decode_next},
+    {HF_FRAME_RESTORE_PAGE, "RESTORE_PAGE", 4, 0, false, encode_page, decode_page},
+    {HF_FRAME_CHUNK_GET, "CHUNK_GET", 2, 0, false, encode_ids, decode_ids},
+    {HF_FRAME_RESTORE_RESULT, "RESTORE_RESULT", 2, 0, false, encode_results, decode_results},
+    {HF_FRAME_RESTORE_DONE, "RESTORE_DONE", 7, 0, false, encode_done, decode_done},
+    {HF_FRAME_RESTORE_CANCEL, "RESTORE_CANCEL", 1, 0, false, encode_cancel, decode_cancel},
 };
 
 const struct proto_codec *codec_find(enum hf_frame_type type)
@@ -65,7 +65,7 @@ int proto_encode(const struct hf_frame *frame, struct hf_buf *out)
         return HF_ERR_UNSUPPORTED;
     }
     writer_init(&writer, out, HF_FRAME_MAX_BYTES);
-    write_array(&writer, codec->fields + 2, FIELDS_MAX);
+    write_array(&writer, codec->fields + codec->younger + 2, FIELDS_MAX);
     write_uint(&writer, frame->type);
     write_uint(&writer, frame->seq);
     codec->encode(frame, &writer);
@@ -96,9 +96,10 @@ int proto_decode(const uint8_t *data, size_t size, struct hf_frame *frame, struc
         return hf_error_set(error, HF_ERR_PROTOCOL, 0, "%s has %zu fields; it needs %zu",
                             codec->name, fields - 2, codec->fields);
     }
+    reader.more = fields - 2 - codec->fields;
     codec->decode(&reader, frame);
     size_t objects = HF_FRAME_OBJECTS_MAX;
-    for (size_t i = codec->fields + 2; i < fields && reader.rc == HF_OK; i++) {
+    for (; reader.more > 0 && reader.rc == HF_OK; reader.more--) {
         reader.field = "trailing";
         reader_skip(&reader, HF_FRAME_DEPTH_MAX, &objects);
     }

@@ -10,10 +10,11 @@
 struct proto_codec {
     enum hf_frame_type type;
     const char *name;
-    size_t fields; /* after type and seq; fewer are refused, more are ignored */
+    size_t fields;  /* after type and seq; fewer are refused, more are ignored */
+    size_t younger; /* fields behind those, which a frame may lack: see reader->more */
     bool bulk;
     void (*encode)(const struct hf_frame *frame,
-                   struct proto_writer *writer); /* `fields` objects */
+                   struct proto_writer *writer); /* `fields` objects, and `younger` */
     void (*decode)(struct proto_reader *reader, struct hf_frame *frame);
 };
 

@@ -288,6 +288,17 @@ void decode_dictionary(struct proto_reader *reader, struct hf_frame *frame)
     }
 }
 
+static void read_offer_paths(struct proto_reader *reader, struct hf_frame *frame)
+{
+    size_t count = reader_array(reader, "paths", 0, HF_OFFER_PATHS_MAX);
+    struct hf_bytes *paths = own_array(reader, frame, count, sizeof *paths);
+    for (size_t i = 0; paths && i < count; i++) {
+        paths[i] = reader_path(reader, "paths");
+    }
+    frame->offer.paths = paths;
+    frame->offer.path_count = paths ? count : 0;
+}
+
 void decode_offer(struct proto_reader *reader, struct hf_frame *frame)
 {
     struct hf_restore_offer *offer = &frame->offer;
@@ -302,6 +313,10 @@ void decode_offer(struct proto_reader *reader, struct hf_frame *frame)
     offer->file_count = reader_uint(reader, "files", 0, INT64_MAX);
     offer->byte_count = reader_uint(reader, "bytes", 0, INT64_MAX);
     offer->expires_ns = reader_int(reader, "expires");
+    if (reader->more > 0) {
+        reader->more--;
+        read_offer_paths(reader, frame);
+    }
 }
 
 void decode_answer(struct proto_reader *reader, struct hf_frame *frame)

@@ -210,6 +210,10 @@ void encode_offer(const struct hf_frame *frame, struct proto_writer *writer)
     write_uint(writer, offer->file_count);
     write_uint(writer, offer->byte_count);
     write_int(writer, offer->expires_ns);
+    write_array(writer, offer->path_count, HF_OFFER_PATHS_MAX);
+    for (size_t i = 0; i < offer->path_count; i++) {
+        write_bytes(writer, offer->paths[i], HF_PATH_MAX_BYTES);
+    }
 }
 
 void encode_answer(const struct hf_frame *frame, struct proto_writer *writer)

@@ -24,6 +24,7 @@
 #define HF_FRAME_BLOCKS_MAX   1024u /* blocks in one CHUNKS frame */
 #define HF_FRAME_VERSIONS_MAX 1024u /* versions in one VERSIONS, LISTING or RESTORE_PAGE */
 #define HF_FRAME_IDS_MAX      8192u /* ids in one HAVE or CHUNK_GET */
+#define HF_OFFER_PATHS_MAX    16u
 #define HF_FRAME_RESULTS_MAX  1024u
 #define HF_FILES_MAX          67108864u /* of one source or job, over all pages */
 #define HF_NAME_MAX_BYTES     64u       /* source names: [a-z0-9][a-z0-9._-]* */
@@ -224,6 +225,9 @@ struct hf_restore_offer {
     bool dry_run;
     uint64_t file_count, byte_count;
     int64_t expires_ns;
+    const struct hf_bytes
+        *paths;        /* nothing else is restored than what is there or beneath; none: */
+    size_t path_count; /* anything of the source */
 };
 
 struct hf_restore_answer {

@@ -16,6 +16,7 @@ struct proto_reader {
     const uint8_t *next;
     const uint8_t *end;
     const char *field; /* name of what is being read, for the message */
+    size_t more;       /* of a frame: fields behind those that it needs, not read yet */
     int rc;
     struct hf_error *error;
 };

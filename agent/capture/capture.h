@@ -45,10 +45,18 @@ struct hf_mark_state {
 /* How far a source is captured and acknowledged; false while nothing can be said (first scan). */
 bool capture_mark(struct hf_capture *capture, size_t source, struct hf_mark_state *out);
 
-/* Scan everything now; done is called (on the capture thread) once all that was found is
- * acknowledged. Sources in quiet hours are left out, but for those that share a path with a root.
- */
-void capture_flush(struct hf_capture *capture, const char *const *roots, size_t count,
+/* Where a restore writes: beneath these roots (absolute), and if there are paths (absolute without
+ * the leading '/') only there and beneath. */
+struct hf_capture_area {
+    const char *const *roots;
+    size_t root_count;
+    const char *const *paths;
+    size_t path_count;
+};
+/* Look now at what is in the area, by all sources that have a part in it, quiet hours or not (NULL:
+ * at everything, but for sources in quiet hours); done is called (on the capture thread) once all
+ * that these sources hold is acknowledged. */
+void capture_flush(struct hf_capture *capture, const struct hf_capture_area *area,
                    void (*done)(void *context), void *context);
 /* Whether somebody waits for that: it is no time to stand back for others. */
 bool capture_hurries(struct hf_capture *capture);
@@ -57,10 +65,10 @@ bool capture_hurries(struct hf_capture *capture);
  * are to be recorded already. */
 void capture_adopt(struct hf_capture *capture, size_t source, const char *path,
                    const struct hf_version *version, uint64_t job);
-/* Between these, the sources that share a path with a root are not looked at; afterwards they are
- * scanned. */
-void capture_hold(struct hf_capture *capture, const char *const *roots, size_t count);
-void capture_release(struct hf_capture *capture, const char *const *roots, size_t count);
+/* Between these, the sources that have a part in the area are not looked at; afterwards what is in
+ * the area is. */
+void capture_hold(struct hf_capture *capture, const struct hf_capture_area *area);
+void capture_release(struct hf_capture *capture, const struct hf_capture_area *area);
 /* The path (absolute, NUL-terminated) of a local file that had the same content when it was
  * captured, by what was known when this was first asked since capture_find_end.
  * HF_ERR_NOT_FOUND. The caller verifies. Both from one thread. */

@@ -176,6 +176,10 @@ enum examine_depth {
 }; /* BENEATH: everything beneath a directory too */
 void examine_path(struct hf_capture *capture, size_t source, const char *path,
                   enum examine_depth depth, int64_t unsettled_ns);
+/* Everything there and beneath, from the nearest directory on that is on record, as far as it is
+ * this source's; not in the middle of other work. False: it takes a scan, for the path lies above a
+ * root, or this was interrupted. */
+bool examine_beneath(struct hf_capture *capture, size_t source, const char *path);
 /* The row of a path that is not ABSENT, to be freed. */
 bool on_record(struct hf_capture *capture, size_t source, const char *path, struct state_row *out);
 /* The path, and everything beneath it, is gone. */
@@ -328,9 +332,9 @@ void read_orders(struct hf_capture *capture);
 
 /* flush.c */
 /* done is called once all that was numbered by the end of the scans that are wanted now is
- * acknowledged, or with flushes_end; but for sources in quiet hours, unless needs (one a source;
- * taken over) says that they are needed. */
-void flush_begin(struct hf_capture *capture, bool *needs, void (*done)(void *context),
+ * acknowledged, or with flushes_end; of the sources that needs (one a source) says, quiet hours or
+ * not; NULL: of all that are not quiet. */
+void flush_begin(struct hf_capture *capture, const bool *needs, void (*done)(void *context),
                  void *context);
 /* What they waited for was numbered anew or is captured again: they wait for that. */
 void flushes_restart(struct hf_capture *capture);

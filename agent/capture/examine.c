@@ -303,8 +303,10 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
     uint64_t give_ups = capture->work[source].give_ups;
     bool database = has_databases(capture, source);
     join(parent, name, path);
-    content.may_wait = unsettled_ns == 0 || now - unsettled_ns < PARSE_LIMIT_NS;
-    content.may_grow = unsettled_ns != 0 && now - unsettled_ns >= RACE_LIMIT_NS;
+    /* What a restore is about to replace is recorded as it is. */
+    bool pressed = capture->work[source].flushes > 0;
+    content.may_wait = !pressed && (unsettled_ns == 0 || now - unsettled_ns < PARSE_LIMIT_NS);
+    content.may_grow = pressed || (unsettled_ns != 0 && now - unsettled_ns >= RACE_LIMIT_NS);
     const struct unit_mark mark = mark_unit(capture, source);
     for (int i = 0; rc == HF_ERR_RACED && i < RACE_TRIES; i++) {
         content_free(&content);
@@ -684,4 +686,26 @@ void examine_path(struct hf_capture *capture, size_t source, const char *path,
         close(parent_fd);
     }
     state_row_free(&row);
+}
+
+bool examine_beneath(struct hf_capture *capture, size_t source, const char *path)
+{
+    const struct hf_config_source *config = &capture->config->sources[source];
+    struct source_work *work = &capture->work[source];
+    char at[HF_PATH_MAX_BYTES + 300];
+    char parent[HF_PATH_MAX_BYTES + 300];
+    if (!beneath_root(config, path)) {
+        return !is_on_way(config, path);
+    }
+    snprintf(at, sizeof at, "%s", path);
+    split(at, parent);
+    while (!parent_on_record(capture, source, at, parent)) {
+        memcpy(at, parent, sizeof at);
+        split(at, parent);
+    }
+    capture->since_ns = work->complete_until_ns;
+    capture->rested = false;
+    work->looks++;
+    examine_path(capture, source, at, EXAMINE_BENEATH, 0);
+    return !interrupted(capture, source);
 }

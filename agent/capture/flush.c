@@ -7,29 +7,33 @@ struct flush {
     struct flush *next;
     void (*done)(void *context);
     void *context;
-    bool *needs;    /* a source: whether quiet hours count for nothing */
+    bool *needs;    /* a source: whether it has a part, and quiet hours count for nothing; NULL: all
+                     * that are not quiet have */
     uint64_t *seqs; /* a source: what has to be acknowledged; NULL until the scans are done */
 };
 
-void flush_begin(struct hf_capture *capture, bool *needs, void (*done)(void *context),
+void flush_begin(struct hf_capture *capture, const bool *needs, void (*done)(void *context),
                  void *context)
 {
+    size_t count = capture->config->source_count;
     struct flush *flush = malloc(sizeof *flush);
-    if (!flush) {
+    bool *copy = needs ? malloc(count + 1) : NULL;
+    if (!flush || (needs && !copy)) {
         abort();
     }
     *flush =
-        (struct flush){.next = capture->flushes, .done = done, .context = context, .needs = needs};
+        (struct flush){.next = capture->flushes, .done = done, .context = context, .needs = copy};
     capture->flushes = flush;
-    for (size_t i = 0; i < capture->config->source_count; i++) {
-        capture->work[i].flushes += needs[i];
+    for (size_t i = 0; copy && i < count; i++) {
+        copy[i] = needs[i];
+        capture->work[i].flushes += copy[i];
     }
 }
 
 /* It is over. */
 static void finish(struct hf_capture *capture, struct flush *flush)
 {
-    for (size_t i = 0; i < capture->config->source_count; i++) {
+    for (size_t i = 0; flush->needs && i < capture->config->source_count; i++) {
         capture->work[i].flushes -= flush->needs[i];
     }
     flush->done(flush->context);
@@ -46,32 +50,37 @@ void flushes_restart(struct hf_capture *capture)
     }
 }
 
-static bool scans_wanted(const struct hf_capture *capture)
+static bool concerns(const struct hf_capture *capture, const struct flush *flush, size_t source)
 {
-    for (size_t i = 0; i < capture->config->source_count; i++) {
-        if (capture->work[i].scan_wanted && !is_quiet(capture, i)) {
-            return true;
-        }
-    }
-    return false;
+    return flush->needs ? flush->needs[source] : !is_quiet(capture, source);
 }
 
-static bool all_acked(const struct hf_capture *capture, const uint64_t *seqs)
+/* An acknowledgement counts once the collector has said on this connection what it holds: one that
+ * lost history still offers restores, and nothing may be replaced on the word of what it forgot. */
+static bool all_settled(const struct hf_capture *capture, const struct flush *flush)
 {
     for (size_t i = 0; i < capture->config->source_count; i++) {
-        if (capture->work[i].acked_seq < seqs[i] && !is_quiet(capture, i)) {
+        if (concerns(capture, flush, i) && !outbox_is_settled(capture->outbox, i)) {
             return false;
         }
     }
     return true;
 }
 
-/* An acknowledgement counts once the collector has said on this connection what it holds: one that
- * lost history still offers restores, and nothing may be replaced on the word of what it forgot. */
-static bool all_settled(const struct hf_capture *capture)
+static bool scans_wanted(const struct hf_capture *capture, const struct flush *flush)
 {
     for (size_t i = 0; i < capture->config->source_count; i++) {
-        if (!outbox_is_settled(capture->outbox, i)) {
+        if (concerns(capture, flush, i) && capture->work[i].scan_wanted) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool all_acked(const struct hf_capture *capture, const struct flush *flush)
+{
+    for (size_t i = 0; i < capture->config->source_count; i++) {
+        if (concerns(capture, flush, i) && capture->work[i].acked_seq < flush->seqs[i]) {
             return false;
         }
     }
@@ -80,19 +89,17 @@ static bool all_settled(const struct hf_capture *capture)
 
 void flushes_check(struct hf_capture *capture)
 {
-    if (capture->flushes && !all_settled(capture)) {
-        return;
-    }
     struct flush **at = &capture->flushes;
     while (*at) {
         struct flush *flush = *at;
-        if (!flush->seqs && !scans_wanted(capture)) {
+        bool settled = all_settled(capture, flush);
+        if (settled && !flush->seqs && !scans_wanted(capture, flush)) {
             flush->seqs = calloc(capture->config->source_count + 1, sizeof *flush->seqs);
             for (size_t i = 0; flush->seqs && i < capture->config->source_count; i++) {
                 flush->seqs[i] = capture->work[i].last_seq;
             }
         }
-        if (flush->seqs && all_acked(capture, flush->seqs)) {
+        if (settled && flush->seqs && all_acked(capture, flush)) {
             *at = flush->next;
             finish(capture, flush);
         } else {

@@ -2,6 +2,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,8 +20,9 @@ struct order {
     enum order_kind kind;
     void (*done)(void *context);
     void *context;
-    size_t source;       /* of all but ORDER_FLUSH */
-    bool *needs;         /* of ORDER_FLUSH, one a source */
+    size_t source;       /* of ORDER_ADOPT */
+    bool *needs;         /* of the others, one a source: whether it has a part; NULL: everything */
+    char **paths;        /* of the area, NULL at their end; NULL: all of it */
     struct hf_unit *row; /* one version */
 };
 
@@ -36,6 +38,10 @@ static void order_free(struct hf_capture *capture, struct order *order)
     if (order->kind == ORDER_ADOPT) {
         sem_post(&capture->adopt_room);
     }
+    for (size_t i = 0; order->paths && order->paths[i]; i++) {
+        free(order->paths[i]);
+    }
+    free(order->paths);
     unit_free(order->row);
     free(order->needs);
     free(order);
@@ -101,53 +107,83 @@ static bool is_beneath(const char *path, const char *root)
     while (length > 0 && root[length - 1] == '/') {
         length--;
     }
-    return strncmp(path, root, length) == 0 && (path[length] == '/' || path[length] == '\0');
+    return length == 0 ||
+           (strncmp(path, root, length) == 0 && (path[length] == '/' || path[length] == '\0'));
 }
 
-static bool overlaps(const struct hf_config_source *source, const char *const *roots, size_t count)
+static bool overlap(const char *a, const char *b)
 {
+    return is_beneath(a, b) || is_beneath(b, a);
+}
+
+/* Two roots, also by where links above them lead. */
+static bool lead_together(const char *a, const char *b)
+{
+    char *real_a = realpath(a, NULL), *real_b = realpath(b, NULL);
+    bool together = overlap(real_a ? real_a : a, real_b ? real_b : b);
+    free(real_a);
+    free(real_b);
+    return together || overlap(a, b);
+}
+
+static bool has_part(const struct hf_config_source *source, const struct hf_capture_area *area)
+{
+    bool of_roots = false, of_paths = area->path_count == 0;
     for (size_t i = 0; i < source->path_count; i++) {
-        for (size_t j = 0; j < count; j++) {
-            if (is_beneath(source->paths[i], roots[j]) || is_beneath(roots[j], source->paths[i])) {
-                return true;
-            }
+        for (size_t j = 0; j < area->root_count && !of_roots; j++) {
+            of_roots = lead_together(source->paths[i], area->roots[j]);
+        }
+        for (size_t j = 0; j < area->path_count && !of_paths; j++) {
+            of_paths = overlap(source->paths[i] + 1, area->paths[j]);
         }
     }
-    return false;
+    return of_roots && of_paths;
 }
 
-static void order_overlapping(struct hf_capture *capture, enum order_kind kind,
-                              const char *const *roots, size_t count)
+static void *must(void *memory)
 {
-    for (size_t i = 0; i < capture->config->source_count; i++) {
-        if (overlaps(&capture->config->sources[i], roots, count)) {
-            give_order(capture, &(struct order){.kind = kind, .source = i});
-        }
-    }
-}
-
-void capture_flush(struct hf_capture *capture, const char *const *roots, size_t count,
-                   void (*done)(void *context), void *context)
-{
-    bool *needs = calloc(capture->config->source_count + 1, sizeof *needs);
-    if (!needs) {
+    if (!memory) {
         abort();
     }
-    for (size_t i = 0; i < capture->config->source_count; i++) {
-        needs[i] = overlaps(&capture->config->sources[i], roots, count);
+    return memory;
+}
+
+static void order_area(struct hf_capture *capture, struct order order,
+                       const struct hf_capture_area *area)
+{
+    size_t count = capture->config->source_count;
+    order.needs = must(calloc(count + 1, sizeof *order.needs));
+    for (size_t i = 0; i < count; i++) {
+        order.needs[i] = has_part(&capture->config->sources[i], area);
     }
-    give_order(capture, &(struct order){
-                            .kind = ORDER_FLUSH, .done = done, .context = context, .needs = needs});
+    if (area->path_count > 0) {
+        order.paths = must(calloc(area->path_count + 1, sizeof *order.paths));
+    }
+    for (size_t i = 0; i < area->path_count; i++) {
+        order.paths[i] = must(strdup(area->paths[i]));
+    }
+    give_order(capture, &order);
 }
 
-void capture_hold(struct hf_capture *capture, const char *const *roots, size_t count)
+void capture_flush(struct hf_capture *capture, const struct hf_capture_area *area,
+                   void (*done)(void *context), void *context)
 {
-    order_overlapping(capture, ORDER_HOLD, roots, count);
+    struct order order = {.kind = ORDER_FLUSH, .done = done, .context = context};
+    if (area) {
+        order_area(capture, order, area);
+    } else {
+        give_order(capture, &order);
+    }
 }
 
-void capture_release(struct hf_capture *capture, const char *const *roots, size_t count)
+void capture_hold(struct hf_capture *capture, const struct hf_capture_area *area)
 {
-    order_overlapping(capture, ORDER_RELEASE, roots, count);
+    order_area(capture, (struct order){.kind = ORDER_HOLD}, area);
+}
+
+void capture_release(struct hf_capture *capture, const struct hf_capture_area *area)
+{
+    order_area(capture, (struct order){.kind = ORDER_RELEASE}, area);
 }
 
 /* --- carried out, on the capture thread --- */
@@ -213,31 +249,70 @@ static void adopt(struct hf_capture *capture, const struct order *order)
     free(parent);
 }
 
-static void carry_out(struct hf_capture *capture, struct order *order)
+/* What SQLite keeps beside a database goes away with it when that is restored, also where a source
+ * takes it for files like any. False: it takes a scan. */
+static bool look_at(struct hf_capture *capture, size_t source, const char *path)
+{
+    static const char *const beside[] = {"", "-wal", "-shm", "-journal"};
+    char name[HF_PATH_MAX_BYTES + 16];
+    bool looked = true;
+    for (size_t i = 0; i < sizeof beside / sizeof *beside && looked; i++) {
+        int length = snprintf(name, sizeof name, "%s%s", path, beside[i]);
+        looked = length > 0 && length <= (int)HF_PATH_MAX_BYTES
+                     ? examine_beneath(capture, source, name)
+                     : i > 0;
+    }
+    return looked;
+}
+
+/* A source that nothing is known to have escaped since its last scan needs no other for a few
+ * paths.
+ */
+static void look_now(struct hf_capture *capture, size_t source, char *const *paths)
+{
+    const struct source_work *work = &capture->work[source];
+    bool whole =
+        !paths || !work->scanned || work->scan_wanted || work->lost || is_quiet(capture, source);
+    for (size_t i = 0; !whole && paths[i]; i++) {
+        whole = !look_at(capture, source, paths[i]);
+    }
+    if (whole) {
+        scan_now(capture, source);
+    }
+}
+
+static void carry_out_for(struct hf_capture *capture, const struct order *order, size_t source)
 {
     switch (order->kind) {
-    case ORDER_FLUSH:
-        flush_begin(capture, order->needs, order->done, order->context);
-        order->needs = NULL;
-        look_at_quiet_hours(capture);
-        for (size_t i = 0; i < capture->config->source_count; i++) {
-            if (!is_quiet(capture, i)) {
-                scan_now(capture, i);
-            }
-        }
-        break;
-    case ORDER_ADOPT:
-        adopt(capture, order);
-        break;
     case ORDER_HOLD:
-        capture->work[order->source].held++;
+        capture->work[source].held++;
         break;
     case ORDER_RELEASE:
-        capture->work[order->source].held--;
-        scan_now(capture, order->source);
+        capture->work[source].held--;
+        look_now(capture, source, order->paths);
+        break;
+    default:
+        look_now(capture, source, order->paths);
         break;
     }
-    order_free(capture, order);
+}
+
+static void carry_out(struct hf_capture *capture, struct order *order)
+{
+    if (order->kind == ORDER_ADOPT) {
+        adopt(capture, order);
+        return;
+    }
+    if (order->kind == ORDER_FLUSH) {
+        flush_begin(capture, order->needs, order->done, order->context);
+        look_at_quiet_hours(capture);
+        hurry_if_pressed(capture);
+    }
+    for (size_t i = 0; i < capture->config->source_count; i++) {
+        if (order->needs ? order->needs[i] : !is_quiet(capture, i)) {
+            carry_out_for(capture, order, i);
+        }
+    }
 }
 
 void read_orders(struct hf_capture *capture)
@@ -247,5 +322,6 @@ void read_orders(struct hf_capture *capture)
         struct order *order = (struct order *)item;
         item = item->next;
         carry_out(capture, order);
+        order_free(capture, order);
     }
 }

@@ -18,8 +18,8 @@ void page_cache_before(struct page_cache *cache, uint64_t offset);
 /* Read as far as it will be; frees. NULL is fine. */
 void page_cache_end(struct page_cache *cache);
 
-/* Of a short file of size bytes that has not been read yet: so much of it is in the cache, up to the
- * first page that is not, and UINT64_MAX for all of it; the same if that can't be asked. */
+/* Of a short file of size bytes that has not been read yet: so much of it is in the cache, up to
+ * the first page that is not, and UINT64_MAX for all of it; the same if that can't be asked. */
 uint64_t page_cache_warm(int fd, uint64_t size);
 /* Drop what was read behind that. */
 void page_cache_drop_behind(int fd, uint64_t warm);

@@ -82,6 +82,30 @@ static int plan_open(struct hf_job *job, struct hf_error *error)
                         "can't open %s", path);
 }
 
+/* Counts may have been taken again, and paths are younger than some jobs; what the job is lies in
+ * the rest. */
+static int encode_identity(const struct hf_restore_offer *offer, struct hf_buf *out)
+{
+    struct hf_frame frame = {.type = HF_FRAME_RESTORE_OFFER, .seq = 1, .offer = *offer};
+    frame.offer.file_count = frame.offer.byte_count = 0;
+    frame.offer.paths = NULL;
+    frame.offer.path_count = 0;
+    return proto_encode(&frame, out);
+}
+
+/* An agent of another version may have written it. */
+static bool is_identity(const struct hf_buf *before, const struct hf_buf *identity)
+{
+    struct hf_frame frame = {0};
+    struct hf_buf again = {0};
+    bool same = !proto_decode(before->data, before->size, &frame, NULL) &&
+                frame.type == HF_FRAME_RESTORE_OFFER && !encode_identity(&frame.offer, &again) &&
+                again.size == identity->size && !memcmp(again.data, identity->data, again.size);
+    proto_frame_free(&frame);
+    hf_buf_free(&again);
+    return same;
+}
+
 int job_open(const char *state_directory, const struct hf_restore_offer *offer, struct hf_job **out,
              struct hf_error *error)
 {
@@ -98,10 +122,7 @@ int job_open(const char *state_directory, const struct hf_restore_offer *offer, 
         hf_error_set(error, HF_ERR_INVALID, 0, "the state directory's path is too long");
         goto fail;
     }
-    /* Counts may have been taken again; what the job is lies in the rest. */
-    struct hf_frame identity = frame;
-    identity.offer.file_count = identity.offer.byte_count = 0;
-    if (proto_encode(&frame, &job->offer_message) || proto_encode(&identity, &stored)) {
+    if (proto_encode(&frame, &job->offer_message) || encode_identity(offer, &stored)) {
         result = hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore");
         goto fail;
     }
@@ -114,7 +135,7 @@ int job_open(const char *state_directory, const struct hf_restore_offer *offer, 
     job->offer = job->offer_frame.offer;
 
     if (!job_read(job, "offer", OFFER_MAX_BYTES, &before)) {
-        if (before.size == stored.size && !memcmp(before.data, stored.data, before.size)) {
+        if (is_identity(&before, &stored)) {
             job->interrupted = true;
             job_resume(job);
         } else {

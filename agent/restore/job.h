@@ -1,7 +1,7 @@
 /* One restore job as the agent remembers it: in memory while it runs, and in
  * <state>/restore/<job>/ so that it goes on after a cut connection or a restart:
  *
- *   offer     the RESTORE_OFFER as it came
+ *   offer     the RESTORE_OFFER, but for its counts and paths
  *   anchors   directories that hold a staging directory of this job, one a line
  *   plan      the versions to restore, each after its length (32 bits little endian)
  *   decided   one byte per version of the plan, enum hf_action; then remarks (see job.c)

@@ -1,5 +1,6 @@
 #include "agent/restore/restore.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,7 +143,7 @@ static int run_apply(struct hf_run *run, struct hf_error *error)
         source && run->job->applied_before ? run_hook(run, source->before_restore, error) : 0;
     if (result)
         return hf_error_prefix(error, "some of the files may be in place, the others aren't");
-    capture_hold(run->restorer->options.capture, run->terms.roots, run->terms.root_count);
+    capture_hold(run->restorer->options.capture, &run->area);
     run->holds = true;
     result = apply_job(&options, error);
     targets_remove_staging(run->targets);
@@ -176,14 +177,14 @@ static void run_adopt(struct hf_run *run)
         hf_log_warning("restore job %llu: some restored files are recorded as changed by others: "
                        "%s",
                        (unsigned long long)run->job->id, error.message);
-    capture_release(run->restorer->options.capture, run->terms.roots, run->terms.root_count);
+    capture_release(run->restorer->options.capture, &run->area);
     run->holds = false;
 }
 
 static int run_stage(struct hf_run *run, struct hf_error *error)
 {
     struct hf_job *job = run->job;
-    int result = job->offer.dry_run ? 0 : run_flush(run, 0, error);
+    int result = job->offer.dry_run ? 0 : run_flush(run, &run->area, 0, error);
     if (result)
         return result;
     send_answer(run->restorer, job->id, true, "");
@@ -277,6 +278,66 @@ static int keep_all_roots(struct hf_targets *targets, const struct hf_config *co
     return result;
 }
 
+/* Whether no link leads from there to elsewhere, as far as there is something. */
+static bool is_where_it_says(const char *path)
+{
+    char *there = strdup(path), *real = NULL, *slash;
+    while (there && !(real = realpath(there, NULL)) && errno == ENOENT &&
+           (slash = strrchr(there, '/')) && slash != there)
+        *slash = '\0';
+    bool same = real && !strcmp(real, there);
+    free(real);
+    free(there);
+    return same;
+}
+
+static bool all_are_where_they_say(const struct hf_config *config, const char *destination)
+{
+    bool same = is_where_it_says(destination);
+    for (size_t i = 0; i < config->source_count; i++)
+        for (size_t j = 0; same && j < config->sources[i].path_count; j++)
+            same = is_where_it_says(config->sources[i].paths[j]);
+    return same;
+}
+
+/* Where a file of that path is put, absolute without the leading '/'; of an empty path, all. The
+ * caller frees. */
+static char *place_of(const char *destination, struct hf_bytes path)
+{
+    char *place = NULL;
+    size_t length = strlen(destination);
+    while (length > 0 && destination[length - 1] == '/')
+        length--;
+    bool slash = length > 0 && path.size > 0;
+    int size = asprintf(&place, "%.*s%s%.*s", length > 0 ? (int)length - 1 : 0,
+                        length > 0 ? destination + 1 : "", slash ? "/" : "", (int)path.size,
+                        path.data ? (const char *)path.data : "");
+    return size < 0 ? NULL : place;
+}
+
+/* Into a place of its own nothing is written but there. */
+static int find_area(struct hf_run *run, const struct hf_restore_offer *offer,
+                     const char *destination, struct hf_error *error)
+{
+    static const struct hf_bytes all = {0};
+    const struct hf_config *config = run->restorer->options.config;
+    bool elsewhere = strspn(destination, "/") < strlen(destination);
+    size_t count = offer->path_count > 0 ? offer->path_count : elsewhere ? 1 : 0;
+    run->area.roots = run->terms.roots;
+    run->area.root_count = run->terms.root_count;
+    if (count == 0 || (elsewhere && !all_are_where_they_say(config, destination)))
+        return 0;
+    run->paths = calloc(count, sizeof(*run->paths));
+    bool failed = !run->paths;
+    for (size_t i = 0; !failed && i < count; i++) {
+        run->paths[i] = place_of(destination, offer->path_count > 0 ? offer->paths[i] : all);
+        failed = !run->paths[i];
+        run->area.path_count++;
+    }
+    run->area.paths = (const char *const *)run->paths;
+    return failed ? hf_error_set(error, HF_ERR_NO_MEMORY, 0, "no memory for a restore") : 0;
+}
+
 static void run_job(struct hf_restorer *restorer, const struct hf_restore_offer *offer)
 {
     struct hf_run run = {.restorer = restorer, .connection = restorer->connection};
@@ -288,6 +349,8 @@ static void run_job(struct hf_restorer *restorer, const struct hf_restore_offer 
                 (int)offer->source.size, (const char *)offer->source.data,
                 (unsigned long long)offer->file_count, offer->dry_run ? " (dry run)" : "");
     int result = offer_check(restorer->options.config, offer, &run.terms, &error);
+    if (!result && destination)
+        result = find_area(&run, offer, destination, &error);
     if (!result)
         result = targets_new(run.terms.roots, run.terms.root_count, destination ? destination : "",
                              offer->job, &run.targets, &error);
@@ -320,6 +383,9 @@ static void run_job(struct hf_restorer *restorer, const struct hf_restore_offer 
     owners_free(run.owners);
     hf_chunker_free(run.chunker);
     targets_free(run.targets);
+    for (size_t i = 0; i < run.area.path_count; i++)
+        free(run.paths[i]);
+    free(run.paths);
     offer_terms_free(&run.terms);
     free(destination);
     restorer->running_job = 0;

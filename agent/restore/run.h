@@ -36,11 +36,13 @@ struct hf_run {
     uint64_t connection; /* the one on which the offer came */
     struct hf_job *job;
     struct hf_offer_terms terms;
+    struct hf_capture_area area; /* of the terms' roots and the offer's paths */
+    char **paths;                /* of area */
     struct hf_targets *targets;
     struct hf_owners *owners;
     struct hf_chunker *chunker; /* NULL when how content is cut isn't known */
     bool cancelled;
-    bool holds; /* capture doesn't look at the roots */
+    bool holds; /* capture doesn't look at the area */
 };
 
 /* From any thread: let a waiting run_next_event return. */
@@ -60,9 +62,10 @@ struct hf_cutting run_cutting(const struct hf_run *run);
 /* The steps. HF_ERR_CLOSED interrupts the run (the job goes on later); any other error ends the
  * job with that message. */
 int run_fetch(struct hf_run *run, struct hf_error *error); /* pages and content: staging */
-/* What is on the disk now is in the collector's hands afterwards. HF_ERR_TIMEOUT when that took
- * longer than limit_ns; 0: however long it takes. */
-int run_flush(struct hf_run *run, int64_t limit_ns, struct hf_error *error);
+/* What is on the disk in the area now is in the collector's hands afterwards. HF_ERR_TIMEOUT when
+ * that took longer than limit_ns; 0: however long it takes. */
+int run_flush(struct hf_run *run, const struct hf_capture_area *area, int64_t limit_ns,
+              struct hf_error *error);
 /* Run a hook of the agent's configuration (NULL: none). HF_ERR_CONFLICT with what it said. */
 int run_hook(struct hf_run *run, const char *const *argv, struct hf_error *error);
 /* Before anything is replaced: the hook that stops what writes there, then a flush, then the

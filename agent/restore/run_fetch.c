@@ -72,6 +72,26 @@ static const char *complaint_about(const struct fetch *fetch, const struct hf_re
     return NULL;
 }
 
+static bool is_beneath(struct hf_bytes path, struct hf_bytes top)
+{
+    return path.size >= top.size && memcmp(path.data, top.data, top.size) == 0 &&
+           (path.size == top.size || path.data[top.size] == '/');
+}
+
+/* What was not offered was not captured before it is replaced. */
+static int check_offered(const struct hf_restore_offer *offer, const struct hf_version *version,
+                         struct hf_error *error)
+{
+    bool offered = offer->path_count == 0;
+    for (size_t i = 0; i < offer->path_count && !offered; i++)
+        offered = is_beneath(version->path, offer->paths[i]);
+    return offered ? 0
+                   : hf_error_set(error, HF_ERR_PROTOCOL, 0,
+                                  "the collector's list names /%.*s, which it did not offer",
+                                  (int)(version->path.size < 300 ? version->path.size : 300),
+                                  (const char *)version->path.data);
+}
+
 /* Takes over event. */
 static int take_page(struct fetch *fetch, struct hf_link_event *event, struct hf_error *error)
 {
@@ -101,7 +121,9 @@ static int work_through_pages(struct fetch *fetch, struct hf_error *error)
     while (!result && fetch->page_count > 0 && stage_wants_more(fetch->stage)) {
         const struct hf_restore_page *page = &fetch->pages[0]->frame.page;
         if (fetch->version_at < page->count) {
-            result = stage_add(fetch->stage, &page->versions[fetch->version_at++], error);
+            const struct hf_version *version = &page->versions[fetch->version_at++];
+            result = check_offered(&fetch->run->job->offer, version, error);
+            result = result ? result : stage_add(fetch->stage, version, error);
             continue;
         }
         link_event_free(fetch->pages[0]);

@@ -15,13 +15,13 @@ static void flush_done(void *context)
     restorer_wake(restorer);
 }
 
-int run_flush(struct hf_run *run, int64_t limit_ns, struct hf_error *error)
+int run_flush(struct hf_run *run, const struct hf_capture_area *area, int64_t limit_ns,
+              struct hf_error *error)
 {
     int64_t began_ns = hf_clock_monotonic_ns();
     struct hf_restorer *restorer = run->restorer;
     atomic_fetch_add(&restorer->flushes_asked, 1);
-    capture_flush(restorer->options.capture, run->terms.roots, run->terms.root_count, flush_done,
-                  restorer);
+    capture_flush(restorer->options.capture, area, flush_done, restorer);
     while (atomic_load(&restorer->flushes_done) != atomic_load(&restorer->flushes_asked)) {
         struct hf_link_event *event;
         int result = run_next_event(run, 1000, &event);
@@ -87,7 +87,10 @@ int run_quiesce(struct hf_run *run, struct hf_error *error)
     int result = stopped ? run_hook(run, source->before_restore, error) : 0;
     if (result)
         return result;
-    result = run_flush(run, stopped ? STOPPED_LIMIT_NS : 0, error);
+    struct hf_capture_area area = run->area;
+    if (stopped)
+        area.path_count = 0; /* the moment that is named then is all that was written */
+    result = run_flush(run, &area, stopped ? STOPPED_LIMIT_NS : 0, error);
     if (!result && stopped)
         result = name_moment(run, error);
     if (!result)

@@ -8,29 +8,44 @@
 #define GROUP_EVENTS_MAX 1024u
 /* Of small frames so many take some tens of milliseconds, which is what the next ones wait. */
 #define GROUP_FRAMES_MAX 2048u
+#define HURRIED_SHARE    4u /* of a group: a quarter at most is of sessions that hurry */
 
 static struct hf_error no_memory = {.code = HF_ERR_NO_MEMORY, .message = "Out of memory"};
+
+static bool head_is_ready(const struct item_line *line)
+{
+    return line->first && line->first->ready;
+}
+
+/* The stop is the last of all. */
+static bool something_is_ready(const struct hf_ingest *ingest)
+{
+    return ingest->events.first || head_is_ready(&ingest->hurried) ||
+           (head_is_ready(&ingest->ring) &&
+            !(ingest->ring.first->kind == ITEM_STOP && ingest->hurried.first));
+}
+
+static void append(struct item_line *line, struct ingest_item *item)
+{
+    item->next = NULL;
+    *(line->last ? &line->last->next : &line->first) = item;
+    line->last = item;
+}
 
 /* Events have a line of their own: whoever waits for one may be the very worker that a frame at the
  * ring's head waits for. */
 int ring_push(struct hf_ingest *ingest, struct ingest_item *item, enum ingest_wake wake)
 {
-    bool event = item->kind == ITEM_EVENTS;
-    struct ingest_item **first = event ? &ingest->events_first : &ingest->ring_first;
-    struct ingest_item **last = event ? &ingest->events_last : &ingest->ring_last;
     pthread_mutex_lock(&ingest->ring_lock);
+    struct item_line *line = item->kind == ITEM_EVENTS                 ? &ingest->events
+                             : item->session && item->session->hurries ? &ingest->hurried
+                                                                       : &ingest->ring;
     if (ingest->stopping && item->kind != ITEM_STOP) {
         pthread_mutex_unlock(&ingest->ring_lock);
         return HF_ERR_CLOSED;
     }
-    item->next = NULL;
-    if (*last) {
-        (*last)->next = item;
-    } else {
-        *first = item;
-    }
-    *last = item;
-    if (wake == INGEST_WAKE_NOW && (*first)->ready) {
+    append(line, item);
+    if (wake == INGEST_WAKE_NOW && something_is_ready(ingest)) {
         pthread_cond_signal(&ingest->ring_ready);
     }
     pthread_mutex_unlock(&ingest->ring_lock);
@@ -43,7 +58,7 @@ void ring_make_ready(struct hf_ingest *ingest, struct ingest_item *const *items,
     for (size_t i = 0; i < count; i++) {
         items[i]->ready = true;
     }
-    if (ingest->ring_first && ingest->ring_first->ready) {
+    if (something_is_ready(ingest)) {
         pthread_cond_signal(&ingest->ring_ready);
     }
     pthread_mutex_unlock(&ingest->ring_lock);
@@ -52,17 +67,70 @@ void ring_make_ready(struct hf_ingest *ingest, struct ingest_item *const *items,
 void ring_wake(struct hf_ingest *ingest)
 {
     pthread_mutex_lock(&ingest->ring_lock);
-    if (ingest->ring_first && ingest->ring_first->ready) {
+    if (something_is_ready(ingest)) {
         pthread_cond_signal(&ingest->ring_ready);
     }
     pthread_mutex_unlock(&ingest->ring_lock);
+}
+
+/* The items of a host, taken out of a line: of the session at hand, and of those before it, which
+ * stay before it. */
+static struct item_line take_out(struct item_line *line, uint64_t host_row)
+{
+    struct item_line rest = {0}, taken = {0};
+    for (struct ingest_item *item = line->first, *next; item; item = next) {
+        next = item->next;
+        bool of_host = item->session && item->session->host_row == host_row;
+        append(of_host ? &taken : &rest, item);
+    }
+    *line = rest;
+    return taken;
+}
+
+static void join(struct item_line *line, const struct item_line *more)
+{
+    if (more->first) {
+        *(line->last ? &line->last->next : &line->first) = more->first;
+        line->last = more->last;
+    }
+}
+
+void ring_hurry(struct hf_ingest *ingest, struct hf_ingest_session *session, bool on)
+{
+    pthread_mutex_lock(&ingest->ring_lock);
+    if (session->hurries != on && !(on && ingest->hurried_sessions >= HF_INGEST_HURRIED_MAX)) {
+        struct item_line moved = take_out(on ? &ingest->ring : &ingest->hurried, session->host_row);
+        if (on) {
+            join(&ingest->hurried, &moved);
+            ingest->hurried_sessions++;
+        } else { /* they came before all that it sends from now on */
+            join(&moved, &ingest->ring);
+            ingest->ring = moved;
+            ingest->hurried_sessions--;
+        }
+        session->hurries = on;
+        if (something_is_ready(ingest)) {
+            pthread_cond_signal(&ingest->ring_ready);
+        }
+    }
+    pthread_mutex_unlock(&ingest->ring_lock);
+}
+
+/* Take the line's items up to last. */
+static struct ingest_item *cut(struct item_line *line, struct ingest_item *last)
+{
+    struct ingest_item *first = line->first;
+    line->first = last->next;
+    line->last = line->first ? line->last : NULL;
+    last->next = NULL;
+    return first;
 }
 
 /* Single events, as many as may join a group; or the first with several, which is a group of its
  * own. */
 static struct ingest_item *take_events(struct hf_ingest *ingest)
 {
-    struct ingest_item *first = ingest->events_first;
+    struct ingest_item *first = ingest->events.first;
     struct ingest_item *last = first;
     size_t count = 1;
     while (first->events->count == 1 && last->next && last->next->events->count == 1 &&
@@ -70,39 +138,24 @@ static struct ingest_item *take_events(struct hf_ingest *ingest)
         last = last->next;
         count++;
     }
-    ingest->events_first = last->next;
-    if (!ingest->events_first) {
-        ingest->events_last = NULL;
-    }
-    last->next = NULL;
-    return first;
+    return cut(&ingest->events, last);
 }
 
-static struct ingest_item *take_frames(struct hf_ingest *ingest, size_t max_bytes)
+/* Ready frames, one at least. *room: how many bytes of messages may be in a group, and what is left
+ * of that. */
+static struct ingest_item *take_frames(struct item_line *line, size_t most, size_t *room)
 {
-    struct ingest_item *first = ingest->ring_first;
-    struct ingest_item *last = first;
-    size_t bytes = first->message.size;
+    struct ingest_item *last = line->first;
+    size_t bytes = last->message.size;
     size_t count = 1;
-    /* The stop is a group of its own. */
-    while (first->kind == ITEM_FRAME && last->next && last->next->ready &&
-           last->next->kind == ITEM_FRAME && bytes + last->next->message.size <= max_bytes &&
-           count < GROUP_FRAMES_MAX) {
+    while (last->next && last->next->ready && last->next->kind == ITEM_FRAME &&
+           bytes + last->next->message.size <= *room && count < most) {
         last = last->next;
         bytes += last->message.size;
         count++;
     }
-    ingest->ring_first = last->next;
-    if (!ingest->ring_first) {
-        ingest->ring_last = NULL;
-    }
-    last->next = NULL;
-    return first;
-}
-
-static bool something_is_ready(const struct hf_ingest *ingest)
-{
-    return ingest->events_first || (ingest->ring_first && ingest->ring_first->ready);
+    *room -= bytes < *room ? bytes : *room;
+    return cut(line, last);
 }
 
 /* With the lock held. */
@@ -118,28 +171,43 @@ static void wait_for_something(struct hf_ingest *ingest, int64_t until_ns)
     }
 }
 
-/* With the lock held. */
+static struct ingest_item **end_of(struct ingest_item **list)
+{
+    while (*list) {
+        list = &(*list)->next;
+    }
+    return list;
+}
+
+/* With the lock held, and something ready. */
 static struct ingest_item *take_group(struct hf_ingest *ingest, size_t max_bytes)
 {
-    bool frames =
-        ingest->ring_first && ingest->ring_first->ready && ingest->ring_first->kind == ITEM_FRAME;
-    bool several = ingest->events_first && ingest->events_first->events->count > 1;
-    /* In turns, so that neither starves the other; the stop comes after both. */
-    if (several && !(frames && ingest->several_were_last)) {
+    bool hurried = head_is_ready(&ingest->hurried);
+    bool ring = head_is_ready(&ingest->ring);
+    bool stop = ring && ingest->ring.first->kind == ITEM_STOP;
+    bool several = ingest->events.first && ingest->events.first->events->count > 1;
+    ring = ring && !stop;
+    /* In turns, so that neither starves the other; the stop comes after all, by itself. */
+    if (several && !((hurried || ring) && ingest->several_were_last)) {
         ingest->several_were_last = true;
         return take_events(ingest);
     }
     ingest->several_were_last = false;
-    struct ingest_item *group = ingest->events_first && !several ? take_events(ingest) : NULL;
-    if (group && !frames) {
-        return group;
+    struct ingest_item *group = NULL, **end = &group;
+    if (ingest->events.first && !several) {
+        *end = take_events(ingest);
+        end = end_of(end);
     }
-    struct ingest_item **end = &group;
-    while (*end) {
-        end = &(*end)->next;
+    size_t share = max_bytes / HURRIED_SHARE, room = max_bytes - share;
+    if (hurried) {
+        *end = take_frames(&ingest->hurried, GROUP_FRAMES_MAX / HURRIED_SHARE, &share);
+        end = end_of(end);
     }
-    *end = take_frames(ingest, max_bytes);
-    return group;
+    room += share;
+    if (ring) {
+        *end = take_frames(&ingest->ring, GROUP_FRAMES_MAX, &room);
+    }
+    return group ? group : cut(&ingest->ring, ingest->ring.first);
 }
 
 struct ingest_item *ring_take(struct hf_ingest *ingest, size_t max_bytes, int64_t until_ns)

@@ -24,6 +24,7 @@ struct hf_ingest_session {
     char host_id[64];
     int64_t skew_ns;
     bool dictionaries;           /* its agent can use them; from before the first frame */
+    _Atomic bool hurries;        /* its items have a line of their own; set under ring_lock */
     _Atomic unsigned references; /* the opener's and one an item */
     pthread_mutex_t lock;        /* protects deliver: NULL once closed */
     void (*deliver)(void *context, struct hf_ingest_reply *reply);
@@ -60,7 +61,7 @@ struct ingest_task {
     void *arg;
 };
 
-enum { LINE_ASKED, LINE_VERIFY, TASK_LINES };
+enum { LINE_ASKED, LINE_HURRIED, LINE_VERIFY, TASK_LINES };
 
 struct task_line {
     struct ingest_task *first, *last;
@@ -87,6 +88,10 @@ struct ingest_item {
 
     struct item_events *events;    /* ITEM_EVENTS; owned */
     struct hf_ingest_reply *reply; /* to deliver once durable, newest first */
+};
+
+struct item_line {
+    struct ingest_item *first, *last;
 };
 
 struct ingest_waiter {
@@ -118,16 +123,19 @@ struct hf_ingest {
     pthread_cond_t task_came;
     struct task_line lines[TASK_LINES];
     unsigned idle_workers, unannounced;
-    bool asked_was_last, tasks_closed;
+    unsigned last_line; /* from which tasks were taken */
+    bool tasks_closed;
     pthread_t *worker_threads;
     unsigned worker_count;    /* as many as there shall be: the workers read it */
     unsigned workers_started; /* of whoever starts and stops them */
     pthread_t committer_thread;
 
-    pthread_mutex_t ring_lock; /* protects the two lines and every item's ready */
+    pthread_mutex_t ring_lock; /* protects the lines and every item's ready */
     pthread_cond_t ring_ready; /* a head became ready; by the monotonic clock */
-    struct ingest_item *ring_first, *ring_last;
-    struct ingest_item *events_first, *events_last; /* ready from the start */
+    struct item_line ring;
+    struct item_line hurried; /* of sessions that hurry: before the ring */
+    struct item_line events;  /* ready from the start */
+    unsigned hurried_sessions;
     bool several_were_last;
     bool stopping;
 
@@ -155,11 +163,13 @@ struct hf_ingest {
 int ring_push(struct hf_ingest *ingest, struct ingest_item *item, enum ingest_wake wake);
 void ring_make_ready(struct hf_ingest *ingest, struct ingest_item *const *items, size_t count);
 void ring_wake(struct hf_ingest *ingest);
-/* Several events that belong together; or single ones and the longest run of ready frames at the
- * ring's head, at most max_bytes of messages (one at least). When there is none: waits for it until
- * a monotonic time (0: not at all, INT64_MAX: for ever), then NULL. The stop comes when both lines
- * are empty. */
+/* Several events that belong together; or single ones and the longest runs of ready frames at the
+ * heads of the other two lines, at most max_bytes of messages (one at least). When there is none:
+ * waits for it until a monotonic time (0: not at all, INT64_MAX: for ever), then NULL. The stop
+ * comes when all lines are empty. */
 struct ingest_item *ring_take(struct hf_ingest *ingest, size_t max_bytes, int64_t until_ns);
+/* What waits of a session's host changes lines, its order kept. */
+void ring_hurry(struct hf_ingest *ingest, struct hf_ingest_session *session, bool on);
 /* What it holds, about: small messages decode to many times their size. */
 size_t item_memory(const struct ingest_item *item);
 void item_free(struct ingest_item *item);

@@ -75,6 +75,16 @@ void ingest_session_take_dictionaries(struct hf_ingest_session *session)
     session->dictionaries = true;
 }
 
+void ingest_session_hurry(struct hf_ingest_session *session, bool on)
+{
+    ring_hurry(session->ingest, session, on);
+}
+
+bool ingest_session_hurries(const struct hf_ingest_session *session)
+{
+    return session->hurries;
+}
+
 bool session_is_open(struct hf_ingest_session *session)
 {
     pthread_mutex_lock(&session->lock);
@@ -99,6 +109,7 @@ void ingest_session_close(struct hf_ingest_session *session)
     pthread_mutex_lock(&session->lock);
     session->deliver = NULL;
     pthread_mutex_unlock(&session->lock);
+    ring_hurry(session->ingest, session, false);
     session_unref(session);
 }
 

@@ -1,6 +1,6 @@
-/* The workers, and the two lines of what they have to do: content to verify, which comes by the
- * thousand, and whatever somebody waits for: admissions, questions, restores. They take turns, so
- * that neither waits for more than a batch of the other. */
+/* The workers, and the three lines of what they have to do: content to verify, which comes by the
+ * thousand; of sessions that hurry; and whatever somebody waits for: admissions, questions,
+ * restores. They take turns, so that none waits for more than a batch of the others. */
 #include <stdlib.h>
 
 #include "collector/ingest/pipeline.h"
@@ -12,7 +12,10 @@
 
 static struct task_line *line_of(struct hf_ingest *ingest, const struct ingest_task *task)
 {
-    return &ingest->lines[task->kind == TASK_VERIFY ? LINE_VERIFY : LINE_ASKED];
+    unsigned line = task->kind != TASK_VERIFY      ? LINE_ASKED
+                    : task->item->session->hurries ? LINE_HURRIED
+                                                   : LINE_VERIFY;
+    return &ingest->lines[line];
 }
 
 /* With the lock held. */
@@ -72,27 +75,37 @@ static struct ingest_task *take_first(struct task_line *line)
     return task;
 }
 
-/* One that was asked for; or some to verify, a share of what there is, so that large ones are
- * worked on in parallel. 0 at the end. */
+/* With the lock held: the line whose turn it is of those that have something; TASK_LINES for none.
+ */
+static unsigned next_line(const struct hf_ingest *ingest)
+{
+    for (unsigned i = 1; i <= TASK_LINES; i++) {
+        unsigned line = (ingest->last_line + i) % TASK_LINES;
+        if (ingest->lines[line].first) {
+            return line;
+        }
+    }
+    return TASK_LINES;
+}
+
+/* One task; or some to verify, a share of what there is, so that large ones are worked on in
+ * parallel. 0 at the end. */
 static size_t take_tasks(struct hf_ingest *ingest, struct ingest_task *tasks[BATCH_MAX])
 {
-    struct task_line *asked = &ingest->lines[LINE_ASKED];
-    struct task_line *verify = &ingest->lines[LINE_VERIFY];
     size_t taken = 0;
+    unsigned line;
     pthread_mutex_lock(&ingest->task_lock);
-    while (!asked->first && !verify->first && !ingest->tasks_closed) {
+    while ((line = next_line(ingest)) == TASK_LINES && !ingest->tasks_closed) {
         ingest->idle_workers++;
         pthread_cond_wait(&ingest->task_came, &ingest->task_lock);
         ingest->idle_workers--;
     }
-    if (asked->first && !(verify->first && ingest->asked_was_last)) {
-        ingest->asked_was_last = true;
-        tasks[taken++] = take_first(asked);
-    } else if (verify->first) {
-        size_t share = verify->count / ingest->worker_count;
-        ingest->asked_was_last = false;
+    if (line != TASK_LINES) {
+        struct task_line *from = &ingest->lines[line];
+        size_t share = line == LINE_VERIFY ? from->count / ingest->worker_count : 1;
+        ingest->last_line = line;
         do {
-            tasks[taken++] = take_first(verify);
+            tasks[taken++] = take_first(from);
         } while (taken < share && taken < BATCH_MAX);
     }
     pthread_mutex_unlock(&ingest->task_lock);

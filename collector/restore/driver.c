@@ -76,40 +76,43 @@ static void forget_job(struct hf_restore *restore)
     restore->accepted = false;
     restore->fetched_bytes = 0;
     hf_buf_clear(&restore->source_name);
+    restore_hurry(restore, false);
 }
 
 /* --- offering --- */
 
-static void offer(struct hf_restore *restore, const struct hf_job_row *row)
+/* Takes over memory, which row is part of. */
+static void offer(struct hf_restore *restore, const struct hf_job_row *row,
+                  struct hf_catalog_memory *memory)
 {
     struct hf_ingest_reply *reply = driver_frame(HF_FRAME_RESTORE_OFFER);
     bool own = strcmp(row->origin_host_id, restore->host_id) == 0;
-    size_t name = strlen(row->source_name);
-    size_t origin = own ? 0 : strlen(row->origin_host_id);
-    if (!reply || hf_buf_append(&reply->memory, row->source_name, name) != HF_OK ||
-        hf_buf_append(&reply->memory, row->origin_host_id, origin) != HF_OK ||
-        hf_buf_append(&reply->memory, row->destination.data, row->destination.size) != HF_OK) {
-        ingest_reply_free(reply);
+    bool few = row->path_count <= HF_OFFER_PATHS_MAX; /* else the agent looks at everything */
+    if (!reply) {
         return;
     }
-    const uint8_t *memory = reply->memory.data;
     reply->frame.offer = (struct hf_restore_offer){
         .job = row->job_id,
-        .source = {memory, name},
-        .origin_host = {memory + name, origin},
+        .source = event_text(row->source_name),
+        .origin_host = event_text(own ? "" : row->origin_host_id),
         .at_ns = row->at_ns,
-        .destination = {memory + name + origin, row->destination.size},
+        .destination = row->destination,
         .conflict = row->conflict,
         .dry_run = row->dry_run,
         .file_count = row->files_total,
         .byte_count = row->bytes_total,
         .expires_ns = row->expires_ns,
+        .paths = few ? row->paths : NULL,
+        .path_count = few ? row->path_count : 0,
     };
     restore->job = row->job_id;
     restore->accepted = false;
     restore->origin_row = row->origin_host_row;
     restore->source_row = row->source_row;
     restore->fetched_bytes = row->fetched_bytes;
+    reply->rows = *memory;
+    *memory = (struct hf_catalog_memory){0};
+    restore_hurry(restore, true);
     restore_send(restore, reply);
 }
 
@@ -134,7 +137,7 @@ static void offer_next(struct hf_restore *restore, struct hf_catalog_reader *cat
             driver_commit(restore, &event, 1, &error);
             continue;
         }
-        offer(restore, &rows[i]);
+        offer(restore, &rows[i], &memory);
     }
     catalog_memory_free(&memory);
 }

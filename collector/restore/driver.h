@@ -45,6 +45,7 @@ struct hf_restore {
 
 void task_free(struct restore_task *task);
 void restore_send(struct hf_restore *restore, struct hf_ingest_reply *reply);
+void restore_hurry(struct hf_restore *restore, bool on);
 /* driver.c. What is sent and recorded; actor is who did it. */
 struct hf_ingest_reply *driver_frame(enum hf_frame_type type);
 void driver_refuse(struct hf_restore *restore, const struct restore_task *task,

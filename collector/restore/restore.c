@@ -213,6 +213,15 @@ bool restore_is_full(struct hf_restore *restore)
     return full;
 }
 
+void restore_hurry(struct hf_restore *restore, bool on)
+{
+    pthread_mutex_lock(&restore->lock);
+    if (!restore->closed) {
+        restore->options.hurry(restore->options.context, on);
+    }
+    pthread_mutex_unlock(&restore->lock);
+}
+
 void restore_send(struct hf_restore *restore, struct hf_ingest_reply *reply)
 {
     if (!reply) {

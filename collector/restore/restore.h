@@ -21,12 +21,15 @@ struct hf_restore_options {
     const char *host_id;
     /* Hand a frame to the session; takes the reply. Called from workers. */
     void (*send)(void *context, struct hf_ingest_reply *reply);
+    /* A job is offered, or the last one is over: until then somebody waits for what the host sends.
+     * Called from workers. */
+    void (*hurry)(void *context, bool on);
     void *context;
 };
 
 /* Any thread for all of these. */
 int restore_open(const struct hf_restore_options *options, struct hf_restore **out);
-/* No send call is running or starts after this returned. */
+/* No send or hurry call is running or starts after this returned. */
 void restore_close(struct hf_restore *restore);
 /* Look for an active job and offer it, if none is under way. */
 void restore_wake(struct hf_restore *restore);

@@ -157,6 +157,9 @@ void reading_control_out(struct hf_session *session, enum hf_frame_type type, si
 /* An answer waits to be sent, or has been. */
 void reading_answer_queued(struct hf_session *session, size_t size);
 void reading_answer_sent(struct hf_session *session, size_t size);
+/* A restore of it began: it hurries now (ingest_session_hurry), and has to be read again if it was
+ * not for memory's sake. */
+void reading_waited_for(struct hf_session *session);
 void reading_stop(struct hf_sessions *sessions);
 
 /* rounds.c */

@@ -45,6 +45,9 @@ static void on_delivery(struct hf_ingest_reply *reply)
     on_released(session, reply);
     switch (reply->kind) {
     case HF_REPLY_FRAME:
+        if (reply->frame.type == HF_FRAME_RESTORE_OFFER) {
+            reading_waited_for(session);
+        }
         session_send(session, reply);
         return;
     case HF_REPLY_RELEASED:

@@ -133,6 +133,12 @@ static void welcome(struct hf_session *session, bool dictionaries)
     session_send(session, reply);
 }
 
+static void hurry(void *context, bool on)
+{
+    struct hf_session *session = context;
+    ingest_session_hurry(session->ingest, on);
+}
+
 static int open_parts(struct hf_session *session, int64_t skew_ns)
 {
     struct hf_sessions *sessions = session->sessions;
@@ -143,6 +149,7 @@ static int open_parts(struct hf_session *session, int64_t skew_ns)
         .host_row = session->host_row,
         .host_id = session->host_id,
         .send = mail_deliver,
+        .hurry = hurry,
         .context = session,
     };
     return session->ingest ? restore_open(&options, &session->restore) : HF_ERR_NO_MEMORY;
@@ -192,10 +199,10 @@ void session_close_parts(struct hf_session *session)
         session->registered = false;
         hf_log_info("Host %s is offline", session->host_id);
     }
+    restore_close(session->restore); /* first: it calls what needs the other */
+    session->restore = NULL;
     if (session->ingest) {
         ingest_session_close(session->ingest);
         session->ingest = NULL;
     }
-    restore_close(session->restore);
-    session->restore = NULL;
 }

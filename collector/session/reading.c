@@ -91,6 +91,20 @@ static void end_idle_privileges(struct hf_sessions *sessions, int64_t now_ns)
 
 static void watch_crowd(struct hf_sessions *sessions);
 
+/* It may go on although memory is used up; there are few such sessions at a time, and each has no
+ * more under way than its credit. */
+static bool is_waited_for(const struct hf_session *session)
+{
+    return session->ingest && ingest_session_hurries(session->ingest);
+}
+
+void reading_waited_for(struct hf_session *session)
+{
+    if (is_waited_for(session)) {
+        leave_crowd(session);
+    }
+}
+
 /* Let the crowd go on when there is room. When all memory is in messages that are not whole, let
  * one after the other go on, so that somebody gets on; who then does not is sent away. */
 static void on_crowd_timer(lws_sorted_usec_list_t *timer)
@@ -132,7 +146,7 @@ void reading_grew(struct hf_session *session, size_t size)
     }
     sessions->incoming_bytes += size;
     if (memory_used(sessions) <= sessions->options.memory_bytes || session->privileged_ns != 0 ||
-        session->held & HOLD_MEMORY) {
+        session->held & HOLD_MEMORY || is_waited_for(session)) {
         return;
     }
     reading_hold(session, HOLD_MEMORY);

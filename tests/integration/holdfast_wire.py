@@ -76,7 +76,7 @@ FRAMES = {
     19: ("DICTIONARY", [("id", bytes), ("bytes", bytes)]),
     32: ("RESTORE_OFFER", [("job", int), ("source", str), ("origin_host", str), ("at", int),
                            ("destination", bytes), ("conflict", int), ("dry_run", bool),
-                           ("files", int), ("bytes", int), ("expires", int)]),
+                           ("files", int), ("bytes", int), ("expires", int), ("paths", [bytes])]),
     33: ("RESTORE_ANSWER", [("job", int), ("accepted", bool), ("message", str)]),
     34: ("RESTORE_NEXT", [("job", int), ("cursor", bytes)]),
     35: ("RESTORE_PAGE", [("job", int), ("versions", [VERSION_FIELDS]), ("next_cursor", bytes),

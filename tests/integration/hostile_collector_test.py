@@ -206,7 +206,8 @@ class Plan:
     def __init__(self, job, versions, content=(), **offer):
         self.offer = dict({"job": job, "source": "data", "origin_host": "", "at": time.time_ns(),
                            "destination": b"", "conflict": 1, "dry_run": False,
-                           "files": len(versions), "bytes": 100, "expires": time.time_ns() + 10**12}, **offer)
+                           "files": len(versions), "bytes": 100, "expires": time.time_ns() + 10**12,
+                           "paths": []}, **offer)
         self.versions = versions
         self.content = {block["chunks"][:32]: block for block in content}
         self.page = lambda cursor: {"versions": self.versions, "next_cursor": b"", "last": True}
@@ -404,6 +405,19 @@ def test_another_hosts_files_are_refused_unless_this_host_allows_it(scene):
     scene.check()
 
 
+def test_nothing_is_restored_but_what_was_offered(scene):
+    """What else is there was not captured for it."""
+    kept = wire.regular(1, scene.path("data/kept"), [CONTENT])
+    plan = scene.run([kept], [wire.chunk(CONTENT)], paths=[scene.path("data/kep"), scene.path("data/kept/x")])
+    assert "did not offer" in plan.done["message"], plan.done
+    assert scene.host.path("data/kept").read_text() == "kept\n"
+    plan = scene.run([wire.regular(1, scene.path("data/offered/x"), [CONTENT])], [wire.chunk(CONTENT)],
+                     paths=[scene.path("data/y"), scene.path("data/offered")])
+    assert plan.done["outcome"] == 1, plan.done
+    assert scene.host.path("data/offered/x").read_bytes() == CONTENT
+    scene.check()
+
+
 def test_a_hook_can_not_come_over_the_wire(scene):
     """Whatever the offer carries besides its fields is ignored."""
     hook = str(scene.host.directory / "hook")
@@ -411,7 +425,7 @@ def test_a_hook_can_not_come_over_the_wire(scene):
     def offer(agent):
         scene.collector.job += 1
         agent.send_values(wire.TYPES["RESTORE_OFFER"], scene.collector.job, "data", "", time.time_ns(), b"", 1, False, 1,
-                          10, time.time_ns() + 10**12, [hook], {"before_restore": hook}, hook)
+                          10, time.time_ns() + 10**12, [], [hook], {"before_restore": hook}, hook)
 
     plan = Plan(scene.collector.job + 1, [wire.regular(1, scene.path("data/hooked"), [CONTENT])],
                 [wire.chunk(CONTENT)])

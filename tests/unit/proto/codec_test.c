@@ -132,11 +132,37 @@ static void bytes_behind_a_frame_are_refused(void **state)
 static struct hf_buf with_trailing(const struct hf_frame *frame, size_t count, const void *extra,
                                    size_t size)
 {
-    struct hf_buf out = encoded(frame);
-    assert_true((out.data[0] & 0xf0) == 0x90 && (out.data[0] & 0x0f) + count <= 15);
-    out.data[0] = (uint8_t)(out.data[0] + count);
+    struct hf_buf plain = encoded(frame);
+    struct hf_buf out = {0};
+    assert_true((plain.data[0] & 0xf0) == 0x90);
+    const uint8_t head[] = {0xdc, 0, (uint8_t)((plain.data[0] & 0x0f) + count)};
+    assert_int_equal(hf_buf_append(&out, head, sizeof head), HF_OK);
+    assert_int_equal(hf_buf_append(&out, plain.data + 1, plain.size - 1), HF_OK);
     assert_int_equal(hf_buf_append(&out, extra, size), HF_OK);
+    hf_buf_free(&plain);
     return out;
+}
+
+static void an_offer_of_an_earlier_version_names_no_paths(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SAMPLE_FRAME_COUNT; i++) {
+        if (sample_frames[i].type != HF_FRAME_RESTORE_OFFER) {
+            continue;
+        }
+        struct hf_frame frame = sample_frames[i];
+        struct hf_error error = {0};
+        frame.offer.paths = NULL;
+        frame.offer.path_count = 0;
+        struct hf_buf message = encoded(&frame);
+        message.data[0]--;
+        message.size--; /* the empty array at its end */
+        assert_int_equal(proto_decode(message.data, message.size, &frame, &error), HF_OK);
+        assert_int_equal(frame.offer.path_count, 0);
+        assert_int_equal(frame.offer.expires_ns, sample_frames[i].offer.expires_ns);
+        proto_frame_free(&frame);
+        hf_buf_free(&message);
+    }
 }
 
 static void fields_of_a_later_version_are_passed_over(void **state)
@@ -210,7 +236,7 @@ static void a_frame_with_too_few_fields_says_how_many_it_needs(void **state)
         struct hf_buf whole = encoded(&sample_frames[i]);
         struct hf_frame frame;
         struct hf_error error = {0};
-        whole.data[0]--;
+        whole.data[0] = (uint8_t)(whole.data[0] - 1 - codec_find(sample_frames[i].type)->younger);
         assert_int_equal(decode_copy(whole.data, whole.size, &frame, &error), HF_ERR_PROTOCOL);
         assert_non_null(strstr(error.message, "fields; it needs"));
         assert_non_null(strstr(error.message, proto_frame_name(sample_frames[i].type)));
@@ -355,6 +381,7 @@ int main(void)
         cmocka_unit_test(a_version_alone_comes_back_as_it_went),
         cmocka_unit_test(a_frame_cut_anywhere_is_refused),
         cmocka_unit_test(bytes_behind_a_frame_are_refused),
+        cmocka_unit_test(an_offer_of_an_earlier_version_names_no_paths),
         cmocka_unit_test(fields_of_a_later_version_are_passed_over),
         cmocka_unit_test(what_is_passed_over_is_bounded_too),
         cmocka_unit_test(a_frame_with_too_few_fields_says_how_many_it_needs),

@@ -100,6 +100,8 @@ static const struct hf_bytes sample_capabilities[] = {SAMPLE_TEXT("delta"),
                                                       SAMPLE_TEXT("zstd-dict")};
 static const struct hf_bytes sample_roots[] = {SAMPLE_TEXT("/home/robot"),
                                                SAMPLE_TEXT("/etc/casare")};
+static const struct hf_bytes sample_offer_paths[] = {SAMPLE_TEXT("home/robot/checkpoint.json"),
+                                                     SAMPLE_TEXT("etc/casare")};
 static const struct hf_ack sample_acks[] = {{1, 41, SAMPLE_NOW}, {2, 300, SAMPLE_NOW + 1}};
 static const struct hf_restore_result sample_results[] = {
     {SAMPLE_TEXT("home/robot/checkpoint.json"), HF_RESTORE_RESTORED, 6, {NULL, 0}},
@@ -201,7 +203,9 @@ static const struct hf_frame sample_frames[] = {
                .dry_run = false,
                .file_count = 2,
                .byte_count = 70006,
-               .expires_ns = SAMPLE_NOW + 3600 * HF_NS_PER_SECOND}},
+               .expires_ns = SAMPLE_NOW + 3600 * HF_NS_PER_SECOND,
+               .paths = sample_offer_paths,
+               .path_count = 2}},
     {.type = HF_FRAME_RESTORE_ANSWER,
      .seq = 9,
      .answer = {.job = 9, .accepted = true, .message = {NULL, 0}}},

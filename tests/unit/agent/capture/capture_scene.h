@@ -35,7 +35,7 @@ struct scene {
     struct hf_capture *capture;
     /* What left the outbox: versions, of those of directories, and of those deletions; versions of
      * a source's file "f". */
-    unsigned versions[SOURCES], directories[SOURCES], gone[SOURCES];
+    unsigned versions[SOURCES], directories[SOURCES], gone[SOURCES], unparsable[SOURCES];
     unsigned seen[SOURCES], deletions[SOURCES];
     uint32_t flags[SOURCES];
     uint64_t job[SOURCES];
@@ -136,6 +136,7 @@ static inline void pump(struct scene *scene)
             const struct hf_version *version = &unit->versions[i];
             last = version->seq;
             scene->versions[source]++;
+            scene->unparsable[source] += (version->flags & HF_VERSION_UNPARSABLE) != 0;
             scene->directories[source] += version->type == HF_FILE_DIRECTORY;
             scene->gone[source] += version->type == HF_FILE_ABSENT;
             if (version->path.size > 2 &&
@@ -172,16 +173,22 @@ static inline void mark_done(void *context)
     atomic_store((atomic_bool *)context, true);
 }
 
-static inline void flush(struct scene *scene)
+/* As a restore that writes there does before it begins. */
+static inline void flush_for(struct scene *scene, const struct hf_capture_area *area)
 {
     atomic_bool done = false;
     int64_t end_ns = hf_clock_monotonic_ns() + PATIENCE_NS;
-    capture_flush(scene->capture, NULL, 0, mark_done, &done);
+    capture_flush(scene->capture, area, mark_done, &done);
     while (!atomic_load(&done)) {
         assert_true(hf_clock_monotonic_ns() < end_ns);
         pump(scene);
         usleep(500);
     }
+}
+
+static inline void flush(struct scene *scene)
+{
+    flush_for(scene, NULL);
 }
 
 /* At once: nobody sees it half written. */
@@ -203,9 +210,11 @@ static inline void write_file(struct scene *scene, size_t source, const char *co
     assert_int_equal(rename(new_path, path), 0);
 }
 
-static inline const char *const *roots_of(const struct scene *scene, size_t source)
-{
-    return (const char *const *)&scene->paths[source];
-}
+/* All of a source. */
+#define AREA(scene, source)                                                                        \
+    &(struct hf_capture_area)                                                                      \
+    {                                                                                              \
+        .roots = (const char *const *)&(scene)->paths[source], .root_count = 1                     \
+    }
 
 #endif

@@ -301,11 +301,11 @@ static void a_database_that_a_restore_put_there_is_recorded_as_that(void **state
     struct hf_version version = *newest(scene);
     unsigned before = scene->seen[DATA];
     struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = MTIME_NS / HF_NS_PER_SECOND}};
-    capture_hold(scene->capture, roots_of(scene, DATA), 1);
+    capture_hold(scene->capture, AREA(scene, DATA));
     assert_int_equal(utimensat(AT_FDCWD, place(scene, ""), times, 0), 0);
     version.mtime_ns = MTIME_NS;
     capture_adopt(scene->capture, DATA, place(scene, "") + 1, &version, 7);
-    capture_release(scene->capture, roots_of(scene, DATA), 1);
+    capture_release(scene->capture, AREA(scene, DATA));
     wait_for(scene, DATA, before + 1);
     flush(scene);
     assert_int_equal(scene->seen[DATA], before + 1);

@@ -50,19 +50,6 @@ static struct hf_mark_state mark_of(struct scene *scene, size_t source, enum hf_
     return mark;
 }
 
-/* As a restore of that source does before it begins. */
-static void flush_for(struct scene *scene, const char *const *roots, size_t count)
-{
-    atomic_bool done = false;
-    int64_t end_ns = hf_clock_monotonic_ns() + PATIENCE_NS;
-    capture_flush(scene->capture, roots, count, mark_done, &done);
-    while (!atomic_load(&done)) {
-        assert_true(hf_clock_monotonic_ns() < end_ns);
-        pump(scene);
-        usleep(500);
-    }
-}
-
 static void test_a_source_waits_and_says_so_and_others_go_on(void **state)
 {
     struct scene *scene = *state;
@@ -81,9 +68,9 @@ static void test_a_restore_elsewhere_does_not_wait_for_it_nor_read_it(void **sta
     struct scene *scene = *state;
     write_file(scene, DATA, "waits", 0);
     write_file(scene, OTHER, "is captured", 0);
-    flush_for(scene, roots_of(scene, OTHER), 1);
+    flush_for(scene, AREA(scene, OTHER));
     assert_int_equal(scene->seen[OTHER], 1);
-    flush_for(scene, NULL, 0);
+    flush(scene);
     assert_int_equal(scene->versions[DATA], 0);
     assert_string_not_equal(mark_of(scene, DATA, HF_SOURCE_WAITING).note, "");
 }
@@ -92,19 +79,19 @@ static void test_what_a_restore_replaces_is_captured_first_quiet_or_not(void **s
 {
     struct scene *scene = *state;
     write_file(scene, DATA, "first", 0);
-    flush_for(scene, roots_of(scene, DATA), 1);
+    flush_for(scene, AREA(scene, DATA));
     assert_int_equal(scene->seen[DATA], 1);
     write_file(scene, DATA, "second", 0); /* and afterwards it is quiet again */
     mark_of(scene, DATA, HF_SOURCE_WAITING);
     assert_int_equal(scene->seen[DATA], 1);
-    flush_for(scene, roots_of(scene, DATA), 1);
+    flush_for(scene, AREA(scene, DATA));
     assert_int_equal(scene->seen[DATA], 2);
 }
 
 static void test_a_source_in_which_nothing_happens_is_protected_up_to_now(void **state)
 {
     struct scene *scene = *state;
-    flush_for(scene, roots_of(scene, DATA), 1);
+    flush_for(scene, AREA(scene, DATA));
     int64_t since_ns = hf_clock_now_ns();
     int64_t end_ns = hf_clock_monotonic_ns() + PATIENCE_NS;
     while (mark_of(scene, DATA, HF_SOURCE_WATCHING).until_ns < since_ns) {
@@ -115,7 +102,7 @@ static void test_a_source_in_which_nothing_happens_is_protected_up_to_now(void *
 static void test_what_was_noticed_holds_the_mark_back_to_before_it(void **state)
 {
     struct scene *scene = *state;
-    flush_for(scene, roots_of(scene, DATA), 1);
+    flush_for(scene, AREA(scene, DATA));
     write_file(scene, DATA, "waits", 0);
     int64_t after_ns = hf_clock_now_ns();
     struct hf_mark_state mark = mark_of(scene, DATA, HF_SOURCE_WAITING);
@@ -125,7 +112,7 @@ static void test_what_was_noticed_holds_the_mark_back_to_before_it(void **state)
         usleep(150000); /* more than a mark's interval */
         assert_true(mark_of(scene, DATA, HF_SOURCE_WAITING).until_ns <= after_ns);
     }
-    flush_for(scene, roots_of(scene, DATA), 1);
+    flush_for(scene, AREA(scene, DATA));
     assert_true(mark_of(scene, DATA, HF_SOURCE_WATCHING).until_ns > after_ns);
 }
 
@@ -134,7 +121,7 @@ static void test_any_number_of_changes_waits_and_none_is_lost(void **state)
 {
     struct scene *scene = *state;
     enum { COUNT = 5000 };
-    flush_for(scene, roots_of(scene, DATA), 1);
+    flush_for(scene, AREA(scene, DATA));
     unsigned before = scene->versions[DATA];
     for (int i = 0; i < COUNT; i++) {
         char path[120];
@@ -145,7 +132,7 @@ static void test_any_number_of_changes_waits_and_none_is_lost(void **state)
     wait_for(scene, OTHER, 1);
     mark_of(scene, DATA, HF_SOURCE_WAITING);
     assert_int_equal(scene->versions[DATA], before);
-    flush_for(scene, roots_of(scene, DATA), 1);
+    flush_for(scene, AREA(scene, DATA));
     assert_true(scene->versions[DATA] >= before + COUNT);
 }
 

@@ -162,6 +162,155 @@ static void versions_of_a_stream_that_are_committed_together_are_acknowledged_on
     bench_remove(&bench);
 }
 
+/* When it came, among all hosts' answers. */
+static uint64_t when_acked(struct host *host, uint64_t seq)
+{
+    struct hf_ingest_reply *reply = expect(host, HF_REPLY_FRAME, HF_FRAME_ACK);
+    assert_int_equal(reply->frame.ack.acks[0].version_seq, seq);
+    ingest_reply_free(reply);
+    return host->numbers[host->taken - 1];
+}
+
+static uint64_t when_released(struct host *host, size_t *control)
+{
+    struct hf_ingest_reply *reply = expect(host, HF_REPLY_RELEASED, HF_FRAME_MARK);
+    *control -= reply->released_control;
+    ingest_reply_free(reply);
+    return host->numbers[host->taken - 1];
+}
+
+#define CROWD 3000 /* more than one group holds */
+
+static size_t send_marks(struct host *host, size_t count)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++) {
+        size += send_mark(host, "");
+    }
+    return size;
+}
+
+static void who_hurries_does_not_stand_in_line(void **state)
+{
+    struct bench bench;
+    struct gate gate;
+    (void)state;
+    bench_new(&bench);
+    struct host *crowd = host_new(&bench, 0), *hasty = host_new(&bench, 1);
+    struct content content = content_of(1, 500);
+    open_source(crowd);
+    open_source(hasty);
+    send_chunk(hasty, &content);
+    send_version(hasty, 1, "a", &content);
+    wait_acked(hasty, 1);
+
+    gate_shut(&gate, &bench, crowd);
+    size_t size = send_marks(crowd, CROWD);
+    send_version(hasty, 2, "a", &content); /* also what came before */
+    ingest_session_hurry(hasty->session, true);
+    assert_true(ingest_session_hurries(hasty->session));
+    send_version(hasty, 3, "a", &content);
+    gate_open(&gate);
+    assert_true(when_acked(hasty, 3) < when_released(crowd, &size));
+    wait_released(crowd, 0, size);
+    gate_free(&gate);
+
+    gate_shut(&gate, &bench, crowd);
+    size = send_marks(crowd, CROWD);
+    send_version(hasty, 4, "a", &content);
+    ingest_session_hurry(hasty->session, false);
+    send_version(hasty, 5, "a", &content);
+    gate_open(&gate);
+    uint64_t fourth = when_acked(hasty, 4), fifth = when_acked(hasty, 5);
+    uint64_t crowds = when_released(crowd, &size);
+    assert_true(fourth < crowds && crowds < fifth); /* in line again, behind what came before */
+    wait_released(crowd, 0, size);
+    gate_free(&gate);
+
+    host_free(crowd);
+    host_free(hasty);
+    ingest_stop(bench.ingest);
+    bench_remove(&bench);
+}
+
+static void who_hurries_leaves_most_of_a_group_to_the_others(void **state)
+{
+    struct bench bench;
+    struct gate gate;
+    (void)state;
+    bench_new(&bench);
+    struct host *other = host_new(&bench, 0), *hasty = host_new(&bench, 1);
+    struct content content = content_of(1, 500);
+    open_source(other);
+    open_source(hasty);
+    send_chunk(other, &content);
+    send_version(other, 1, "a", &content);
+    wait_acked(other, 1);
+    gate_shut(&gate, &bench, other);
+    ingest_session_hurry(hasty->session, true);
+    size_t size = send_marks(hasty, CROWD), left = size;
+    send_version(other, 2, "a", &content);
+    gate_open(&gate);
+    assert_true(when_acked(other, 2) < when_released(hasty, &left));
+    assert_in_range(size - left, 1, size / 4);
+    wait_released(hasty, 0, left);
+    host_free(other);
+    host_free(hasty);
+    ingest_stop(bench.ingest);
+    gate_free(&gate);
+    bench_remove(&bench);
+}
+
+/* Else the new session would be told that less is stored than there is, and number anew. */
+static void what_the_session_before_sent_stays_before(void **state)
+{
+    struct bench bench;
+    struct gate gate;
+    (void)state;
+    bench_new(&bench);
+    struct host *host = host_new(&bench, 0), *other = host_new(&bench, 1);
+    struct content content = content_of(1, 500);
+    open_source(host);
+    send_chunk(host, &content);
+    send_version(host, 1, "a", &content);
+    wait_acked(host, 1);
+    gate_shut(&gate, &bench, other);
+    send_version(host, 2, "a", &content);
+    host_close(host);
+    host_open(&bench, host);
+    host->seq = 0;
+    ingest_session_hurry(host->session, true);
+    gate_open(&gate);
+    assert_int_equal(open_source(host), 2);
+    host_free(host);
+    host_free(other);
+    ingest_stop(bench.ingest);
+    gate_free(&gate);
+    bench_remove(&bench);
+}
+
+static void few_hurry_at_a_time(void **state)
+{
+    struct bench bench;
+    struct host *hosts[HF_INGEST_HURRIED_MAX + 1];
+    (void)state;
+    bench_new(&bench);
+    for (unsigned i = 0; i <= HF_INGEST_HURRIED_MAX; i++) {
+        hosts[i] = host_new(&bench, i);
+        ingest_session_hurry(hosts[i]->session, true);
+        assert_int_equal(ingest_session_hurries(hosts[i]->session), i < HF_INGEST_HURRIED_MAX);
+    }
+    ingest_session_hurry(hosts[HF_INGEST_HURRIED_MAX]->session, false); /* did not, does not */
+    host_free(hosts[0]);
+    ingest_session_hurry(hosts[HF_INGEST_HURRIED_MAX]->session, true);
+    assert_true(ingest_session_hurries(hosts[HF_INGEST_HURRIED_MAX]->session));
+    for (unsigned i = 1; i <= HF_INGEST_HURRIED_MAX; i++) {
+        host_free(hosts[i]);
+    }
+    ingest_stop(bench.ingest);
+    bench_remove(&bench);
+}
+
 static void what_is_acknowledged_after_a_refusal_is_said_after_it(void **state)
 {
     struct bench bench;
@@ -382,6 +531,10 @@ int main(void)
         cmocka_unit_test(marks_that_say_nothing_new_write_nothing),
         cmocka_unit_test(a_source_that_is_opened_as_it_was_writes_nothing),
         cmocka_unit_test(versions_of_a_stream_that_are_committed_together_are_acknowledged_once),
+        cmocka_unit_test(who_hurries_does_not_stand_in_line),
+        cmocka_unit_test(who_hurries_leaves_most_of_a_group_to_the_others),
+        cmocka_unit_test(what_the_session_before_sent_stays_before),
+        cmocka_unit_test(few_hurry_at_a_time),
         cmocka_unit_test(what_is_acknowledged_after_a_refusal_is_said_after_it),
         cmocka_unit_test(events_and_frames_share_a_commit_and_a_refused_one_harms_no_other),
         cmocka_unit_test(a_mark_with_another_note_is_journalled_at_once),

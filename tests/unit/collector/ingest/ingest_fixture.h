@@ -43,6 +43,7 @@ struct host {
     pthread_mutex_t lock;
     pthread_cond_t came;
     struct hf_ingest_reply *replies[REPLIES_MAX];
+    uint64_t numbers[REPLIES_MAX]; /* of each, in the order in which all hosts' came */
     size_t count, taken;
 };
 
@@ -90,9 +91,11 @@ static inline void bench_remove(struct bench *bench)
 
 static inline void deliver(void *context, struct hf_ingest_reply *reply)
 {
+    static _Atomic uint64_t number;
     struct host *host = context;
     pthread_mutex_lock(&host->lock);
     if (host->count < REPLIES_MAX) {
+        host->numbers[host->count] = ++number;
         host->replies[host->count++] = reply;
     }
     pthread_cond_signal(&host->came);

@@ -2,6 +2,8 @@
  * session is replaced by a list of the frames that were sent. */
 #include "tests/unit/collector/identity/identity_fixture.h"
 
+#include <stdatomic.h>
+
 #include "collector/restore/restore.h"
 #include "common/queue.h"
 
@@ -261,7 +263,14 @@ struct line {
     struct hf_restore *restore;
     struct hf_ingest_reply *last; /* what line_receive gave */
     uint64_t seq;
+    atomic_bool hurries;
 };
+
+static void on_hurry(void *context, bool on)
+{
+    struct line *line = context;
+    atomic_store(&line->hurries, on);
+}
 
 static void on_send(void *context, struct hf_ingest_reply *reply)
 {
@@ -281,6 +290,7 @@ static struct line *line_open(const struct host *host)
                                          .host_row = host->row,
                                          .host_id = host->id,
                                          .send = on_send,
+                                         .hurry = on_hurry,
                                          .context = line};
     assert_int_equal(restore_open(&options, &line->restore), HF_OK);
     restore_wake(line->restore);
@@ -368,6 +378,15 @@ static uint64_t line_accept(struct line *line)
     return job;
 }
 
+/* Its job is over. */
+static void wait_calm(const struct line *line)
+{
+    for (int i = 0; i < PATIENCE_MS && atomic_load(&line->hurries); i++) {
+        usleep(1000);
+    }
+    assert_false(atomic_load(&line->hurries));
+}
+
 static void expect_refusal(struct line *line, enum hf_wire_code code)
 {
     const struct hf_frame *frame = line_receive(line, HF_FRAME_ERROR);
@@ -389,6 +408,8 @@ static void a_job_goes_from_offer_to_result(void **state)
     assert_int_equal(offer->job, job);
     assert_int_equal(offer->origin_host.size, 0);
     assert_int_equal(offer->conflict, HF_CONFLICT_REPLACE);
+    assert_int_equal(offer->path_count, 0);
+    assert_true(atomic_load(&line->hurries));
     line_send(line, answer(job, true, ""));
     line_send(line, next_page(job, (struct hf_bytes){0}));
     const struct hf_restore_page *page = &line_receive(line, HF_FRAME_RESTORE_PAGE)->page;
@@ -417,12 +438,46 @@ static void a_job_goes_from_offer_to_result(void **state)
                                       .results = {.job = job, .results = results, .count = 2}});
     line_send(line, done(job, HF_JOB_FAILED));
     assert_int_equal(line_receive(line, HF_FRAME_RESTORE_DONE)->done.job, job);
+    wait_calm(line);
     facts = job_facts(&d, job);
     assert_int_equal(facts.state, HF_JOB_STATE_FAILED);
     assert_int_equal(facts.results, 2);
     assert_int_equal(facts.fetched, 12);
     line_close(line);
     files_free(files, 3);
+    deployment_free(&d);
+}
+
+/* Where there are few, the agent is told which paths it is about. */
+static void an_offer_names_what_was_selected_unless_that_is_much(void **state)
+{
+    (void)state;
+    struct deployment d = deployment_new(DAY_NS);
+    struct host host = host_new(&d);
+    struct file *files = files_add(&host, 1, 100);
+    struct hf_bytes paths[HF_OFFER_PATHS_MAX + 1];
+    char names[HF_OFFER_PATHS_MAX + 1][8];
+    for (size_t i = 0; i <= HF_OFFER_PATHS_MAX; i++) {
+        snprintf(names[i], sizeof names[i], "data/%02zu", i);
+        paths[i] = event_text(names[i]);
+    }
+    for (size_t more = 0; more < 2; more++) {
+        struct hf_event event = job_event(&host, &host);
+        event.job_created.paths = paths;
+        event.job_created.path_count = HF_OFFER_PATHS_MAX + more;
+        uint64_t job = job_new(&host, event);
+        struct line *line = line_open(&host);
+        const struct hf_restore_offer *offer = &line_receive(line, HF_FRAME_RESTORE_OFFER)->offer;
+        assert_int_equal(offer->path_count, more ? 0 : HF_OFFER_PATHS_MAX);
+        for (size_t i = 0; i < offer->path_count; i++) {
+            assert_int_equal(offer->paths[i].size, strlen(names[i]));
+            assert_memory_equal(offer->paths[i].data, names[i], strlen(names[i]));
+        }
+        line_send(line, answer(job, false, "no"));
+        wait_calm(line);
+        line_close(line);
+    }
+    files_free(files, 1);
     deployment_free(&d);
 }
 
@@ -822,6 +877,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_job_goes_from_offer_to_result),
+        cmocka_unit_test(an_offer_names_what_was_selected_unless_that_is_much),
         cmocka_unit_test(a_block_comes_whole_when_most_of_it_is_wanted_and_made_anew_else),
         cmocka_unit_test(of_another_hosts_block_only_what_is_of_the_job_comes),
         cmocka_unit_test(a_host_that_answers_again_has_that_moment_named_too),

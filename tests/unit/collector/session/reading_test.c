@@ -11,12 +11,11 @@ struct sender {
     struct agent agent;
     struct content content;
     pthread_t thread;
-    bool acknowledged;
+    bool written, acknowledged;
 };
 
-static void *send_a_large_file(void *arg)
+static bool write_a_large_file(struct sender *sender)
 {
-    struct sender *sender = arg;
     uint32_t half = sender->content.size / 2;
     struct content parts[2] = {{.data = sender->content.data, .size = half},
                                {.data = sender->content.data + half, .size = half}};
@@ -33,10 +32,86 @@ static void *send_a_large_file(void *arg)
     struct hf_version version = version_of(&sender->content, 1, "var/large");
     version.refs = (struct hf_bytes){refs, sizeof refs};
     struct hf_frame versions = versions_frame(1, &version, 1);
-    sender->acknowledged = agent_send(&sender->agent, &chunks_message) &&
-                           agent_send(&sender->agent, &versions) &&
+    return agent_send(&sender->agent, &chunks_message) && agent_send(&sender->agent, &versions);
+}
+
+static void *send_a_large_file(void *arg)
+{
+    struct sender *sender = arg;
+    sender->acknowledged = write_a_large_file(sender) &&
                            agent_expect(&sender->agent, HF_FRAME_ACK)->ack.acks[0].version_seq == 1;
     return NULL;
+}
+
+static void *only_write_it(void *arg)
+{
+    struct sender *sender = arg;
+    sender->written = write_a_large_file(sender);
+    return NULL;
+}
+
+static void begin_restore(struct site *site, const struct agent *agent)
+{
+    struct hf_error error = {0};
+    int64_t now_ns = hf_clock_now_ns();
+    struct hf_event event = {.type = HF_EVENT_JOB_CREATED,
+                             .actor = event_text("test"),
+                             .job_created = {.host_id = event_text(agent->host_id),
+                                             .origin_host_id = event_text(agent->host_id),
+                                             .source_name = event_text("data"),
+                                             .at_ns = now_ns,
+                                             .conflict = HF_CONFLICT_REPLACE,
+                                             .expires_ns = now_ns + DAY_NS}};
+    assert_ok(ingest_commit(site->deployment.ingest, &event, 1, &error));
+    sessions_wake_host(site->sessions, agent->host_id);
+}
+
+/* So many begin a message and don't go on that it would take seconds until it is the turn of one
+ * more, by when the first are sent away. */
+static void whom_a_restore_waits_for_is_read_although_memory_is_used_up(void **state)
+{
+    enum { STUCK = 60, PART = 20 * 1024 };
+    (void)state;
+    struct site site = site_new(BUDGET);
+    static struct agent stuck[STUCK];
+    struct sender sender = {.site = &site, .content = content_new(MESSAGE)};
+    struct content content = content_new(MESSAGE / 2);
+    struct hf_block block = block_of(&content);
+    struct hf_frame chunks = chunks_frame(&block, 1);
+    sender.agent = agent_enrol(&site);
+    agent_open(&sender.agent, &site);
+    agent_open_source(&sender.agent, 1, "data", 0);
+    for (size_t i = 0; i < STUCK; i++) {
+        stuck[i] = agent_enrol(&site);
+        agent_open(&stuck[i], &site);
+    }
+    int64_t began_ns = hf_clock_monotonic_ns();
+    for (size_t i = 0; i < STUCK; i++) {
+        struct hf_buf out = {0};
+        append_frame(&stuck[i], &out, &chunks);
+        assert_true(agent_write(&stuck[i], out.data, PART));
+        hf_buf_free(&out);
+    }
+    assert_int_equal(pthread_create(&sender.thread, NULL, only_write_it, &sender), 0);
+    usleep(100000); /* it is not read now */
+    begin_restore(&site, &sender.agent);
+    pthread_join(sender.thread, NULL);
+    assert_true(sender.written);
+    agent_expect(&sender.agent, HF_FRAME_RESTORE_OFFER);
+    assert_int_equal(agent_expect(&sender.agent, HF_FRAME_ACK)->ack.acks[0].version_seq, 1);
+    size_t sent_away = 0;
+    bool in_time = hf_clock_monotonic_ns() - began_ns < 5 * HF_NS_PER_SECOND / 2;
+    for (size_t i = 0; i < STUCK; i++) {
+        sent_away += agent_receive_within(&stuck[i], 0);
+    }
+    assert_true(sent_away == 0 || (!in_time && sent_away < STUCK / 2));
+    for (size_t i = 0; i < STUCK; i++) {
+        agent_free(&stuck[i]);
+    }
+    free(content.data);
+    free(sender.content.data);
+    agent_free(&sender.agent);
+    site_free(&site);
 }
 
 static void a_crowd_with_messages_larger_than_all_memory_gets_on_one_by_one(void **state)
@@ -138,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_crowd_with_messages_larger_than_all_memory_gets_on_one_by_one),
         cmocka_unit_test(agents_that_stop_in_the_middle_of_messages_do_not_stop_the_others),
+        cmocka_unit_test(whom_a_restore_waits_for_is_read_although_memory_is_used_up),
         cmocka_unit_test(questions_without_end_are_answered_and_do_not_pile_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
