@@ -280,8 +280,9 @@ static void what_the_session_before_sent_stays_before(void **state)
     host_open(&bench, host);
     host->seq = 0;
     ingest_session_hurry(host->session, true);
+    send_source(host, 1, "data");
     gate_open(&gate);
-    assert_int_equal(open_source(host), 2);
+    assert_int_equal(expect_source_state(host), 2);
     host_free(host);
     host_free(other);
     ingest_stop(bench.ingest);

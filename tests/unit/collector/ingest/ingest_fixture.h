@@ -173,7 +173,7 @@ static inline struct hf_ingest_reply *expect(struct host *host, enum hf_ingest_r
     }
 }
 
-static inline uint64_t open_named(struct host *host, uint32_t stream, const char *name)
+static inline void send_source(struct host *host, uint32_t stream, const char *name)
 {
     struct hf_frame frame = {.type = HF_FRAME_SOURCE,
                              .source = {.stream = stream,
@@ -181,10 +181,20 @@ static inline uint64_t open_named(struct host *host, uint32_t stream, const char
                                         .kind = event_text("files"),
                                         .class_name = event_text("config")}};
     submit(host, &frame);
+}
+
+static inline uint64_t expect_source_state(struct host *host)
+{
     struct hf_ingest_reply *reply = expect(host, HF_REPLY_FRAME, HF_FRAME_SOURCE_STATE);
     uint64_t seq = reply->frame.source_state.version_seq;
     ingest_reply_free(reply);
     return seq;
+}
+
+static inline uint64_t open_named(struct host *host, uint32_t stream, const char *name)
+{
+    send_source(host, stream, name);
+    return expect_source_state(host);
 }
 
 static inline uint64_t open_source(struct host *host)
