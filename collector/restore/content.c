@@ -103,15 +103,20 @@ static int gather_anew(struct hf_restore *restore, struct hf_store_reader *store
     return rc == HF_OK ? gather(gathered, memory, &block) : rc;
 }
 
+/* A block of which a third is wanted goes out whole. To make it anew costs more than all other
+ * work on it: it has to be decompressed for that as well, and the rest compressed. */
+#define ENOUGH_OF 3
+
 /* Whether a block may go out as it is: it can be read by itself (an agent that restores has no
- * dictionary), nearly all of it is wanted, and
- * the host whose files these are has sent it whole. */
+ * dictionary), and all of it is wanted, or enough and the host whose files these are has sent it
+ * whole. */
 static bool may_go_out(const struct hf_restore *restore, const struct hf_stored_block *stored,
                        size_t count, uint64_t plain)
 {
     bool whole = count == hf_block_chunk_count(&stored->block);
-    bool most = plain >= hf_block_plain_size(&stored->block) / 4 * 3;
-    return stored->block.aid.size == 0 && (whole || (most && stored->owner == restore->origin_row));
+    bool enough = plain >= hf_block_plain_size(&stored->block) / ENOUGH_OF;
+    return stored->block.aid.size == 0 &&
+           (whole || (enough && stored->owner == restore->origin_row));
 }
 
 static int gather_block(struct hf_restore *restore, struct hf_store_reader *store,
