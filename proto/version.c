@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/device.h"
 #include "common/xattr.h"
 #include "proto/codec.h"
 
@@ -78,12 +79,16 @@ static void check_content(struct proto_reader *reader, const struct hf_version *
 
 static void check_kind(struct proto_reader *reader, const struct hf_version *version)
 {
-    bool symlink = version->type == HF_FILE_SYMLINK;
+    bool device = hf_file_is_device(version->type);
+    bool needed = version->type == HF_FILE_SYMLINK || device;
+    dev_t numbers;
     reader->field = "target";
-    if (symlink != (version->target.size > 0)) {
+    if (needed != (version->target.size > 0)) {
         reader_fail(reader, HF_ERR_PROTOCOL,
-                    symlink ? "is missing for a symbolic link"
-                            : "is given for what is no symbolic link");
+                    needed ? "is missing for a symbolic link or a device"
+                           : "is given for what is neither a symbolic link nor a device");
+    } else if (device && !hf_device_parse(version->target, &numbers)) {
+        reader_fail(reader, HF_ERR_PROTOCOL, "is not the numbers of a device");
     } else if (memchr(version->target.data ? version->target.data : (const uint8_t *)"", 0,
                       version->target.size)) {
         reader_fail(reader, HF_ERR_PROTOCOL, "has a NUL byte");
@@ -102,7 +107,7 @@ void version_read(struct proto_reader *reader, struct hf_version *version)
     size_t known = ABSENT_FIELDS;
     *version = (struct hf_version){0};
     version->seq = reader_uint(reader, "version-seq", 0, INT64_MAX);
-    version->type = (enum hf_file_type)reader_uint(reader, "type", 0, HF_FILE_SYMLINK);
+    version->type = (enum hf_file_type)reader_uint(reader, "type", 0, HF_FILE_BLOCK_DEVICE);
     version->flags = (uint32_t)reader_uint(reader, "flags", 0, UINT32_MAX);
     version->path = reader_path(reader, "path");
     version->captured_ns = reader_time(reader, "captured");

@@ -2,8 +2,10 @@
 #ifndef HF_PROTO_VERSION_H
 #define HF_PROTO_VERSION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "common/block.h"
 #include "common/buf.h"
@@ -13,8 +15,22 @@ enum hf_file_type {
     HF_FILE_ABSENT = 0, /* the file was deleted; deletions are versions too */
     HF_FILE_REGULAR = 1,
     HF_FILE_DIRECTORY = 2,
-    HF_FILE_SYMLINK = 3
+    HF_FILE_SYMLINK = 3,
+    HF_FILE_CHAR_DEVICE = 4,
+    HF_FILE_BLOCK_DEVICE = 5
 };
+
+static inline bool hf_file_is_device(enum hf_file_type type)
+{
+    return type == HF_FILE_CHAR_DEVICE || type == HF_FILE_BLOCK_DEVICE;
+}
+
+/* As in st_mode (inode(7)): S_IFREG and so on, 0 of HF_FILE_ABSENT. */
+static inline mode_t hf_file_kind(enum hf_file_type type)
+{
+    static const mode_t kinds[] = {0, S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK};
+    return kinds[type];
+}
 
 enum hf_version_flag {
     HF_VERSION_UNPARSABLE = 1, /* it should parse (`validate = json`) or be a sound SQLite database,
@@ -45,12 +61,12 @@ struct hf_version {
     struct hf_bytes owner, group; /* names, empty when the host knows none */
     int64_t mtime_ns;
     uint64_t size;          /* bytes of a regular file; else 0 */
-    struct hf_bytes target; /* of a symbolic link */
+    struct hf_bytes target; /* of a symbolic link; of a device as common/device.h has it */
     uint8_t depth;          /* 0: refs name data; 1: refs name lists */
     struct hf_bytes refs;   /* n * HF_CHUNK_REF_BYTES */
     uint64_t job;           /* restore job that wrote it, 0 for none */
-    /* Of a file or a link with more than one name: the same for all names of the same one, and for
-     * no other at that moment. Else 0. */
+    /* Of what is no directory and has more than one name: the same for all names of the same one,
+     * and for no other at that moment. Else 0. */
     uint64_t link;
     struct hf_bytes xattrs; /* as common/xattr.h has them */
 };

@@ -11,6 +11,7 @@
 
 #include "agent/capture/capture_private.h"
 #include "common/clock.h"
+#include "common/device.h"
 #include "common/fs.h"
 #include "common/glob.h"
 #include "common/log.h"
@@ -408,6 +409,31 @@ static void examine_link(struct hf_capture *capture, size_t source, int parent_f
     hf_buf_free(&xattrs);
 }
 
+/* Never opened: that may start what it stands for. */
+static void examine_device(struct hf_capture *capture, size_t source, int parent_fd,
+                           const char *parent, const char *name, const struct stat *status,
+                           const struct state_row *row)
+{
+    char numbers[HF_DEVICE_TEXT_BYTES];
+    struct hf_buf xattrs = xattrs_of(capture, source, parent_fd, parent, name);
+    struct state_print print = state_print_of(status);
+    hf_device_format(status->st_rdev, numbers);
+    struct hf_version version = {
+        .type = S_ISCHR(status->st_mode) ? HF_FILE_CHAR_DEVICE : HF_FILE_BLOCK_DEVICE,
+        .mode = print.mode,
+        .uid = print.uid,
+        .gid = print.gid,
+        .owner = text_of(owner_name(print.uid)),
+        .group = text_of(group_name(print.gid)),
+        .mtime_ns = print.mtime_ns,
+        .target = text_of(numbers),
+        .link = link_of(status),
+        .xattrs = {xattrs.data, xattrs.size},
+    };
+    record_if_changed(capture, source, parent, name, &print, row, &version);
+    hf_buf_free(&xattrs);
+}
+
 static void examine_directory(struct hf_capture *capture, size_t source, int parent_fd,
                               const char *parent, const char *name, const struct stat *status,
                               const struct state_row *row)
@@ -453,12 +479,14 @@ void examine_entry(struct hf_capture *capture, size_t source, int parent_fd, con
     enum hf_file_type type = S_ISREG(status->st_mode)   ? HF_FILE_REGULAR
                              : S_ISDIR(status->st_mode) ? HF_FILE_DIRECTORY
                              : S_ISLNK(status->st_mode) ? HF_FILE_SYMLINK
+                             : S_ISCHR(status->st_mode) ? HF_FILE_CHAR_DEVICE
+                             : S_ISBLK(status->st_mode) ? HF_FILE_BLOCK_DEVICE
                                                         : HF_FILE_ABSENT;
     if (type == HF_FILE_ABSENT) {
         char path[HF_PATH_MAX_BYTES + 300];
         join(parent, name, path);
         snprintf(capture->work[source].note, HF_MARK_NOTE_BYTES,
-                 "/%.180s is a socket, pipe or device and is left out", path);
+                 "/%.180s is a socket or pipe and is left out", path);
         if (row) {
             examine_gone(capture, source, parent, row);
         }
@@ -481,6 +509,8 @@ void examine_entry(struct hf_capture *capture, size_t source, int parent_fd, con
         examine_file(capture, source, parent_fd, parent, name, row, unsettled_ns);
     } else if (type == HF_FILE_SYMLINK) {
         examine_link(capture, source, parent_fd, parent, name, status, row);
+    } else if (hf_file_is_device(type)) {
+        examine_device(capture, source, parent_fd, parent, name, status, row);
     } else {
         examine_directory(capture, source, parent_fd, parent, name, status, row);
     }

@@ -9,6 +9,7 @@
 
 #include "agent/capture/capture_private.h"
 #include "common/clock.h"
+#include "common/device.h"
 #include "common/xattr.h"
 
 #define ADOPTS_MAX 1024u /* restored files that wait to be recorded: a restore has any number */
@@ -202,6 +203,10 @@ static bool is_as_placed(const struct stat *status, const struct hf_version *ver
         return S_ISDIR(status->st_mode);
     case HF_FILE_SYMLINK:
         return S_ISLNK(status->st_mode) && print.mtime_ns == version->mtime_ns;
+    case HF_FILE_CHAR_DEVICE:
+    case HF_FILE_BLOCK_DEVICE:
+        return hf_device_is(status, hf_file_kind(version->type), version->target) &&
+               print.mtime_ns == version->mtime_ns;
     default:
         return false;
     }

@@ -36,7 +36,7 @@ struct hf_config_source {
     size_t restore_root_count;
     char **restore_from; /* ids of other hosts, or "*" */
     size_t restore_from_count;
-    bool restore_privileged; /* set-id bits, capabilities: as the collector has them */
+    bool restore_privileged; /* set-id bits, capabilities, devices: as the collector has them */
     const char **before_restore, **after_restore; /* argv, NULL-terminated; NULL for none */
 };
 

@@ -7,6 +7,7 @@
 
 #include "agent/restore/siblings.h"
 #include "common/chunker.h"
+#include "common/device.h"
 #include "common/fs.h"
 
 /* A file that many times as long as what is wanted is not searched for parts of it: it may be one
@@ -96,6 +97,16 @@ static void decide_symlink(const struct hf_version *version, const struct hf_met
     *action = same ? HF_ACTION_IDENTICAL : by_rule(conflict);
 }
 
+static void decide_device(const struct hf_version *version, const struct hf_metadata *metadata,
+                          enum hf_conflict conflict, int parent_fd, const char *name,
+                          const struct stat *status, enum hf_action *action)
+{
+    bool same = hf_device_is(status, hf_file_kind(version->type), version->target) &&
+                metadata_matches(metadata, status) &&
+                metadata_xattrs_match(metadata, parent_fd, name);
+    *action = same ? HF_ACTION_IDENTICAL : by_rule(conflict);
+}
+
 static void decide_directory(const struct hf_metadata *metadata, enum hf_conflict conflict,
                              int parent_fd, const char *name, const struct stat *status,
                              enum hf_action *action)
@@ -140,6 +151,7 @@ int decide_action(struct hf_targets *targets, const struct hf_version *version,
     }
 
     bool is_file = S_ISREG(status.st_mode), is_link = S_ISLNK(status.st_mode);
+    bool is_device = S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode);
     if (version->type == HF_FILE_DIRECTORY) {
         if (!S_ISDIR(status.st_mode))
             return in_the_way(version, status.st_mode, error);
@@ -149,9 +161,12 @@ int decide_action(struct hf_targets *targets, const struct hf_version *version,
                        local);
     } else if (version->type == HF_FILE_SYMLINK && is_link) {
         decide_symlink(version, metadata, conflict, parent_fd, name, &status, action);
+    } else if (hf_file_is_device(version->type) && is_device) {
+        decide_device(version, metadata, conflict, parent_fd, name, &status, action);
     } else {
         *action = by_rule(conflict);
-        /* An empty directory gives way when the time comes; pipes, sockets, devices never do. */
+        /* An empty directory gives way when the time comes; pipes and sockets never do, and
+         * devices to other devices alone. */
         if (*action == HF_ACTION_FILE && !is_file && !is_link && !S_ISDIR(status.st_mode))
             return in_the_way(version, status.st_mode, error);
     }

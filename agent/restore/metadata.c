@@ -120,21 +120,36 @@ int metadata_set(int fd, const struct hf_metadata *metadata, const struct stat *
     return 0;
 }
 
-int metadata_set_link(int dir_fd, const char *name, const struct hf_metadata *metadata,
-                      struct hf_error *shortfall, struct hf_error *error)
+/* Of what can't be opened for that: a symbolic link, which has no mode, or a device. */
+static int set_at(int dir_fd, const char *name, const struct hf_metadata *metadata, bool has_mode,
+                  struct hf_error *shortfall, struct hf_error *error)
 {
     struct timespec times[2];
     bool changed = false;
     int failure = give(dir_fd, name, metadata);
     if (failure && !is_shortfall(failure))
-        return hf_error_set(error, HF_ERR_IO, failure, "can't set the owner of a symbolic link");
+        return hf_error_set(error, HF_ERR_IO, failure, "can't set the owner");
     shortfall->code = HF_OK;
     if (metadata->xattrs.size > 0)
         hf_xattrs_set_at(dir_fd, name, metadata->xattrs, metadata->scope, &changed, shortfall);
     if (failure)
         say_owner(metadata, failure, shortfall);
+    if (has_mode && fchmodat(dir_fd, name, metadata->mode, AT_SYMLINK_NOFOLLOW))
+        return hf_error_set(error, HF_ERR_IO, errno, "can't set the mode");
     times_of(metadata, times);
     if (utimensat(dir_fd, name, times, AT_SYMLINK_NOFOLLOW))
-        return hf_error_set(error, HF_ERR_IO, errno, "can't set the time of a symbolic link");
+        return hf_error_set(error, HF_ERR_IO, errno, "can't set the time of change");
     return 0;
+}
+
+int metadata_set_link(int dir_fd, const char *name, const struct hf_metadata *metadata,
+                      struct hf_error *shortfall, struct hf_error *error)
+{
+    return set_at(dir_fd, name, metadata, false, shortfall, error);
+}
+
+int metadata_set_device(int dir_fd, const char *name, const struct hf_metadata *metadata,
+                        struct hf_error *shortfall, struct hf_error *error)
+{
+    return set_at(dir_fd, name, metadata, true, shortfall, error);
 }

@@ -51,5 +51,8 @@ int metadata_set(int fd, const struct hf_metadata *metadata, const struct stat *
 /* The same for the symbolic link name in dir_fd, which has no mode. */
 int metadata_set_link(int dir_fd, const char *name, const struct hf_metadata *metadata,
                       struct hf_error *shortfall, struct hf_error *error);
+/* The same for the device name in dir_fd, which is not opened. */
+int metadata_set_device(int dir_fd, const char *name, const struct hf_metadata *metadata,
+                        struct hf_error *shortfall, struct hf_error *error);
 
 #endif

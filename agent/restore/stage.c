@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/restore/decide.h"
+#include "agent/restore/special.h"
 #include "agent/restore/stage_private.h"
 #include "agent/restore/tree.h"
 #include "common/bytes.h"
@@ -352,29 +353,6 @@ static int announce_staging(struct hf_stage *stage, size_t anchor, struct hf_err
     return result;
 }
 
-static int stage_symlink(struct hf_targets *targets, const struct hf_version *version,
-                         uint64_t index, const struct hf_metadata *metadata,
-                         const struct hf_target *target, bool in_tree, struct hf_error *shortfall,
-                         struct hf_error *error)
-{
-    char points_to[HF_PATH_MAX_BYTES + 1];
-    struct hf_staged staged;
-    int result = stage_find(targets, target, index, in_tree, &staged, error);
-    if (result)
-        return result;
-    if (version->target.size == 0 || version->target.size > HF_PATH_MAX_BYTES)
-        return hf_error_set(error, HF_ERR_INVALID, 0, "the link's target is too long");
-    memcpy(points_to, version->target.data, version->target.size);
-    points_to[version->target.size] = '\0';
-    unlinkat(staged.dir_fd, staged.name, 0); /* of an interrupted run */
-    if (symlinkat(points_to, staged.dir_fd, staged.name))
-        return hf_error_set(error, HF_ERR_IO, errno, "can't make a symbolic link");
-    result = metadata_set_link(staged.dir_fd, staged.name, metadata, shortfall, error);
-    if (result)
-        unlinkat(staged.dir_fd, staged.name, 0);
-    return result;
-}
-
 static struct stage_file *file_new(struct hf_stage *stage, const struct hf_version *version,
                                    uint64_t index, const struct hf_metadata *metadata,
                                    size_t anchor, int staging_fd, const char *name)
@@ -498,7 +476,7 @@ static int add_file(struct hf_stage *stage, const struct hf_version *version, ui
         return begin_file(stage, version, index, metadata, target->anchor, staging_fd,
                           in_tree ? target->path : flat, local, error);
     local_free(local);
-    if (stage_symlink(targets, version, index, metadata, target, in_tree, &shortfall, &why))
+    if (special_stage(targets, version, index, metadata, target, in_tree, &shortfall, &why))
         job_fail(job, index, why.message);
     else if (shortfall.code)
         job_remark(job, index, shortfall.message);
@@ -528,6 +506,8 @@ int stage_add(struct hf_stage *stage, const struct hf_version *version, struct h
     if (!failed)
         failed = decide_action(targets, version, &target, &metadata, &stage->options.cutting,
                                job->offer.conflict, &action, &local, &why);
+    if (!failed && is_change(action))
+        failed = special_allowed(&stage->options.rules, version, &why);
     if (!failed && job->offer.dry_run)
         action = is_change(action)                    ? HF_ACTION_WOULD
                  : action == HF_ACTION_DIRECTORY_KEPT ? HF_ACTION_IDENTICAL

@@ -124,9 +124,7 @@ bool tree_arrived(struct hf_targets *targets, const struct hf_target *target,
     if (targets_open_parent(targets, target, HF_TARGETS_LEAVE, &dir_fd, &name, NULL) ||
         fstatat(dir_fd, name, &status, AT_SYMLINK_NOFOLLOW))
         return false;
-    return version->type == HF_FILE_REGULAR     ? S_ISREG(status.st_mode)
-           : version->type == HF_FILE_DIRECTORY ? S_ISDIR(status.st_mode)
-                                                : S_ISLNK(status.st_mode);
+    return (status.st_mode & S_IFMT) == hf_file_kind(version->type);
 }
 
 /* Where nothing may be. File systems that can't promise that (NFS, for one) are asked first: there

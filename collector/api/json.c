@@ -78,6 +78,10 @@ static const char *type_name(enum hf_file_type type)
         return "directory";
     case HF_FILE_SYMLINK:
         return "symlink";
+    case HF_FILE_CHAR_DEVICE:
+        return "char-device";
+    case HF_FILE_BLOCK_DEVICE:
+        return "block-device";
     case HF_FILE_REGULAR:
         break;
     }
@@ -119,7 +123,7 @@ json_t *json_of_file(const struct hf_version_row *row)
     json_object_set_new(file, "owner", json_of_text(version->owner));
     json_object_set_new(file, "group", json_of_text(version->group));
     json_object_set_new(file, "mtime", json_of_time(version->mtime_ns));
-    if (version->type == HF_FILE_SYMLINK) {
+    if (version->target.size > 0) {
         json_object_set_new(file, "target", json_of_text(version->target));
     }
     if (version->link) {

@@ -3,9 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 
 #include "collector/api/call.h"
 #include "common/clock.h"
+#include "common/device.h"
 #include "common/xattr.h"
 
 #define TAR_OCTAL_MAX UINT64_C(077777777777) /* of an eleven-digit field */
@@ -17,7 +19,8 @@ struct tar_field {
 static const struct tar_field tar_name = {0, 100}, tar_mode = {100, 8}, tar_uid = {108, 8},
                               tar_gid = {116, 8}, tar_size = {124, 12}, tar_mtime = {136, 12},
                               tar_checksum = {148, 8}, tar_type = {156, 1}, tar_link = {157, 100},
-                              tar_magic = {257, 8}, tar_owner = {265, 32}, tar_group = {297, 32};
+                              tar_magic = {257, 8}, tar_owner = {265, 32}, tar_group = {297, 32},
+                              tar_major = {329, 8}, tar_minor = {337, 8};
 
 static void put_octal(uint8_t *header, struct tar_field field, uint64_t value)
 {
@@ -131,12 +134,22 @@ static int pax_records(const struct hf_version *version, struct hf_bytes link, u
     return rc == HF_OK ? append_xattrs(version->xattrs, out) : rc;
 }
 
+static void put_device(uint8_t *header, struct hf_bytes numbers)
+{
+    dev_t device = 0;
+    if (hf_device_parse(numbers, &device)) {
+        put_octal(header, tar_major, major(device));
+        put_octal(header, tar_minor, minor(device));
+    }
+}
+
 int tar_append_member(const struct hf_version *version, struct hf_bytes first, struct hf_buf *out)
 {
     struct hf_buf records = {0};
     uint8_t pax[TAR_BLOCK] = {0};
     uint8_t header[TAR_BLOCK] = {0};
-    struct hf_bytes link = first.size > 0 ? first : version->target;
+    bool device = hf_file_is_device(version->type);
+    struct hf_bytes link = first.size > 0 ? first : device ? (struct hf_bytes){0} : version->target;
     uint64_t size = first.size > 0 ? 0 : version->size;
     char type = '0';
     if (first.size > 0) {
@@ -145,6 +158,9 @@ int tar_append_member(const struct hf_version *version, struct hf_bytes first, s
         type = '5';
     } else if (version->type == HF_FILE_SYMLINK) {
         type = '2';
+    } else if (device) {
+        type = version->type == HF_FILE_CHAR_DEVICE ? '3' : '4';
+        put_device(header, version->target);
     }
     int rc = pax_records(version, link, size, &records);
     put_bytes(pax, tar_name, event_text("holdfast.pax"));

@@ -153,7 +153,7 @@ static int list_file(struct level *level, enum hf_file_type *type, bool *done,
         return rc;
     }
     *type = (enum hf_file_type)db_column_int(statement, TIMELINE_TYPE);
-    if (*type == HF_FILE_REGULAR || *type == HF_FILE_SYMLINK) {
+    if (*type != HF_FILE_ABSENT && *type != HF_FILE_DIRECTORY) {
         struct hf_version_row *row = add_row(level);
         if (row) {
             timeline_read_row(statement, level->memory, row);

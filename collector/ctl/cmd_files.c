@@ -18,7 +18,7 @@ static void start_source_url(struct ctl_url *url, const struct ctl_target *targe
     url_segment(url, question);
 }
 
-/* "drwxr-x---" */
+/* "drwxr-x---", as ls(1) has it */
 static void mode_text(const json_t *file, char out[11])
 {
     static const char letters[] = "rwxrwxrwx";
@@ -29,6 +29,10 @@ static void mode_text(const json_t *file, char out[11])
         out[0] = 'd';
     } else if (strcmp(type, "symlink") == 0) {
         out[0] = 'l';
+    } else if (strcmp(type, "char-device") == 0) {
+        out[0] = 'c';
+    } else if (strcmp(type, "block-device") == 0) {
+        out[0] = 'b';
     }
     for (int i = 0; i < 9; i++) {
         out[i + 1] = '-';
@@ -69,9 +73,14 @@ static void add_file(void *context, const json_t *file)
     owner_text(file, "group", "gid", group, sizeof group);
     table_cell(table, mode);
     table_cell_format(table, "%s:%s", owner, group);
-    table_cell_format(table, "%lld", (long long)show_integer(file, "size"));
-    show_time_cell(table, file, "mtime");
     const char *target = show_string(file, "target");
+    if (mode[0] == 'c' || mode[0] == 'b') { /* its numbers, in the place of its size */
+        table_cell(table, target);
+        target = "";
+    } else {
+        table_cell_format(table, "%lld", (long long)show_integer(file, "size"));
+    }
+    show_time_cell(table, file, "mtime");
     table_cell_format(table, "/%s%s%s%s", show_string(file, "path"), mode[0] == 'd' ? "/" : "",
                       *target ? " -> " : "", target);
 }

@@ -1,6 +1,8 @@
 """Nothing that a file is gets lost: capture, wipe, restore, and rsync finds no difference."""
 import os
+import re
 import shutil
+import stat
 import struct
 import subprocess
 import time
@@ -28,10 +30,10 @@ def capability():
     return struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
 
 
-def differences(one, other, options="-rlptgoHAX"):
-    """What rsync would do to make other like one; it compares times to the nanosecond."""
+def differences(one, other):
+    """What rsync would do to make other like one, pipes and sockets apart; it compares times to the nanosecond."""
     done = subprocess.run(
-        ["rsync", options + "n", "--checksum", "--delete", "--itemize-changes", "--modify-window=-1",
+        ["rsync", "-aHAXn", "--no-specials", "--info=nonreg0", "--checksum", "--delete", "--itemize-changes", "--modify-window=-1",
          os.fsencode(one) + b"/", os.fsencode(other) + b"/"], stdout=subprocess.PIPE, check=True)
     return done.stdout.decode(errors="backslashreplace").splitlines()
 
@@ -215,6 +217,47 @@ def test_powers_come_back_only_where_the_administrator_takes_them(fleet, allowed
     assert attributes == ({"user.plain", CAPS} if allowed else {"user.plain"})
 
 
+@pytest.mark.skipif(not ROOT, reason="only root can make devices")
+@pytest.mark.parametrize("allowed", [False, True])
+def test_devices_come_back_where_the_administrator_takes_them(fleet, tmp_path, allowed):
+    name = f"devices-{allowed}"
+    host = fleet.add_host(name, start=False)
+    host.configure(host.source("data", **({"restore_privileged": "yes"} if allowed else {})))
+    host.start()
+    host.write("data/file", "beside them")
+    data = host.path("data")
+    (data / "dev").mkdir()
+    os.mknod(data / "dev/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    os.link(data / "dev/null", data / "dev/null too")
+    os.mknod(data / "dev/disk", stat.S_IFBLK | 0o660, os.makedev(259, 70_000))
+    os.chown(data / "dev/disk", 0, 54321)
+    os.setxattr(data / "dev/disk", ACCESS, acl(12345, 6))
+    os.mknod(data / "whiteout", stat.S_IFCHR, os.makedev(0, 0))
+    fleet.wait()
+    assert fleet.json("sources")["sources"][-1]["state"] == "watching"
+    listed = fleet.cli("ls", host.target("data", "data/dev"))
+    assert re.search(r"^brw-rw\S+ +root:54321 +259:70000 .*/dev/disk$", listed, re.M), listed
+    moment = now()
+    keep_copy(data, tmp_path / "copy")
+    time.sleep(0.05)
+    wipe(data)
+    fleet.wait()
+    done = fleet.restore(f"{name}:data", "--at", moment, check=allowed)
+    if not allowed:
+        assert done.returncode != 0 and "restore_privileged = yes" in done.stdout + done.stderr
+        assert sorted(os.listdir(data)) == ["dev", "file"] and not os.listdir(data / "dev")
+        return
+    assert differences(tmp_path / "copy", data) == []
+    # What came back is on record as what it is, and there is nothing more to do.
+    fleet.wait()
+    assert fleet.versions(host, "data", "data/dev/disk")[0].get("restored_by")
+    (tmp_path / "out").mkdir()
+    fleet.cli("download", f"{name}:data", "--at", moment, "--output", tmp_path / "data.tar")
+    subprocess.run(["tar", "--xattrs", "--xattrs-include=*", "-xpf", tmp_path / "data.tar", "-C", tmp_path / "out"],
+                   check=True)
+    assert differences(tmp_path / "copy", f"{tmp_path}/out{data}") == []
+
+
 @pytest.mark.skipif(not ROOT or not can_mount(), reason="only root can give files away, and mount")
 def test_owners_come_back_by_name_and_those_without_one_by_number(fleet):
     host = fleet.add_host("named", start=False)
@@ -328,7 +371,9 @@ def test_directories_in_each_other_come_back_as_deep_as_a_path_can_be(fleet):
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_tree_of_hostile_names_and_types_comes_back(fleet, seed):
-    host = fleet.add_host(f"hostile-{seed}")
+    host = fleet.add_host(f"hostile-{seed}", start=False)
+    host.configure(host.source("data", restore_privileged="yes"))
+    host.start()
     tree = Tree(host.path("data"), seed)
     tree.grow(150)
     deep_path(host.path("data"))
@@ -354,7 +399,7 @@ def test_ten_moments_of_a_tree_that_changes_at_random_come_back(fleet, tmp_path)
     host = fleet.add_host("moments", start=False)
     back = host.directory / "back"
     back.mkdir()
-    host.configure(host.source("data", restore_root=back))
+    host.configure(host.source("data", restore_root=back, restore_privileged="yes"))
     host.start()
     tree = Tree(host.path("data"), 3)
     tree.grow(60)

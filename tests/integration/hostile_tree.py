@@ -108,6 +108,14 @@ class Tree:
         if path:
             os.link(path, self.place(), follow_symlinks=False)
 
+    def make_device(self):
+        """Only root may, but for the one of no driver."""
+        kind, numbers = self.random.choice(((stat.S_IFCHR, (0, 0)), (stat.S_IFCHR, (1, 3)), (stat.S_IFBLK, (7, 250)),
+                                            (stat.S_IFBLK, (259, 1_000_000)))) if ROOT else (stat.S_IFCHR, (0, 0))
+        path = self.place()
+        os.mknod(path, kind | 0o600, os.makedev(*numbers))
+        os.chmod(path, self.random.choice((0o600, 0o666, 0o640)))
+
     def make_special(self):
         """What is left out, with a note."""
         path = self.place()
@@ -191,13 +199,13 @@ class Tree:
 
     def grow(self, count):
         kinds = (self.make_file, self.make_file, self.make_file, self.make_directory,
-                 self.make_directory, self.make_link, self.make_name, self.make_sparse)
+                 self.make_directory, self.make_link, self.make_name, self.make_sparse, self.make_device)
         for _ in range(count):
             self.random.choice(kinds)()
 
     def change(self, count):
         kinds = (self.make_file, self.make_directory, self.make_link, self.make_name,
-                 self.make_sparse, self.rewrite, self.rewrite, self.append, self.append,
+                 self.make_sparse, self.make_device, self.rewrite, self.rewrite, self.append, self.append,
                  self.redress, self.remove, self.remove_tree, self.rename, self.rename,
                  self.replace)
         for _ in range(count):

@@ -495,8 +495,12 @@ def test_paths_of_any_other_bytes_are_kept_as_they_are(fleet, agent):
     ({"refs": bytes(36), "size": 0}, wire.TOO_LARGE),
     ({"refs": bytes(32) + struct.pack("<I", (512 << 10) + 1)}, wire.TOO_LARGE),
     ({"refs": bytes(36 * 1025)}, wire.TOO_LARGE),
-    ({"type": wire.DIRECTORY}, wire.MALFORMED), ({"type": 4}, wire.TOO_LARGE),
+    ({"type": wire.DIRECTORY}, wire.MALFORMED), ({"type": 6}, wire.TOO_LARGE),
     ({"type": wire.SYMLINK, "refs": b"", "size": 0}, wire.MALFORMED),
+    ({"type": wire.BLOCK_DEVICE, "target": b"8:0"}, wire.MALFORMED),                # with content
+    ({"type": wire.BLOCK_DEVICE, "refs": b"", "size": 0}, wire.MALFORMED),
+    ({"type": wire.BLOCK_DEVICE, "target": b"8:x", "refs": b"", "size": 0}, wire.MALFORMED),
+    ({"type": wire.CHAR_DEVICE, "target": b"4096:0", "refs": b"", "size": 0}, wire.MALFORMED),
     ({"target": b"x"}, wire.MALFORMED), ({"mode": 0o10000}, wire.TOO_LARGE),
     ({"mode": -1}, wire.MALFORMED), ({"uid": 1 << 32}, wire.TOO_LARGE),
     ({"depth": 2}, wire.TOO_LARGE), ({"depth": 1}, wire.MALFORMED),

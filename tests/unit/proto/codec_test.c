@@ -96,6 +96,38 @@ static void a_version_alone_comes_back_as_it_went(void **state)
     }
 }
 
+static void a_device_is_its_numbers_and_nothing_else(void **state)
+{
+    static const struct {
+        enum hf_file_type type;
+        const char *target;
+        bool good;
+    } devices[] = {{HF_FILE_CHAR_DEVICE, "1:3", true},   {HF_FILE_BLOCK_DEVICE, "8:0", true},
+                   {HF_FILE_BLOCK_DEVICE, "", false},    {HF_FILE_CHAR_DEVICE, "/dev/null", false},
+                   {HF_FILE_CHAR_DEVICE, "1:03", false}, {HF_FILE_BLOCK_DEVICE, "4096:0", false},
+                   {(enum hf_file_type)6, "1:3", false}, {HF_FILE_DIRECTORY, "1:3", false},
+                   {HF_FILE_REGULAR, "1:3", false}};
+    (void)state;
+    for (size_t i = 0; i < sizeof devices / sizeof devices[0]; i++) {
+        struct hf_version version = {
+            .seq = 1, .type = devices[i].type, .path = SAMPLE_TEXT("dev/x"), .mode = 0660};
+        struct hf_version back;
+        struct hf_buf bytes = {0};
+        struct hf_error error = {0};
+        version.target =
+            (struct hf_bytes){(const uint8_t *)devices[i].target, strlen(devices[i].target)};
+        assert_int_equal(proto_version_encode(&version, &bytes), HF_OK);
+        int rc = proto_version_decode(bytes.data, bytes.size, &back, &error);
+        assert_int_equal(rc == HF_OK, devices[i].good);
+        if (rc == HF_OK) {
+            assert_int_equal(back.type, devices[i].type);
+            assert_int_equal(back.target.size, version.target.size);
+            assert_memory_equal(back.target.data, version.target.data, version.target.size);
+        }
+        hf_buf_free(&bytes);
+    }
+}
+
 static void a_frame_cut_anywhere_is_refused(void **state)
 {
     (void)state;
@@ -388,6 +420,7 @@ int main(void)
         cmocka_unit_test(an_unknown_type_is_refused_by_its_number),
         cmocka_unit_test(a_message_of_another_kind_is_refused),
         cmocka_unit_test(damaged_frames_are_refused_or_mean_something_whole),
+        cmocka_unit_test(a_device_is_its_numbers_and_nothing_else),
         cmocka_unit_test(random_bytes_are_no_frame),
         cmocka_unit_test(only_the_agents_content_and_history_cost_credit),
         cmocka_unit_test(everything_has_a_name),

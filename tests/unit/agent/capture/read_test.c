@@ -916,6 +916,33 @@ static void a_link_is_captured_as_what_it_is_and_never_followed(void **state)
     scene_free(&scene);
 }
 
+/* Major and minor 0: of no driver, and the one device that everybody may make. */
+static void a_device_is_captured_as_its_numbers_and_never_opened(void **state)
+{
+    struct scene scene;
+    scene_new(&scene, state);
+    if (mknod(at(&scene, "none"), S_IFCHR | 0640, 0)) {
+        scene_free(&scene);
+        skip();
+    }
+    assert_int_equal(chmod(at(&scene, "none"), 0640), 0);
+    assert_int_equal(link(at(&scene, "none"), at(&scene, "again")), 0);
+    look_at(&scene, "none");
+    look_at(&scene, "again");
+    const struct hf_version *version = recorded(&scene, "none");
+    assert_non_null(version);
+    assert_int_equal(version->type, HF_FILE_CHAR_DEVICE);
+    assert_int_equal(version->mode, 0640);
+    assert_int_equal(version->size, 0);
+    assert_int_equal(version->target.size, 3);
+    assert_memory_equal(version->target.data, "0:0", 3);
+    assert_true(version->link > 0);
+    assert_int_equal(recorded(&scene, "again")->link, version->link);
+    assert_int_equal(scene.work.note[0], '\0');
+    assert_int_equal(chunks_read(&scene), 0);
+    scene_free(&scene);
+}
+
 static void a_pipe_is_left_out_and_keeps_nobody_waiting(void **state)
 {
     struct scene scene;
@@ -1071,6 +1098,7 @@ int main(void)
         TEST(json_is_told_from_what_does_not_parse),
         TEST(json_that_is_read_in_pieces_is_judged_as_a_whole),
         TEST(a_link_is_captured_as_what_it_is_and_never_followed),
+        TEST(a_device_is_captured_as_its_numbers_and_never_opened),
         TEST(a_pipe_is_left_out_and_keeps_nobody_waiting),
         TEST(a_file_that_became_a_pipe_counts_as_gone),
         TEST(what_took_a_files_place_meanwhile_is_neither_read_nor_waited_for),
