@@ -243,8 +243,72 @@ def test_what_the_service_writes_when_it_is_stopped_is_kept(fleet):
     snapshots = {s["id"]: s for s in fleet.json("snapshot", "list", "robot-hook")["snapshots"]}
     assert fleet.cli("cat", host.target("data", "data/f"), "--at", snapshots[job["snapshot"]]["at"]) == "last"
     fleet.wait()
-    assert [fleet.cli("cat", host.target("data", "data/f"), "--version", str(v["version"]))
-            for v in fleet.versions(host, "data", "data/f")] == ["one", "last", "two", "one"]
+    assert contents(fleet, host, "data", "data/f") == ["one", "last", "two", "one"]
+    host.stop()
+
+
+def contents(fleet, host, source, path):
+    """What the versions of a file held, the newest first."""
+    return [fleet.cli("cat", host.target(source, path), "--version", str(version["version"]))
+            for version in fleet.versions(host, source, path)]
+
+
+def write_unseen(host, relative, data):
+    """Into a file of a source by a name that it has elsewhere: inotify says nothing of that."""
+    name = host.directory / "elsewhere" / relative.replace("/", "-")
+    name.parent.mkdir(exist_ok=True)
+    if not name.exists():
+        os.link(host.write(relative, data), name)
+    name.write_text(data)
+
+
+def test_the_moment_when_all_had_stopped_has_what_was_written_beside_the_one_file_that_comes_back(fleet):
+    host = fleet.add_host("robot-beside", start=False)
+    host.write("data/f", "one")
+    write_unseen(host, "data/dir/beside", "one")
+    hook = host.directory / "stop"
+    hook.write_text(f"#!/bin/sh\necho -n last > {host.path('data/f')}\necho -n last > {host.directory}/elsewhere/data-dir-beside\n")
+    hook.chmod(0o700)
+    host.configure(host.source("data", before_restore=hook))
+    host.start()
+    fleet.wait()
+    moment = now()
+    host.write("data/f", "two")
+    fleet.restore(host.target("data", "data/f"), "--at", moment)
+    assert host.path("data/f").read_text() == "one"
+    job = fleet.json("jobs", "--all", "--host", host.name)["jobs"][0]
+    snapshots = {s["id"]: s for s in fleet.json("snapshot", "list", host.name)["snapshots"]}
+    for name in "data/f", "data/dir/beside":
+        assert fleet.cli("cat", host.target("data", name), "--at", snapshots[job["snapshot"]]["at"]) == "last", name
+    host.stop()
+
+
+def test_what_is_replaced_by_way_of_a_link_is_captured_before(fleet):
+    """Another source that is the same directory by another name; a destination that leads into the source."""
+    host = fleet.add_host("robot-alias", start=False)
+    host.path("alias").symlink_to(host.path("data"))
+    host.path("back").symlink_to(host.path("data/sub"))
+    there = f"data/sub{host.path('data/sub/f')}"
+    host.write("data/sub/f", "one")
+    write_unseen(host, there, "old")
+    host.configure(host.source("data", restore_root=host.path("back"), debounce="2m") +
+                   host.source("alias", path=host.path("alias/sub"), debounce="2m"))
+    host.start()
+    fleet.wait()
+    moment = now()
+    host.write("data/sub/f", "two")
+    for source, path in ("data", "data/sub/f"), ("alias", "alias/sub/f"):
+        wait_until(lambda: contents(fleet, host, source, path)[0] == "two", f"the change in {source}")
+    host.write("data/sub/f", "three")  # so soon after the other that it waits
+    fleet.restore("robot-alias:data", "--at", moment)
+    assert host.path("data/sub/f").read_text() == "one"
+    wait_until(lambda: contents(fleet, host, "alias", "alias/sub/f") == ["one", "three", "two", "one"],
+               "all that the file was, by its other name")
+    write_unseen(host, there, "unseen")
+    fleet.restore(host.target("data", "data/sub/f"), "--at", moment, "--to", host.path("back"))
+    assert host.path(there).read_text() == "one"
+    wait_until(lambda: contents(fleet, host, "data", there) == ["one", "unseen", "old"],
+               "all that the file at the destination was")
     host.stop()
 
 

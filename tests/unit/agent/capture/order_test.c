@@ -49,6 +49,26 @@ static void test_a_root_above_the_sources_holds_them_all(void **state)
     wait_for(scene, OTHER, 1);
 }
 
+static void test_a_root_that_leads_to_a_source_by_a_link_holds_it(void **state)
+{
+    struct scene *scene = *state;
+    char link[80];
+    const char *const roots[] = {link};
+    const struct hf_capture_area area = {.roots = roots, .root_count = 1};
+    snprintf(link, sizeof link, "%s/link", scene->directory);
+    assert_int_equal(symlink(scene->roots[DATA], link), 0);
+    flush(scene);
+    capture_hold(scene->capture, &area);
+    write_file(scene, DATA, "held", 0);
+    write_file(scene, OTHER, "one", 0);
+    wait_for(scene, OTHER, 1);
+    write_file(scene, OTHER, "two", 0);
+    wait_for(scene, OTHER, 2);
+    assert_int_equal(scene->seen[DATA], 0);
+    capture_release(scene->capture, &area);
+    wait_for(scene, DATA, 1);
+}
+
 static void test_holds_count(void **state)
 {
     struct scene *scene = *state;
@@ -268,6 +288,8 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_root_above_the_sources_holds_them_all, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_a_root_that_leads_to_a_source_by_a_link_holds_it,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(test_holds_count, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_as_the_restore_put_it_is_recorded_as_restored,
                                         setup, teardown),
