@@ -91,7 +91,8 @@ void ingest_wake(struct hf_ingest *ingest);
 
 /* Somebody waits for what this session's agent sends, as a restore does for what the host has
  * changed last: from now on, or no more, it does not stand in line behind what others send. So many
- * at a time and no more; of what is committed together at most a share. Any thread. */
+ * at a time and no more, the others in their turn; of what is committed together at most a share.
+ * Any thread. */
 #define HF_INGEST_HURRIED_MAX 32u
 void ingest_session_hurry(struct hf_ingest_session *session, bool on);
 bool ingest_session_hurries(const struct hf_ingest_session *session);

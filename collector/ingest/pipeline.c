@@ -95,23 +95,62 @@ static void join(struct item_line *line, const struct item_line *more)
     }
 }
 
+static void begin_to_hurry(struct hf_ingest *ingest, struct hf_ingest_session *session)
+{
+    struct item_line moved = take_out(&ingest->ring, session->host_row);
+    join(&ingest->hurried, &moved);
+    ingest->hurried_sessions++;
+    session->hurries = true;
+}
+
+/* What waits came before all that the session sends from now on. */
+static void end_to_hurry(struct hf_ingest *ingest, struct hf_ingest_session *session)
+{
+    struct item_line moved = take_out(&ingest->hurried, session->host_row);
+    join(&moved, &ingest->ring);
+    ingest->ring = moved;
+    ingest->hurried_sessions--;
+    session->hurries = false;
+}
+
+static void wait_to_hurry(struct hf_ingest *ingest, struct hf_ingest_session *session)
+{
+    session->waits_to_hurry = true;
+    session->next_to_hurry = NULL;
+    *(ingest->to_hurry_last ? &ingest->to_hurry_last->next_to_hurry : &ingest->to_hurry_first) =
+        session;
+    ingest->to_hurry_last = session;
+}
+
+static void wait_no_more(struct hf_ingest *ingest, struct hf_ingest_session *session)
+{
+    struct hf_ingest_session **at = &ingest->to_hurry_first, *before = NULL;
+    while (*at != session) {
+        before = *at;
+        at = &before->next_to_hurry;
+    }
+    *at = session->next_to_hurry;
+    ingest->to_hurry_last = *at ? ingest->to_hurry_last : before;
+    session->waits_to_hurry = false;
+}
+
 void ring_hurry(struct hf_ingest *ingest, struct hf_ingest_session *session, bool on)
 {
     pthread_mutex_lock(&ingest->ring_lock);
-    if (session->hurries != on && !(on && ingest->hurried_sessions >= HF_INGEST_HURRIED_MAX)) {
-        struct item_line moved = take_out(on ? &ingest->ring : &ingest->hurried, session->host_row);
-        if (on) {
-            join(&ingest->hurried, &moved);
-            ingest->hurried_sessions++;
-        } else { /* they came before all that it sends from now on */
-            join(&moved, &ingest->ring);
-            ingest->ring = moved;
-            ingest->hurried_sessions--;
-        }
-        session->hurries = on;
-        if (something_is_ready(ingest)) {
-            pthread_cond_signal(&ingest->ring_ready);
-        }
+    if (on && !session->hurries && !session->waits_to_hurry) {
+        wait_to_hurry(ingest, session);
+    } else if (!on && session->waits_to_hurry) {
+        wait_no_more(ingest, session);
+    } else if (!on && session->hurries) {
+        end_to_hurry(ingest, session);
+    }
+    while (ingest->to_hurry_first && ingest->hurried_sessions < HF_INGEST_HURRIED_MAX) {
+        struct hf_ingest_session *next = ingest->to_hurry_first;
+        wait_no_more(ingest, next);
+        begin_to_hurry(ingest, next);
+    }
+    if (something_is_ready(ingest)) {
+        pthread_cond_signal(&ingest->ring_ready);
     }
     pthread_mutex_unlock(&ingest->ring_lock);
 }

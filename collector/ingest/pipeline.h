@@ -23,8 +23,10 @@ struct hf_ingest_session {
     uint64_t host_row;
     char host_id[64];
     int64_t skew_ns;
-    bool dictionaries;           /* its agent can use them; from before the first frame */
-    _Atomic bool hurries;        /* its items have a line of their own; set under ring_lock */
+    bool dictionaries;    /* its agent can use them; from before the first frame */
+    _Atomic bool hurries; /* its items have a line of their own; set under ring_lock */
+    bool waits_to_hurry;  /* under ring_lock, as the next: */
+    struct hf_ingest_session *next_to_hurry;
     _Atomic unsigned references; /* the opener's and one an item */
     pthread_mutex_t lock;        /* protects deliver: NULL once closed */
     void (*deliver)(void *context, struct hf_ingest_reply *reply);
@@ -136,6 +138,8 @@ struct hf_ingest {
     struct item_line hurried; /* of sessions that hurry: before the ring */
     struct item_line events;  /* ready from the start */
     unsigned hurried_sessions;
+    struct hf_ingest_session *to_hurry_first,
+        *to_hurry_last; /* when one of those doesn't any more */
     bool several_were_last;
     bool stopping;
 
@@ -168,7 +172,7 @@ void ring_wake(struct hf_ingest *ingest);
  * waits for it until a monotonic time (0: not at all, INT64_MAX: for ever), then NULL. The stop
  * comes when all lines are empty. */
 struct ingest_item *ring_take(struct hf_ingest *ingest, size_t max_bytes, int64_t until_ns);
-/* What waits of a session's host changes lines, its order kept. */
+/* What waits of a session's host changes lines, its order kept; at once, or when it is its turn. */
 void ring_hurry(struct hf_ingest *ingest, struct hf_ingest_session *session, bool on);
 /* What it holds, about: small messages decode to many times their size. */
 size_t item_memory(const struct ingest_item *item);

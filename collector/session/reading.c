@@ -112,13 +112,15 @@ static void on_crowd_timer(lws_sorted_usec_list_t *timer)
     struct hf_sessions *sessions = lws_container_of(timer, struct hf_sessions, crowd_timer);
     int64_t now_ns = hf_clock_monotonic_ns();
     uint64_t low = sessions->options.memory_bytes - sessions->options.memory_bytes / 4;
-    if (memory_used(sessions) < low) {
-        for (struct hf_session *session = sessions->all, *next; session; session = next) {
-            next = session->next;
+    bool room = memory_used(sessions) < low;
+    for (struct hf_session *session = sessions->all, *next; session; session = next) {
+        next = session->next;
+        if (room || is_waited_for(session)) { /* since it was its turn, for one */
             leave_crowd(session);
         }
-    } else if (sessions->incoming_bytes >= low &&
-               now_ns - sessions->privilege_ns >= PRIVILEGE_INTERVAL_NS) {
+    }
+    if (!room && sessions->incoming_bytes >= low &&
+        now_ns - sessions->privilege_ns >= PRIVILEGE_INTERVAL_NS) {
         struct hf_session *oldest = oldest_of_crowd(sessions);
         if (oldest) {
             give_privilege(oldest, now_ns);

@@ -290,22 +290,34 @@ static void what_the_session_before_sent_stays_before(void **state)
     bench_remove(&bench);
 }
 
-static void few_hurry_at_a_time(void **state)
+static void few_hurry_at_a_time_and_the_others_in_their_turn(void **state)
 {
+    enum { MAX = HF_INGEST_HURRIED_MAX };
     struct bench bench;
-    struct host *hosts[HF_INGEST_HURRIED_MAX + 1];
+    struct host *hosts[MAX + 4];
     (void)state;
     bench_new(&bench);
-    for (unsigned i = 0; i <= HF_INGEST_HURRIED_MAX; i++) {
+    for (unsigned i = 0; i < MAX + 4; i++) {
         hosts[i] = host_new(&bench, i);
         ingest_session_hurry(hosts[i]->session, true);
-        assert_int_equal(ingest_session_hurries(hosts[i]->session), i < HF_INGEST_HURRIED_MAX);
+        assert_int_equal(ingest_session_hurries(hosts[i]->session), i < MAX);
     }
-    ingest_session_hurry(hosts[HF_INGEST_HURRIED_MAX]->session, false); /* did not, does not */
+    ingest_session_hurry(hosts[MAX + 1]->session, true); /* it waits already */
+    ingest_session_hurry(hosts[MAX + 1]->session, false);
+    ingest_session_hurry(hosts[0]->session, false);
+    assert_false(ingest_session_hurries(hosts[0]->session));
+    assert_true(ingest_session_hurries(hosts[MAX]->session));
+    assert_false(ingest_session_hurries(hosts[MAX + 2]->session));
+    host_free(hosts[MAX + 3]); /* the last of those that wait */
+    ingest_session_hurry(hosts[0]->session, true);
+    host_free(hosts[1]); /* and one that hurries */
+    assert_false(ingest_session_hurries(hosts[MAX + 1]->session));
+    assert_true(ingest_session_hurries(hosts[MAX + 2]->session));
+    assert_false(ingest_session_hurries(hosts[0]->session));
+    host_free(hosts[2]);
+    assert_true(ingest_session_hurries(hosts[0]->session));
     host_free(hosts[0]);
-    ingest_session_hurry(hosts[HF_INGEST_HURRIED_MAX]->session, true);
-    assert_true(ingest_session_hurries(hosts[HF_INGEST_HURRIED_MAX]->session));
-    for (unsigned i = 1; i <= HF_INGEST_HURRIED_MAX; i++) {
+    for (unsigned i = 3; i < MAX + 3; i++) {
         host_free(hosts[i]);
     }
     ingest_stop(bench.ingest);
@@ -535,7 +547,7 @@ int main(void)
         cmocka_unit_test(who_hurries_does_not_stand_in_line),
         cmocka_unit_test(who_hurries_leaves_most_of_a_group_to_the_others),
         cmocka_unit_test(what_the_session_before_sent_stays_before),
-        cmocka_unit_test(few_hurry_at_a_time),
+        cmocka_unit_test(few_hurry_at_a_time_and_the_others_in_their_turn),
         cmocka_unit_test(what_is_acknowledged_after_a_refusal_is_said_after_it),
         cmocka_unit_test(events_and_frames_share_a_commit_and_a_refused_one_harms_no_other),
         cmocka_unit_test(a_mark_with_another_note_is_journalled_at_once),
