@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/session/link_private.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 /* More than this need not be ready: it only takes memory that the collector hasn't asked for. With
@@ -90,6 +91,8 @@ int link_new(const struct hf_link_options *options, struct hf_link **out, struct
     link->tick_context = options->tick_context;
     link->tick_ns = options->tick_ns;
     link->backoff.cap_ms = options->reconnect_max_ms;
+    link->silence_ns =
+        HF_NS_PER_MS * (int64_t)(options->silence_ms ? options->silence_ms : HF_LINK_SILENCE_MS);
     link->sending = hf_queue_new();
     hello_read_facts(&link->facts);
 

@@ -45,6 +45,8 @@ void link_event_free(struct hf_link_event *event);
 void link_post(struct hf_queue *inbox, struct hf_link_event *event);
 void link_event_release(struct hf_queue_item *item); /* for hf_queue_free */
 
+#define HF_LINK_SILENCE_MS 40000u
+
 struct hf_link_options {
     const char *host; /* the collector: name or address, as in its certificate */
     uint16_t port;
@@ -55,6 +57,9 @@ struct hf_link_options {
     int64_t tick_ns;
     uint64_t upload_limit;     /* bytes of bulk a second; 0: none */
     uint32_t reconnect_max_ms; /* the longest wait between tries; 0: HF_BACKOFF_CAP_MS */
+    /* A connection on which the collector says nothing for that long, nor answers the ping that it
+     * gets after five eighths of it, is given up; 0: HF_LINK_SILENCE_MS. */
+    uint32_t silence_ms;
 };
 
 /* Reads the facts of HELLO (host name, system) and makes the event loop; connects only in link_run.

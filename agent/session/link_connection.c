@@ -14,9 +14,6 @@
  * through the library, so an attempt that isn't open by then has failed. */
 #define CONNECT_TIMEOUT_US (15 * LWS_US_PER_SEC)
 #define HANG_UP_TIMEOUT_US (2 * LWS_US_PER_SEC)
-/* Of silence. A collector that hears nothing either pings before that: one of the two does. */
-#define PING_NS    (25 * HF_NS_PER_SECOND)
-#define SILENCE_NS (40 * HF_NS_PER_SECOND)
 /* A connection that lasted this long was a success: the next failure starts the back-off anew. */
 #define STEADY_NS (10 * HF_NS_PER_SECOND)
 
@@ -208,19 +205,21 @@ static void look_for_silence(lws_sorted_usec_list_t *timer)
 {
     struct hf_link *link = lws_container_of(timer, struct hf_link, timer_silence);
     struct lws *wsi = link->wsi;
+    int64_t ping_ns = link->silence_ns / 8 * 5;
     int64_t silence_ns = hf_clock_monotonic_ns() - link->heard_ns;
-    if (silence_ns >= SILENCE_NS) {
-        link_set_reason(link, "the collector has said nothing for 40 s, nor answered a ping");
+    if (silence_ns >= link->silence_ns) {
+        link_set_reason(link, "the collector has said nothing for %lld s, nor answered a ping",
+                        (long long)(link->silence_ns / HF_NS_PER_SECOND));
         link_down(link);
         lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
         return;
     }
-    if (silence_ns >= PING_NS && !link->pinged) {
+    if (silence_ns >= ping_ns && !link->pinged) {
         link->pinged = link->ping_due = true;
         lws_callback_on_writable(wsi);
     }
     lws_sul_schedule(link->context, 0, timer, look_for_silence,
-                     ((silence_ns < PING_NS ? PING_NS : SILENCE_NS) - silence_ns) / 1000 + 1);
+                     ((silence_ns < ping_ns ? ping_ns : link->silence_ns) - silence_ns) / 1000 + 1);
 }
 
 void link_watch_silence(struct hf_link *link)

@@ -50,6 +50,7 @@ struct hf_link {
     int64_t certificate_ends_ns;    /* of credentials */
     struct lws *wsi;                /* the TCP connection */
     struct hf_transport *transport; /* once that stands */
+    int64_t silence_ns;             /* how long it may last */
     int64_t heard_ns;               /* from the collector the last time; monotonic */
     bool pinged;                    /* since then */
     bool ping_due;                  /* at the next WRITEABLE */

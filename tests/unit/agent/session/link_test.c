@@ -22,19 +22,19 @@ static void *run_link(void *context)
     return NULL;
 }
 
-static void host_start_limited(struct host *host, struct collector *c, const char *name,
-                               uint64_t upload_limit)
+/* Of options, what isn't about this host and this collector. */
+static void host_start_so(struct host *host, struct collector *c, const char *name,
+                          struct hf_link_options options)
 {
     struct hf_error error = {0};
     host->shipping = hf_queue_new();
     host->restoring = hf_queue_new();
-    struct hf_link_options options = {.host = name,
-                                      .port = c->port,
-                                      .agent_pem_path = c->agent,
-                                      .ca_pem_path = c->root,
-                                      .shipping = host->shipping,
-                                      .restoring = host->restoring,
-                                      .upload_limit = upload_limit};
+    options.host = name;
+    options.port = c->port;
+    options.agent_pem_path = c->agent;
+    options.ca_pem_path = c->root;
+    options.shipping = host->shipping;
+    options.restoring = host->restoring;
     assert_int_equal(link_new(&options, &host->link, &error), 0);
     lws_set_log_level(0, NULL);
     assert_int_equal(pthread_create(&host->thread, NULL, run_link, host->link), 0);
@@ -42,7 +42,7 @@ static void host_start_limited(struct host *host, struct collector *c, const cha
 
 static void host_start(struct host *host, struct collector *c, const char *name)
 {
-    host_start_limited(host, c, name, 0);
+    host_start_so(host, c, name, (struct hf_link_options){0});
 }
 
 static void host_stop(struct host *host)
@@ -262,7 +262,7 @@ static void with_a_limit_bulk_goes_on_by_itself_and_what_is_urgent_before_it(voi
     struct hf_frame got = {0};
     const struct hf_frame *frame = bulk_of(size);
     collector_start(c);
-    host_start_limited(&host, c, "localhost", LIMIT);
+    host_start_so(&host, c, "localhost", (struct hf_link_options){.upload_limit = LIMIT});
     uint64_t connection = expect(host.shipping, HF_LINK_OPENED);
     struct hf_frame credit = {.type = HF_FRAME_CREDIT, .credit = {.total_bytes = 1 << 24}};
     collector_send(c, &credit);
@@ -506,6 +506,40 @@ static void a_session_that_the_collector_closes_is_told_why_and_made_anew(void *
     collector_free(c);
 }
 
+/* As when its host is gone, or a firewall between has forgotten the connection: nobody hangs up. */
+static void a_collector_that_falls_silent_is_left_and_tried_again(void **state)
+{
+    (void)state;
+    struct collector *c = collector_new();
+    struct host host;
+    int log;
+    collector_start(c);
+    host_start_so(&host, c, "localhost", (struct hf_link_options){.silence_ms = 2000});
+    uint64_t first = expect(host.shipping, HF_LINK_OPENED);
+    logged(&log, false);
+    collector_heed(c, true);
+    assert_int_equal(expect(host.shipping, HF_LINK_CLOSED), first);
+    collector_heed(c, false);
+    assert_true(expect(host.shipping, HF_LINK_OPENED) > first);
+    assert_non_null(
+        strstr(logged(&log, true), "the collector has said nothing for 2 s, nor answered a ping;"));
+    host_stop(&host);
+    collector_free(c);
+}
+
+static void a_collector_that_has_nothing_to_say_is_pinged_and_kept(void **state)
+{
+    (void)state;
+    struct collector *c = collector_new();
+    struct host host;
+    collector_start(c);
+    host_start_so(&host, c, "localhost", (struct hf_link_options){.silence_ms = 4000});
+    expect(host.shipping, HF_LINK_OPENED);
+    assert_null(next(host.shipping, 9000)); /* twice as long as it could be without an answer */
+    host_stop(&host);
+    collector_free(c);
+}
+
 /* Somebody who takes connections and is no collector. */
 static int peer_listen(struct collector *c)
 {
@@ -658,6 +692,8 @@ int main(void)
         cmocka_unit_test(rubbish_from_the_collector_ends_the_connection_only),
         cmocka_unit_test(a_collector_that_reads_nothing_is_heard_all_the_same),
         cmocka_unit_test(a_session_that_the_collector_closes_is_told_why_and_made_anew),
+        cmocka_unit_test(a_collector_that_falls_silent_is_left_and_tried_again),
+        cmocka_unit_test(a_collector_that_has_nothing_to_say_is_pinged_and_kept),
         cmocka_unit_test(a_peer_that_takes_connections_and_says_nothing_keeps_nobody_from_stopping),
         cmocka_unit_test(a_peer_that_does_not_speak_tls_is_left_and_tried_again),
         cmocka_unit_test(of_several_addresses_one_that_answers_is_enough),
