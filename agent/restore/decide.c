@@ -44,7 +44,9 @@ static int in_the_way(const struct hf_version *version, mode_t mode, struct hf_e
 {
     return hf_error_set(error, HF_ERR_CONFLICT, 0,
                         "%s is where %s should be; move it away and restore again", kind_of(mode),
-                        version->type == HF_FILE_DIRECTORY ? "the directory" : "the file");
+                        version->type == HF_FILE_DIRECTORY ? "the directory"
+                        : hf_file_is_device(version->type) ? "the device"
+                                                           : "the file");
 }
 
 /* Chunks of the file that is there, when it may hold some that are needed. */

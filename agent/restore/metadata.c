@@ -130,7 +130,8 @@ static int set_at(int dir_fd, const char *name, const struct hf_metadata *metada
     if (failure && !is_shortfall(failure))
         return hf_error_set(error, HF_ERR_IO, failure, "can't set the owner");
     shortfall->code = HF_OK;
-    if (metadata->xattrs.size > 0)
+    /* A device may have got an access list from the directory that it was made in. */
+    if (has_mode || metadata->xattrs.size > 0)
         hf_xattrs_set_at(dir_fd, name, metadata->xattrs, metadata->scope, &changed, shortfall);
     if (failure)
         say_owner(metadata, failure, shortfall);

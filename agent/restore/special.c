@@ -10,10 +10,12 @@
 #include "common/device.h"
 #include "common/fs.h"
 
-static int fail(const char *message, struct hf_error *error)
+static int fail(const char *what, struct hf_error *error)
 {
     bool full = errno == ENOSPC || errno == EDQUOT;
-    return hf_error_set(error, full ? HF_ERR_NO_SPACE : HF_ERR_IO, errno, "%s", message);
+    return full ? hf_error_set(error, HF_ERR_NO_SPACE, errno,
+                               "making %s for the restore failed; nothing was changed", what)
+                : hf_error_set(error, HF_ERR_IO, errno, "can't make %s", what);
 }
 
 static int make_link(const struct hf_staged *staged, const struct hf_version *version,
@@ -24,9 +26,7 @@ static int make_link(const struct hf_staged *staged, const struct hf_version *ve
         return hf_error_set(error, HF_ERR_INVALID, 0, "the link's target is too long");
     memcpy(points_to, version->target.data, version->target.size);
     points_to[version->target.size] = '\0';
-    return symlinkat(points_to, staged->dir_fd, staged->name)
-               ? fail("can't make a symbolic link", error)
-               : 0;
+    return symlinkat(points_to, staged->dir_fd, staged->name) ? fail("a symbolic link", error) : 0;
 }
 
 static int make_device(const struct hf_staged *staged, const struct hf_version *version,
@@ -39,9 +39,9 @@ static int make_device(const struct hf_staged *staged, const struct hf_version *
         return 0;
     if (errno == EPERM)
         return hf_error_set(error, HF_ERR_DENIED, EPERM,
-                            "the agent may not make devices; give its unit CAP_MKNOD and "
-                            "PrivateDevices=no, and restore again");
-    return fail("can't make the device", error);
+                            "the agent may not make devices, or the file system has none; give its "
+                            "unit CAP_MKNOD and PrivateDevices=no, and restore again");
+    return fail("a device", error);
 }
 
 int special_allowed(const struct hf_metadata_rules *rules, const struct hf_version *version,

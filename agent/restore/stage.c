@@ -10,6 +10,7 @@
 #include "agent/restore/decide.h"
 #include "agent/restore/special.h"
 #include "agent/restore/stage_private.h"
+#include "agent/restore/staged_file.h"
 #include "agent/restore/tree.h"
 #include "common/bytes.h"
 #include "common/fs.h"
@@ -135,16 +136,6 @@ static int no_room(int failure, const char *what, struct hf_error *error)
     return hf_error_set(error, HF_ERR_IO, failure, "%s failed; nothing was changed", what);
 }
 
-static void remove_staged(const struct stage_file *file)
-{
-    const char *name;
-    int dir_fd;
-    if (hf_open_parent_beneath(file->staging_fd, file->name, &dir_fd, &name, NULL))
-        return;
-    unlinkat(dir_fd, name, 0);
-    close(dir_fd);
-}
-
 int stage_open(struct hf_stage *stage, struct stage_file *file, struct hf_error *error)
 {
     if (file->fd >= 0)
@@ -152,17 +143,7 @@ int stage_open(struct hf_stage *stage, struct stage_file *file, struct hf_error 
     /* The mode is set before anything is in it: nobody but us can enter the directory anyway. */
     bool keep = file == stage->current && stage->current_leftover;
     struct hf_error why = {0};
-    struct stat status;
-    int failed = hf_open_beneath(file->staging_fd, file->name,
-                                 O_RDWR | O_CREAT | (keep ? 0 : O_TRUNC), 0600, &file->fd, &why);
-    if (!failed && keep && (fstat(file->fd, &status) || status.st_nlink > 1)) {
-        /* Of several names, which the other ones would be written through. */
-        close(file->fd);
-        file->fd = -1;
-        remove_staged(file);
-        failed = hf_open_beneath(file->staging_fd, file->name, O_RDWR | O_CREAT | O_EXCL, 0600,
-                                 &file->fd, &why);
-    }
+    int failed = staged_file_open(file->staging_fd, file->name, 0600, keep, &file->fd, &why);
     return failed ? no_room(why.sys_errno, "making a file for the restore", error) : 0;
 }
 
@@ -203,7 +184,8 @@ int stage_settle(struct hf_stage *stage, struct stage_file *file, struct hf_erro
     if (!file->failed && !file->made)
         result = file_finish(stage, file, error);
     if (file->failed)
-        remove_staged(file); /* or it would come into place with its tree */
+        staged_file_remove(file->staging_fd,
+                           file->name); /* or it would come into place with its tree */
     file_free(file);
     return result;
 }
@@ -476,7 +458,12 @@ static int add_file(struct hf_stage *stage, const struct hf_version *version, ui
         return begin_file(stage, version, index, metadata, target->anchor, staging_fd,
                           in_tree ? target->path : flat, local, error);
     local_free(local);
-    if (special_stage(targets, version, index, metadata, target, in_tree, &shortfall, &why))
+    result = special_stage(targets, version, index, metadata, target, in_tree, &shortfall, &why);
+    if (result == HF_ERR_NO_SPACE) {
+        *error = why;
+        return result;
+    }
+    if (result)
         job_fail(job, index, why.message);
     else if (shortfall.code)
         job_remark(job, index, shortfall.message);

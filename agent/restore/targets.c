@@ -185,7 +185,8 @@ static bool names_staging(const char *path)
 static bool takes_place_of(const struct hf_version *version, const char *at, const char *path)
 {
     const char *below = beneath(at, path);
-    return below && (below[0] || version->type != HF_FILE_REGULAR);
+    bool leads = version->type != HF_FILE_REGULAR && !hf_file_is_device(version->type);
+    return below && (below[0] || leads);
 }
 
 /* A link there would decide where this or another restore writes to. */

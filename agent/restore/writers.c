@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/restore/staged_file.h"
 #include "agent/restore/targets.h"
 #include "common/chunker.h"
 #include "common/fs.h"
@@ -98,8 +99,7 @@ static void write_whole(struct hf_write_use *use, const uint8_t *data, size_t si
     /* Set-id bits are for last: who writes to a file takes them off it. */
     mode_t mode = own_umask ? use->metadata.mode & 0777 : 0600;
     int fd;
-    if (hf_open_beneath(use->staging_fd, use->name, O_WRONLY | O_CREAT | O_TRUNC, mode, &fd,
-                        &error)) {
+    if (staged_file_open(use->staging_fd, use->name, mode, false, &fd, &error)) {
         errno = error.sys_errno;
         use_failed(use, false, "making a file for the restore");
         return;

@@ -1,5 +1,5 @@
-/* Content for the agent: blocks as they are stored where it wants most of one, and what it wants of
- * others in blocks made anew. */
+/* Content for the agent: blocks as they are stored where it wants enough of one, and what it wants
+ * of others in blocks made anew. */
 #include "collector/restore/driver.h"
 
 #include <stdio.h>
@@ -108,15 +108,15 @@ static int gather_anew(struct hf_restore *restore, struct hf_store_reader *store
 #define ENOUGH_OF 3
 
 /* Whether a block may go out as it is: it can be read by itself (an agent that restores has no
- * dictionary), and all of it is wanted, or enough and the host whose files these are has sent it
- * whole. */
+ * dictionary), and all of it is wanted, or enough and this host has sent it whole: of another's
+ * it gets what its job names and nothing beside that. */
 static bool may_go_out(const struct hf_restore *restore, const struct hf_stored_block *stored,
                        size_t count, uint64_t plain)
 {
     bool whole = count == hf_block_chunk_count(&stored->block);
     bool enough = plain >= hf_block_plain_size(&stored->block) / ENOUGH_OF;
     return stored->block.aid.size == 0 &&
-           (whole || (enough && stored->owner == restore->origin_row));
+           (whole || (enough && stored->owner == restore->options.host_row));
 }
 
 static int gather_block(struct hf_restore *restore, struct hf_store_reader *store,

@@ -1,5 +1,6 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 
 #include "restore_builder.h"
 
@@ -50,22 +51,85 @@ static void a_device_comes_back_as_it_was(void **state)
     b->privileged = true;
     builder_put(b, "file", "in its place", 12);
     assert_int_equal(symlink("nowhere", builder_path(b, "link")), 0);
+    builder_version(b, HF_FILE_DIRECTORY, "lost", 0755); /* first, as plans have it: a tree */
     for (size_t i = 0; i < 5; i++)
         device(b, names[i], HF_FILE_CHAR_DEVICE, NONE)->link = i < 2 ? 9 : 0;
-    builder_version(b, HF_FILE_DIRECTORY, "lost", 0755);
     assert_int_equal(builder_restore(b, &error), 0);
     for (size_t i = 0; i < 5; i++) {
-        assert_int_equal(builder_outcome(b, i), HF_ACTION_RESTORED);
+        assert_int_equal(builder_outcome(b, i + 1), HF_ACTION_RESTORED);
         assert_none(b, names[i]);
         assert_int_equal(status_of(b, names[i]).st_mtim.tv_sec,
-                         b->versions[i].mtime_ns / 1000000000);
+                         b->versions[i + 1].mtime_ns / 1000000000);
     }
     assert_int_equal(status_of(b, "one").st_ino, status_of(b, "other").st_ino);
     job_remove(b->job);
     assert_int_equal(builder_restore(b, &error), 0);
     for (size_t i = 0; i < 5; i++)
-        assert_int_equal(builder_outcome(b, i), HF_ACTION_IDENTICAL);
+        assert_int_equal(builder_outcome(b, i + 1), HF_ACTION_IDENTICAL);
     assert_no_staging(b);
+    builder_free(b);
+}
+
+/* Who owns the root can have all that is made in it get one, for himself. */
+static void a_device_takes_over_no_access_list_from_the_directory_that_it_is_made_in(void **state)
+{
+    (void)state;
+    /* As Linux keeps it (acl(5)): version 2; then tag, rights and id. */
+    static const uint8_t list[] = {2,    0,    0,    0,    1,    0,    7,  0,    0xff, 0xff, 0xff,
+                                   0xff, 2,    0,    6,    0,    57,   48, 0,    0,    4,    0,
+                                   5,    0,    0xff, 0xff, 0xff, 0xff, 16, 0,    7,    0,    0xff,
+                                   0xff, 0xff, 0xff, 32,   0,    5,    0,  0xff, 0xff, 0xff, 0xff};
+    struct builder *b = builder_new();
+    struct hf_error error = {0};
+    if (!may_make(b) || setxattr(b->root, "system.posix_acl_default", list, sizeof list, 0)) {
+        builder_free(b);
+        skip();
+    }
+    b->privileged = true;
+    builder_version(b, HF_FILE_DIRECTORY, "lost", 0755);
+    device(b, "lost/disk", HF_FILE_CHAR_DEVICE, NONE);
+    device(b, "disk", HF_FILE_CHAR_DEVICE, NONE);
+    assert_int_equal(builder_restore(b, &error), 0);
+    for (size_t i = 1; i < 3; i++)
+        assert_int_equal(builder_outcome(b, i), HF_ACTION_RESTORED);
+    assert_none(b, "lost/disk");
+    assert_none(b, "disk");
+    assert_int_equal(getxattr(builder_path(b, "disk"), "system.posix_acl_access", NULL, 0), -1);
+    assert_int_equal(getxattr(builder_path(b, "lost/disk"), "system.posix_acl_access", NULL, 0),
+                     -1);
+    builder_free(b);
+}
+
+/* The plan of a job that goes on may name something else where a device was staged. */
+static void what_is_staged_as_a_device_is_never_written_to(void **state)
+{
+    (void)state;
+    const size_t size = 700000; /* of several chunks */
+    struct builder *b = builder_new();
+    struct hf_error error = {0};
+    uint8_t *content = builder_noise(b, size, 3);
+    if (!may_make(b)) {
+        builder_free(b);
+        skip();
+    }
+    b->privileged = true;
+    device(b, "first", HF_FILE_CHAR_DEVICE, NONE);
+    device(b, "second", HF_FILE_CHAR_DEVICE, NONE);
+    builder_text(b, "third", "comes first");
+    builder_text(b, "fourth", "does not come");
+    b->answer_limit = 1;
+    assert_int_equal(builder_stage(b, &error), HF_ERR_CLOSED);
+    b->answer_limit = 0;
+    b->version_count = 0;
+    builder_text(b, "first", "a short one");
+    builder_file(b, "second", content, size, 0644);
+    device(b, "third", HF_FILE_CHAR_DEVICE, NONE); /* and where a file was staged, a device */
+    assert_int_equal(builder_restore(b, &error), 0);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(builder_outcome(b, i), HF_ACTION_RESTORED);
+    assert_content(b, "first", "a short one", 11);
+    assert_content(b, "second", content, size);
+    assert_none(b, "third");
     builder_free(b);
 }
 
@@ -163,6 +227,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_device_comes_back_as_it_was),
+        cmocka_unit_test(a_device_takes_over_no_access_list_from_the_directory_that_it_is_made_in),
+        cmocka_unit_test(what_is_staged_as_a_device_is_never_written_to),
         cmocka_unit_test(
             a_device_is_refused_unless_the_administrator_takes_what_is_as_good_as_root),
         cmocka_unit_test(of_a_device_that_is_there_kind_numbers_and_mode_are_compared),

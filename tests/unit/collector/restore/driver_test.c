@@ -674,6 +674,25 @@ static void a_job_onto_another_host_gives_the_origins_content_to_it_alone(void *
     deployment_free(&d);
 }
 
+/* What else the origin has sent in one block with it is nobody's business there. */
+static void of_the_origins_blocks_another_host_gets_what_it_asks_for_alone(void **state)
+{
+    (void)state;
+    struct deployment d = deployment_new(DAY_NS);
+    struct host target = host_new(&d);
+    struct host origin = host_new(&d);
+    struct file *files = files_add_so(&origin, 8, 1000, IN_ONE_BLOCK);
+    uint64_t job = job_new(&target, job_event(&target, &origin));
+    struct line *line = line_open(&target);
+    line_accept(line);
+    const struct hf_block *block = one_block(line, job, files, (size_t[]){0, 1, 2, 3, 4, 5, 6}, 7);
+    assert_int_equal(hf_block_chunk_count(block), 7);
+    assert_int_equal(block->data.size, 7000);
+    line_close(line);
+    files_free(files, 8);
+    deployment_free(&d);
+}
+
 static void nothing_is_given_before_the_offer_is_accepted(void **state)
 {
     (void)state;
@@ -884,6 +903,7 @@ int main(void)
         cmocka_unit_test(pages_go_on_where_the_cursor_says_and_together_are_the_moment),
         cmocka_unit_test(content_of_another_host_is_denied_and_audited),
         cmocka_unit_test(a_job_onto_another_host_gives_the_origins_content_to_it_alone),
+        cmocka_unit_test(of_the_origins_blocks_another_host_gets_what_it_asks_for_alone),
         cmocka_unit_test(nothing_is_given_before_the_offer_is_accepted),
         cmocka_unit_test(a_refused_job_ends_with_the_hosts_reason_and_the_next_is_offered),
         cmocka_unit_test(a_cut_session_is_offered_the_job_again_with_its_one_snapshot),
