@@ -183,9 +183,8 @@ int stage_settle(struct hf_stage *stage, struct stage_file *file, struct hf_erro
     int result = 0;
     if (!file->failed && !file->made)
         result = file_finish(stage, file, error);
-    if (file->failed)
-        staged_file_remove(file->staging_fd,
-                           file->name); /* or it would come into place with its tree */
+    if (file->failed) /* or it would come into place with its tree */
+        staged_file_remove(file->staging_fd, file->name);
     file_free(file);
     return result;
 }
