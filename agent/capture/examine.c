@@ -369,7 +369,7 @@ static void examine_file(struct hf_capture *capture, size_t source, int parent_f
     content_free(&content);
 }
 
-/* Of what isn't read: a directory, a symbolic link. */
+/* Of what isn't read: a directory, a symbolic link, a device. */
 static struct hf_buf xattrs_of(struct hf_capture *capture, size_t source, int parent_fd,
                                const char *parent, const char *name)
 {
@@ -382,6 +382,30 @@ static struct hf_buf xattrs_of(struct hf_capture *capture, size_t source, int pa
     return xattrs;
 }
 
+/* The same; target as a version has it. */
+static void record_unread(struct hf_capture *capture, size_t source, int parent_fd,
+                          const char *parent, const char *name, const struct stat *status,
+                          const struct state_row *row, enum hf_file_type type,
+                          struct hf_bytes target)
+{
+    struct hf_buf xattrs = xattrs_of(capture, source, parent_fd, parent, name);
+    struct state_print print = state_print_of(status);
+    struct hf_version version = {
+        .type = type,
+        .mode = print.mode,
+        .uid = print.uid,
+        .gid = print.gid,
+        .owner = text_of(owner_name(print.uid)),
+        .group = text_of(group_name(print.gid)),
+        .mtime_ns = print.mtime_ns,
+        .target = target,
+        .link = type == HF_FILE_DIRECTORY ? 0 : link_of(status),
+        .xattrs = {xattrs.data, xattrs.size},
+    };
+    record_if_changed(capture, source, parent, name, &print, row, &version);
+    hf_buf_free(&xattrs);
+}
+
 static void examine_link(struct hf_capture *capture, size_t source, int parent_fd,
                          const char *parent, const char *name, const struct stat *status,
                          const struct state_row *row)
@@ -391,67 +415,18 @@ static void examine_link(struct hf_capture *capture, size_t source, int parent_f
     if (length <= 0 || length > (ssize_t)HF_PATH_MAX_BYTES) {
         return; /* gone meanwhile */
     }
-    struct hf_buf xattrs = xattrs_of(capture, source, parent_fd, parent, name);
-    struct state_print print = state_print_of(status);
-    struct hf_version version = {
-        .type = HF_FILE_SYMLINK,
-        .mode = print.mode,
-        .uid = print.uid,
-        .gid = print.gid,
-        .owner = text_of(owner_name(print.uid)),
-        .group = text_of(group_name(print.gid)),
-        .mtime_ns = print.mtime_ns,
-        .target = {(const uint8_t *)target, (size_t)length},
-        .link = link_of(status),
-        .xattrs = {xattrs.data, xattrs.size},
-    };
-    record_if_changed(capture, source, parent, name, &print, row, &version);
-    hf_buf_free(&xattrs);
+    record_unread(capture, source, parent_fd, parent, name, status, row, HF_FILE_SYMLINK,
+                  (struct hf_bytes){(const uint8_t *)target, (size_t)length});
 }
 
 /* Never opened: that may start what it stands for. */
 static void examine_device(struct hf_capture *capture, size_t source, int parent_fd,
                            const char *parent, const char *name, const struct stat *status,
-                           const struct state_row *row)
+                           const struct state_row *row, enum hf_file_type type)
 {
     char numbers[HF_DEVICE_TEXT_BYTES];
-    struct hf_buf xattrs = xattrs_of(capture, source, parent_fd, parent, name);
-    struct state_print print = state_print_of(status);
     hf_device_format(status->st_rdev, numbers);
-    struct hf_version version = {
-        .type = S_ISCHR(status->st_mode) ? HF_FILE_CHAR_DEVICE : HF_FILE_BLOCK_DEVICE,
-        .mode = print.mode,
-        .uid = print.uid,
-        .gid = print.gid,
-        .owner = text_of(owner_name(print.uid)),
-        .group = text_of(group_name(print.gid)),
-        .mtime_ns = print.mtime_ns,
-        .target = text_of(numbers),
-        .link = link_of(status),
-        .xattrs = {xattrs.data, xattrs.size},
-    };
-    record_if_changed(capture, source, parent, name, &print, row, &version);
-    hf_buf_free(&xattrs);
-}
-
-static void examine_directory(struct hf_capture *capture, size_t source, int parent_fd,
-                              const char *parent, const char *name, const struct stat *status,
-                              const struct state_row *row)
-{
-    struct hf_buf xattrs = xattrs_of(capture, source, parent_fd, parent, name);
-    struct state_print print = state_print_of(status);
-    struct hf_version version = {
-        .type = HF_FILE_DIRECTORY,
-        .mode = print.mode,
-        .uid = print.uid,
-        .gid = print.gid,
-        .owner = text_of(owner_name(print.uid)),
-        .group = text_of(group_name(print.gid)),
-        .mtime_ns = print.mtime_ns,
-        .xattrs = {xattrs.data, xattrs.size},
-    };
-    record_if_changed(capture, source, parent, name, &print, row, &version);
-    hf_buf_free(&xattrs);
+    record_unread(capture, source, parent_fd, parent, name, status, row, type, text_of(numbers));
 }
 
 /* Whether a database is as it was when it was captured. */
@@ -510,9 +485,10 @@ void examine_entry(struct hf_capture *capture, size_t source, int parent_fd, con
     } else if (type == HF_FILE_SYMLINK) {
         examine_link(capture, source, parent_fd, parent, name, status, row);
     } else if (hf_file_is_device(type)) {
-        examine_device(capture, source, parent_fd, parent, name, status, row);
+        examine_device(capture, source, parent_fd, parent, name, status, row, type);
     } else {
-        examine_directory(capture, source, parent_fd, parent, name, status, row);
+        record_unread(capture, source, parent_fd, parent, name, status, row, type,
+                      (struct hf_bytes){0});
     }
 }
 

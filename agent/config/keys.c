@@ -85,8 +85,8 @@ const struct hf_ini_key config_keys[] = {
     {SOURCE, "restore_privileged", "yes|no", "no",
      "also give restored files their set-user-ID and set-group-ID bits, their capabilities and "
      "what else of security.* and trusted.* they had, and make devices. With it the collector, "
-     "and the hosts of restore_from, can "
-     "make programs that run as root on this host, and reach its disks"},
+     "and the hosts of restore_from, can make programs that run as root on this host, and reach "
+     "its disks"},
     {SOURCE, "before_restore", "COMMAND", NULL,
      "run before a restore replaces files; words are split at blanks, there is no shell"},
     {SOURCE, "after_restore", "COMMAND", NULL, "run after it, also when it failed"},

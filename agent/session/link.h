@@ -45,6 +45,8 @@ void link_event_free(struct hf_link_event *event);
 void link_post(struct hf_queue *inbox, struct hf_link_event *event);
 void link_event_release(struct hf_queue_item *item); /* for hf_queue_free */
 
+/* A collector that hears nothing either pings before that (proto/PROTOCOL.md): one of the two
+ * does. */
 #define HF_LINK_SILENCE_MS 40000u
 
 struct hf_link_options {

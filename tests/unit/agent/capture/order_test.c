@@ -14,19 +14,24 @@ static void adopt(struct scene *scene, const char *content)
     capture_adopt(scene->capture, DATA, path, &version, 7);
 }
 
-static void test_a_hold_is_of_the_sources_beneath_the_roots_alone(void **state)
+static void assert_data_alone_is_held(struct scene *scene, const struct hf_capture_area *area)
 {
-    struct scene *scene = *state;
-    flush(scene);
-    capture_hold(scene->capture, AREA(scene, DATA));
+    capture_hold(scene->capture, area);
     write_file(scene, DATA, "held", 0);
     write_file(scene, OTHER, "one", 0);
     wait_for(scene, OTHER, 1);
     write_file(scene, OTHER, "two", 0);
     wait_for(scene, OTHER, 2);
     assert_int_equal(scene->seen[DATA], 0);
-    capture_release(scene->capture, AREA(scene, DATA));
+    capture_release(scene->capture, area);
     wait_for(scene, DATA, 1);
+}
+
+static void test_a_hold_is_of_the_sources_beneath_the_roots_alone(void **state)
+{
+    struct scene *scene = *state;
+    flush(scene);
+    assert_data_alone_is_held(scene, AREA(scene, DATA));
 }
 
 static void test_a_root_above_the_sources_holds_them_all(void **state)
@@ -58,15 +63,7 @@ static void test_a_root_that_leads_to_a_source_by_a_link_holds_it(void **state)
     snprintf(link, sizeof link, "%s/link", scene->directory);
     assert_int_equal(symlink(scene->roots[DATA], link), 0);
     flush(scene);
-    capture_hold(scene->capture, &area);
-    write_file(scene, DATA, "held", 0);
-    write_file(scene, OTHER, "one", 0);
-    wait_for(scene, OTHER, 1);
-    write_file(scene, OTHER, "two", 0);
-    wait_for(scene, OTHER, 2);
-    assert_int_equal(scene->seen[DATA], 0);
-    capture_release(scene->capture, &area);
-    wait_for(scene, DATA, 1);
+    assert_data_alone_is_held(scene, &area);
 }
 
 static void test_holds_count(void **state)
